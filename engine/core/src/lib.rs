@@ -6,3 +6,4 @@
 pub mod budget;
 pub mod lane;
 pub mod outcome;
+pub mod receipt;
