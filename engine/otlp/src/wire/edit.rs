@@ -1,0 +1,332 @@
+//! Setting and deleting attributes of every Resource. Only the head of an entry (key, length, Resource) is written
+//! anew; records are shared. Which attributes to set is the caller's matter, and all entries get the same.
+
+use bytes::{BufMut, Bytes};
+use smallvec::SmallVec;
+
+use super::{Builder, Cursor, Entry, Wire};
+use crate::protobuf::{Fields, WireType, field_len, put_length_head, put_varint, varint_len};
+use crate::view::key_of;
+
+/// A value to set. Never a list or map: resources are described by scalars.
+#[derive(Clone, PartialEq, Debug)]
+pub enum AttributeValue {
+    /// `string_value`
+    String(String),
+    /// `bool_value`
+    Bool(bool),
+    /// `int_value`
+    Int(i64),
+    /// `double_value`
+    Double(f64),
+}
+
+/// What to do with a key.
+#[derive(Clone, PartialEq, Debug)]
+pub enum EditAction {
+    /// Set it where it is absent.
+    Insert(AttributeValue),
+    /// Set it where it is present.
+    Update(AttributeValue),
+    /// Set it everywhere.
+    Upsert(AttributeValue),
+    /// Remove it.
+    Delete,
+}
+
+/// An edit of one key.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ResourceEdit {
+    /// The attribute's key.
+    pub key: String,
+    /// What to do.
+    pub action: EditAction,
+}
+
+/// Edits of Resource attributes, ready to be applied to many requests.
+///
+/// Edits apply in order, as if one after the other. None makes a second entry of a key; where a key already occurs
+/// more than once, setting it leaves exactly one, deleting it none, and [`EditAction::Insert`] changes nothing.
+#[derive(Clone, Debug, Default)]
+pub struct ResourceEdits {
+    effects: Vec<Effect>,
+    /// One bit for each length of a key (the last for all longer ones), so that most attributes need no comparison.
+    lengths: u64,
+    /// Bytes that one Resource may grow by, at most.
+    growth: usize,
+}
+
+/// What all edits of one key amount to.
+#[derive(Clone, Debug)]
+struct Effect {
+    key: Box<[u8]>,
+    present: Present,
+    /// The encoded attribute to add where the key is absent.
+    absent: Option<Bytes>,
+}
+
+#[derive(Clone, Debug)]
+enum Present {
+    Keep,
+    Remove,
+    /// The encoded attribute to put in place of the first occurrence.
+    Replace(Bytes),
+}
+
+/// A range of a Resource that goes, and what comes instead.
+struct Cut<'e> {
+    start: usize,
+    end: usize,
+    instead: Option<&'e Bytes>,
+}
+
+/// What to do with one Resource.
+struct Plan<'e> {
+    cuts: SmallVec<[Cut<'e>; 8]>,
+    added: SmallVec<[&'e Bytes; 8]>,
+    len: usize,
+}
+
+impl ResourceEdits {
+    /// Prepares edits.
+    pub fn new(edits: Vec<ResourceEdit>) -> Self {
+        let mut effects: Vec<Effect> = Vec::with_capacity(edits.len());
+        for edit in edits {
+            let position = effects.iter().position(|effect| *effect.key == *edit.key.as_bytes());
+            let effect = match position {
+                Some(index) => &mut effects[index],
+                None => {
+                    effects.push(Effect { key: edit.key.as_bytes().into(), present: Present::Keep, absent: None });
+                    effects.last_mut().expect("it was just pushed")
+                }
+            };
+            effect.then(&edit);
+        }
+        let lengths = effects.iter().fold(0, |bits, effect| bits | length_bit(effect.key.len()));
+        let growth = effects.iter().map(Effect::growth).sum();
+        Self { effects, lengths, growth }
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.effects.is_empty()
+    }
+
+    fn plan<'e>(&'e self, resource: &[u8], plan: &mut Plan<'e>) {
+        plan.cuts.clear();
+        plan.added.clear();
+        plan.len = resource.len();
+        let mut met: SmallVec<[bool; 32]> = SmallVec::from_elem(false, self.effects.len());
+        let mut at = 0;
+        for field in Fields::new(resource) {
+            let start = at;
+            at += field.raw.len();
+            if field.number != 1 || field.wire != WireType::Length {
+                continue;
+            }
+            let key = key_of(field.payload);
+            if self.lengths & length_bit(key.len()) == 0 {
+                continue;
+            }
+            let Some(index) = self.effects.iter().position(|effect| *effect.key == *key) else {
+                continue;
+            };
+            let instead = match &self.effects[index].present {
+                Present::Keep => None,
+                Present::Replace(attribute) if !met[index] => Some(attribute),
+                Present::Remove | Present::Replace(_) => {
+                    plan.cut(start, at, None);
+                    None
+                }
+            };
+            met[index] = true;
+            if let Some(attribute) = instead
+                && attribute[..] != *field.raw
+            {
+                plan.cut(start, at, Some(attribute));
+            }
+        }
+        for (effect, _) in self.effects.iter().zip(met).filter(|(_, met)| !met) {
+            if let Some(attribute) = &effect.absent {
+                plan.len += attribute.len();
+                plan.added.push(attribute);
+            }
+        }
+    }
+}
+
+impl FromIterator<ResourceEdit> for ResourceEdits {
+    fn from_iter<I: IntoIterator<Item = ResourceEdit>>(edits: I) -> Self {
+        Self::new(edits.into_iter().collect())
+    }
+}
+
+impl Effect {
+    /// Follows the effect so far by another edit of the same key.
+    fn then(&mut self, edit: &ResourceEdit) {
+        let (when_present, when_absent) = match &edit.action {
+            EditAction::Insert(value) => (Present::Keep, Some(encode(&edit.key, value))),
+            EditAction::Update(value) => (Present::Replace(encode(&edit.key, value)), None),
+            EditAction::Upsert(value) => {
+                let attribute = encode(&edit.key, value);
+                (Present::Replace(attribute.clone()), Some(attribute))
+            }
+            EditAction::Delete => (Present::Remove, None),
+        };
+        let present = match (&self.present, &when_present) {
+            (Present::Remove, _) => when_absent.clone().map_or(Present::Remove, Present::Replace),
+            (before, Present::Keep) => before.clone(),
+            (_, after) => after.clone(),
+        };
+        let absent = match (self.absent.take(), when_present) {
+            (None, _) => when_absent,
+            (Some(before), Present::Keep) => Some(before),
+            (Some(_), Present::Remove) => None,
+            (Some(_), Present::Replace(after)) => Some(after),
+        };
+        self.present = present;
+        self.absent = absent;
+    }
+
+    fn growth(&self) -> usize {
+        let replaced = match &self.present {
+            Present::Replace(attribute) => attribute.len(),
+            Present::Keep | Present::Remove => 0,
+        };
+        replaced.max(self.absent.as_ref().map_or(0, Bytes::len))
+    }
+}
+
+impl<'e> Plan<'e> {
+    fn cut(&mut self, start: usize, end: usize, instead: Option<&'e Bytes>) {
+        self.len = self.len + instead.map_or(0, Bytes::len) - (end - start);
+        self.cuts.push(Cut { start, end, instead });
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.cuts.is_empty() && self.added.is_empty()
+    }
+
+    fn write(&self, resource: &[u8], out: &mut impl BufMut) {
+        let mut at = 0;
+        for cut in &self.cuts {
+            out.put_slice(&resource[at..cut.start]);
+            if let Some(attribute) = cut.instead {
+                out.put_slice(attribute);
+            }
+            at = cut.end;
+        }
+        out.put_slice(&resource[at..]);
+        for attribute in &self.added {
+            out.put_slice(attribute);
+        }
+    }
+}
+
+impl Wire {
+    /// Applies edits to the Resource of every entry. A missing Resource is created when there is something to set.
+    ///
+    /// Unknown fields and the order of everything else stay as they are; the Resource becomes the first field of its
+    /// entry when it changes.
+    #[must_use]
+    pub fn edit_resources(self, edits: &ResourceEdits) -> Self {
+        if edits.is_empty() || self.entries.is_empty() {
+            return self;
+        }
+        let mut builder = Builder::new(self.own_bytes(edits));
+        let mut plan = Plan { cuts: SmallVec::new(), added: SmallVec::new(), len: 0 };
+        let mut changed = false;
+        let mut rest = self.cursor();
+        for entry in &self.entries {
+            let whole = rest.take(entry.len);
+            let parts = EntryParts::of(whole);
+            edits.plan(parts.resource, &mut plan);
+            if plan.is_nothing() {
+                builder.share(whole);
+                builder.entry(*entry);
+                continue;
+            }
+            changed = true;
+            let others = parts.before.len() + parts.after.len();
+            let content = field_len(plan.len) + others;
+            let out = builder.own();
+            put_length_head(out, 1, content);
+            put_length_head(out, 1, plan.len);
+            plan.write(parts.resource, out);
+            builder.share(parts.before);
+            builder.share(parts.after);
+            builder.entry(Entry { len: field_len(content), records: entry.records });
+        }
+        if !changed {
+            drop(builder);
+            return self;
+        }
+        builder.finish(&self)
+    }
+
+    /// Bytes that the heads of all entries take after the edits, roughly.
+    fn own_bytes(&self, edits: &ResourceEdits) -> usize {
+        let typical_resource = 512;
+        let small = self.len().min(self.entries.len() * super::builder::SHARE_FROM);
+        self.entries.len() * (edits.growth + typical_resource) + small
+    }
+}
+
+/// The content of an entry around its Resource.
+struct EntryParts<'a> {
+    resource: &'a [u8],
+    before: Cursor<'a>,
+    after: Cursor<'a>,
+}
+
+impl<'a> EntryParts<'a> {
+    fn of(entry: Cursor<'a>) -> Self {
+        let mut outer = entry;
+        let content = outer.field().map_or(Cursor::new(&[], 0), |field| field.payload);
+        let mut rest = content;
+        while let Some(field) = rest.field() {
+            if field.number == 1 {
+                let mut before = content;
+                let before = before.take(content.len() - rest.len() - field.raw.len());
+                return Self { resource: field.payload.bytes(), before, after: rest };
+            }
+        }
+        Self { resource: &[], before: content, after: Cursor::new(&[], 0) }
+    }
+}
+
+const fn length_bit(len: usize) -> u64 {
+    1 << if len < 63 { len } else { 63 }
+}
+
+/// Encodes an attribute as a field of a Resource.
+fn encode(key: &str, value: &AttributeValue) -> Bytes {
+    let value_len = match value {
+        AttributeValue::String(text) => field_len(text.len()),
+        AttributeValue::Bool(_) => 2,
+        AttributeValue::Int(number) => 1 + varint_len(*number as u64),
+        AttributeValue::Double(_) => 9,
+    };
+    let content = field_len(key.len()) + field_len(value_len);
+    let mut out = Vec::with_capacity(field_len(content));
+    put_length_head(&mut out, 1, content);
+    put_length_head(&mut out, 1, key.len());
+    out.put_slice(key.as_bytes());
+    put_length_head(&mut out, 2, value_len);
+    match value {
+        AttributeValue::String(text) => {
+            put_length_head(&mut out, 1, text.len());
+            out.put_slice(text.as_bytes());
+        }
+        AttributeValue::Bool(flag) => out.put_slice(&[2 << 3, u8::from(*flag)]),
+        AttributeValue::Int(number) => {
+            out.put_u8(3 << 3);
+            put_varint(&mut out, *number as u64);
+        }
+        AttributeValue::Double(number) => {
+            out.put_u8(4 << 3 | 1);
+            out.put_f64_le(*number);
+        }
+    }
+    Bytes::from(out)
+}
