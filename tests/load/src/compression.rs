@@ -61,9 +61,7 @@ impl Compression {
         match self {
             Compression::None => return Ok(body),
             Compression::Gzip => GzDecoder::new(&body[..]).read_to_end(&mut plain)?,
-            Compression::Zstd => {
-                zstd::stream::read::Decoder::new(&body[..])?.read_to_end(&mut plain)?
-            }
+            Compression::Zstd => zstd::stream::read::Decoder::new(&body[..])?.read_to_end(&mut plain)?,
         };
         Ok(plain.into())
     }

@@ -113,10 +113,7 @@ impl CountingSink {
             match resource_attributes(&message) {
                 Ok(resources) => {
                     sampled_resources = resources.len() as u64;
-                    wrong_resources = resources
-                        .iter()
-                        .filter(|keys| !state.spec.is_enriched(keys))
-                        .count() as u64;
+                    wrong_resources = resources.iter().filter(|keys| !state.spec.is_enriched(keys)).count() as u64;
                 }
                 Err(error) => fault = fault.or(Some(error.to_string())),
             }
@@ -135,9 +132,7 @@ impl CountingSink {
 
 impl Spec {
     fn is_enriched(&self, keys: &[String]) -> bool {
-        self.expected_attributes
-            .iter()
-            .all(|expected| keys.iter().filter(|key| *key == expected).count() == 1)
+        self.expected_attributes.iter().all(|expected| keys.iter().filter(|key| *key == expected).count() == 1)
     }
 }
 
@@ -165,10 +160,7 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 }
 
 /// Answers success for a counted request and INVALID_ARGUMENT for anything else.
-async fn answer(
-    request: Request<Incoming>,
-    state: Arc<State>,
-) -> Result<Response<Answer>, http::Error> {
+async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Response<Answer>, http::Error> {
     let counted = count(request, &state).await;
     let status = if counted.is_ok() { "0" } else { "3" };
     if let Err(error) = counted {
@@ -177,10 +169,7 @@ async fn answer(
     }
     Response::builder()
         .header("content-type", "application/grpc")
-        .body(Answer {
-            message: true,
-            status: Some(HeaderValue::from_static(status)),
-        })
+        .body(Answer { message: true, status: Some(HeaderValue::from_static(status)) })
 }
 
 async fn count(request: Request<Incoming>, state: &State) -> Result<()> {
@@ -188,20 +177,14 @@ async fn count(request: Request<Incoming>, state: &State) -> Result<()> {
     let framed = collect(request.into_body()).await?;
     ensure!(framed.len() >= PREFIX, "a body shorter than a gRPC prefix");
     let length = u32::from_be_bytes(framed[1..PREFIX].try_into().expect("four bytes")) as usize;
-    ensure!(
-        framed.len() == PREFIX + length,
-        "a body that is not one gRPC message"
-    );
+    ensure!(framed.len() == PREFIX + length, "a body that is not one gRPC message");
     let message = match framed[0] {
         0 => framed.slice(PREFIX..),
         1 => state.spec.compression.decompress(framed.slice(PREFIX..))?,
         flag => bail!("unknown gRPC flag {flag}"),
     };
     let compressed = u8::from(state.spec.compression != Compression::None);
-    ensure!(
-        framed[0] == compressed,
-        "a message that is not compressed as it should be"
-    );
+    ensure!(framed[0] == compressed, "a message that is not compressed as it should be");
     let records = count_records(signal, &message)?;
     *state.latest.lock().expect("no holder panics") = Some(message);
     state.bytes.fetch_add(length as u64, Ordering::Relaxed);
@@ -226,19 +209,13 @@ async fn collect(mut body: Incoming) -> Result<Bytes> {
             continue;
         }
         if joined.is_empty() {
-            let expected = first
-                .get(1..PREFIX)
-                .map_or(0, |mut length| length.get_u32() as usize);
+            let expected = first.get(1..PREFIX).map_or(0, |mut length| length.get_u32() as usize);
             joined.reserve(PREFIX + expected);
             joined.extend_from_slice(&first);
         }
         joined.extend_from_slice(&data);
     }
-    Ok(if joined.is_empty() {
-        first
-    } else {
-        joined.freeze()
-    })
+    Ok(if joined.is_empty() { first } else { joined.freeze() })
 }
 
 /// The body of an answer: an empty message, then trailers.

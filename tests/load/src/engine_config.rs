@@ -27,11 +27,7 @@ pub struct Hop {
 impl Hop {
     /// The TOML of this hop between two addresses.
     pub fn toml(&self, listen: SocketAddr, endpoint: SocketAddr) -> String {
-        let upserts: Vec<_> = self
-            .upserts
-            .iter()
-            .map(|(key, value)| format!("\"{key}\" = \"{value}\""))
-            .collect();
+        let upserts: Vec<_> = self.upserts.iter().map(|(key, value)| format!("\"{key}\" = \"{value}\"")).collect();
         let acknowledge = match self.acknowledge {
             Acknowledge::Delivered => "delivered",
             Acknowledge::Buffered => "buffered",

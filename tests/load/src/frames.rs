@@ -16,23 +16,12 @@ pub struct Frames {
 
 impl Frames {
     /// What the engine advertises while connections are few.
-    pub const LARGE: Frames = Frames {
-        max_frame: 1 << 20,
-        stream_window: 2 << 20,
-        connection_window: 16 << 20,
-    };
+    pub const LARGE: Frames = Frames { max_frame: 1 << 20, stream_window: 2 << 20, connection_window: 16 << 20 };
 
     /// What the engine advertises when connections are many.
-    pub const SMALL: Frames = Frames {
-        max_frame: 16 << 10,
-        stream_window: 64 << 10,
-        connection_window: 256 << 10,
-    };
+    pub const SMALL: Frames = Frames { max_frame: 16 << 10, stream_window: 64 << 10, connection_window: 256 << 10 };
 
     /// Frames of the protocol's default size with windows that never stall the sender.
-    pub const SMALL_FRAME_LARGE_WINDOW: Frames = Frames {
-        max_frame: 16 << 10,
-        stream_window: 2 << 20,
-        connection_window: 16 << 20,
-    };
+    pub const SMALL_FRAME_LARGE_WINDOW: Frames =
+        Frames { max_frame: 16 << 10, stream_window: 2 << 20, connection_window: 16 << 20 };
 }

@@ -101,27 +101,14 @@ impl Generator {
     /// # Errors
     /// When the peer does not accept a connection.
     pub async fn prepare(spec: Spec) -> Result<Generator> {
-        let messages: Vec<_> = (0..DISTINCT)
-            .map(|seed| request(spec.signal, spec.shape, seed))
-            .collect();
-        let lengths = messages
-            .iter()
-            .map(|message| message.len() as u64)
-            .collect();
-        let frames = messages
-            .iter()
-            .map(|message| grpc_frame(message, spec.compression))
-            .collect();
+        let messages: Vec<_> = (0..DISTINCT).map(|seed| request(spec.signal, spec.shape, seed)).collect();
+        let lengths = messages.iter().map(|message| message.len() as u64).collect();
+        let frames = messages.iter().map(|message| grpc_frame(message, spec.compression)).collect();
         let mut clients = Vec::with_capacity(spec.connections);
         for _ in 0..spec.connections {
             clients.push(Client::connect(&spec).await?);
         }
-        Ok(Generator {
-            spec: Arc::new(spec),
-            frames,
-            clients,
-            lengths,
-        })
+        Ok(Generator { spec: Arc::new(spec), frames, clients, lengths })
     }
 
     /// Sends requests with faults, each of which must be refused with INVALID_ARGUMENT.
@@ -129,16 +116,9 @@ impl Generator {
     /// # Errors
     /// When one is answered in another way.
     pub async fn check_refusals(&self) -> Result<()> {
-        let mut client = self
-            .clients
-            .first()
-            .context("a generator has connections")?
-            .plain();
+        let mut client = self.clients.first().context("a generator has connections")?.plain();
         for invalid in invalid_requests(self.spec.signal) {
-            match client
-                .send(grpc_frame(&invalid.message, Compression::None))
-                .await?
-            {
+            match client.send(grpc_frame(&invalid.message, Compression::None)).await? {
                 Answer::Invalid => {}
                 other => bail!("a request with {} was answered {other:?}", invalid.fault),
             }
@@ -164,10 +144,7 @@ impl Generator {
                     start,
                     index: index as u64,
                     workers: workers as u64,
-                    interval: self
-                        .spec
-                        .rate
-                        .map(|rate| self.spec.shape.records as f64 / rate),
+                    interval: self.spec.rate.map(|rate| self.spec.shape.records as f64 / rate),
                     stop: self.spec.stop,
                 },
             };
@@ -240,14 +217,8 @@ struct Worker {
 
 impl Worker {
     async fn run(mut self) -> Result<Share> {
-        let mut share = Share {
-            requests: 0,
-            bytes: 0,
-            refused: 0,
-            failed: 0,
-            failure: None,
-            latencies: new_histogram(),
-        };
+        let mut share =
+            Share { requests: 0, bytes: 0, refused: 0, failed: 0, failure: None, latencies: new_histogram() };
         let mut round = 0;
         while let Some(due) = self.schedule.due(round) {
             if self.spec.rate.is_some() {

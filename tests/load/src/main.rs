@@ -1,10 +1,6 @@
 //! `cargo bars`: the command line of the load harness.
 //! Lists the bars, measures one, and plays the roles of a measurement in its own processes.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command line program reports on its standard streams"
-)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line program reports on its standard streams")]
 
 use std::{
     path::PathBuf,
@@ -78,10 +74,7 @@ fn main() -> ExitCode {
     }
     let Some(name) = &arguments.name else {
         for bar in bars::all() {
-            println!(
-                "{:<12} {}\n{:<12} bar: {}",
-                bar.name, bar.about, "", bar.bound
-            );
+            println!("{:<12} {}\n{:<12} bar: {}", bar.name, bar.about, "", bar.bound);
         }
         return ExitCode::SUCCESS;
     };
@@ -97,18 +90,12 @@ fn main() -> ExitCode {
 /// Measures a bar and prints its final line, also when the measurement is void.
 fn measure(bar: &Bar, arguments: &Arguments) -> ExitCode {
     println!("{}: {}", bar.name, bar.about);
-    println!(
-        "{}; median [range]; CPU-s/M is CPU seconds per million records",
-        machine()
-    );
+    println!("{}; median [range]; CPU-s/M is CPU seconds per million records", machine());
     let verdict = prepare(bar, arguments).and_then(|options| bar.measure(&options));
     match verdict {
         Ok(found) => {
             let outcome = if found.holds { "holds" } else { "falls short" };
-            println!(
-                "{}: measured {}, bar {}, {outcome}",
-                bar.name, found.measured, bar.bound
-            );
+            println!("{}: measured {}, bar {}, {outcome}", bar.name, found.measured, bar.bound);
             ExitCode::from(u8::from(!found.holds))
         }
         Err(error) => {
@@ -134,11 +121,7 @@ fn prepare(bar: &Bar, arguments: &Arguments) -> Result<Options> {
     Ok(Options {
         program,
         signal: arguments.signal,
-        length: if arguments.long {
-            Length::Long
-        } else {
-            Length::Short
-        },
+        length: if arguments.long { Length::Long } else { Length::Short },
         pairs: arguments.pairs,
     })
 }
@@ -146,21 +129,12 @@ fn prepare(bar: &Bar, arguments: &Arguments) -> Result<Options> {
 /// Builds the engine beside this program and returns its path.
 fn build_engine() -> Result<PathBuf> {
     let status = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "--package",
-            "telemetry-engine",
-        ])
+        .args(["build", "--quiet", "--release", "--package", "telemetry-engine"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()?;
     ensure!(status.success(), "the engine does not build");
     let own = std::env::current_exe()?;
-    let binary = own
-        .parent()
-        .context("a program is in a directory")?
-        .join("telemetry-engine");
+    let binary = own.parent().context("a program is in a directory")?.join("telemetry-engine");
     ensure!(binary.exists(), "no engine at {}", binary.display());
     Ok(binary)
 }
@@ -170,9 +144,7 @@ fn allow_open_files() -> Result<()> {
     use rustix::process::{Resource, getrlimit, setrlimit};
 
     let mut limit = getrlimit(Resource::Nofile);
-    let wanted = limit
-        .maximum
-        .map_or(OPEN_FILES, |maximum| maximum.min(OPEN_FILES));
+    let wanted = limit.maximum.map_or(OPEN_FILES, |maximum| maximum.min(OPEN_FILES));
     if limit.current.is_some_and(|current| current < wanted) {
         limit.current = Some(wanted);
         setrlimit(Resource::Nofile, limit)?;

@@ -68,11 +68,7 @@ pub async fn serve_on(listener: TcpListener, spec: Spec) -> Result<()> {
                 .connect_lazy())
         })
         .collect::<Result<Vec<_>>>()?;
-    let forward = Forward {
-        channels,
-        next: 0,
-        compression: spec.compression,
-    };
+    let forward = Forward { channels, next: 0, compression: spec.compression };
     Server::builder()
         .max_frame_size(spec.frames.max_frame)
         .initial_stream_window_size(spec.frames.stream_window)
@@ -106,21 +102,12 @@ impl UnaryService<Bytes> for Call {
     type Future = BoxFuture<'static, Result<tonic::Response<Bytes>, Status>>;
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
-        let flagged = Flagged {
-            channel: self.channel.clone(),
-            compression: self.compression,
-        };
+        let flagged = Flagged { channel: self.channel.clone(), compression: self.compression };
         let path = self.path.clone();
-        let codec = Raw {
-            compression: self.compression,
-        };
+        let codec = Raw { compression: self.compression };
         Box::pin(async move {
-            let mut client =
-                tonic::client::Grpc::new(flagged).max_encoding_message_size(MAX_MESSAGE);
-            client
-                .ready()
-                .await
-                .map_err(|error| Status::unavailable(error.to_string()))?;
+            let mut client = tonic::client::Grpc::new(flagged).max_encoding_message_size(MAX_MESSAGE);
+            client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
             let body = request.into_inner();
             client.unary(tonic::Request::new(body), path, codec).await
         })
@@ -156,10 +143,7 @@ struct Export<S> {
 
 impl<S> Export<S> {
     fn new(forward: Forward) -> Self {
-        Export {
-            forward,
-            service: PhantomData,
-        }
+        Export { forward, service: PhantomData }
     }
 }
 
@@ -186,27 +170,20 @@ impl<S: Otlp> Service<Request<Body>> for Export<S> {
         let forward = &mut self.forward;
         forward.next = (forward.next + 1) % forward.channels.len();
         let compression = forward.compression;
-        let path = Signal::from_path(request.uri().path())
-            .map(|signal| PathAndQuery::from_static(signal.path()));
+        let path = Signal::from_path(request.uri().path()).map(|signal| PathAndQuery::from_static(signal.path()));
         let channel = forward.channels[forward.next].clone();
         Box::pin(async move {
             let Some(path) = path else {
                 return Ok(Status::unimplemented("no such call").into_http());
             };
-            let codec = Raw {
-                compression: Compression::None,
-            };
+            let codec = Raw { compression: Compression::None };
             let mut server = tonic::server::Grpc::new(codec).max_decoding_message_size(MAX_MESSAGE);
             server = match compression {
                 Compression::None => server,
                 Compression::Gzip => server.accept_compressed(CompressionEncoding::Gzip),
                 Compression::Zstd => server.accept_compressed(CompressionEncoding::Zstd),
             };
-            let call = Call {
-                channel,
-                compression,
-                path,
-            };
+            let call = Call { channel, compression, path };
             Ok(server.unary(call, request).await)
         })
     }
@@ -278,9 +255,7 @@ impl Service<Request<Body>> for Flagged {
             return Service::call(&mut self.channel, request);
         };
         let (mut parts, body) = request.into_parts();
-        parts
-            .headers
-            .insert("grpc-encoding", HeaderValue::from_static(encoding));
+        parts.headers.insert("grpc-encoding", HeaderValue::from_static(encoding));
         let mut flag_set = false;
         let flagged = body.map_frame(move |frame| {
             frame.map_data(|data| {
@@ -288,16 +263,11 @@ impl Service<Request<Body>> for Flagged {
                     return data;
                 }
                 flag_set = true;
-                let mut message = data
-                    .try_into_mut()
-                    .unwrap_or_else(|shared| shared[..].into());
+                let mut message = data.try_into_mut().unwrap_or_else(|shared| shared[..].into());
                 message[0] = 1;
                 message.freeze()
             })
         });
-        Service::call(
-            &mut self.channel,
-            Request::from_parts(parts, Body::new(flagged)),
-        )
+        Service::call(&mut self.channel, Request::from_parts(parts, Body::new(flagged)))
     }
 }

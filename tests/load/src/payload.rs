@@ -38,11 +38,7 @@ pub struct Shape {
 
 impl Shape {
     /// 1000 records of 5 resources with 10 attributes.
-    pub const STANDARD: Shape = Shape {
-        records: 1000,
-        resources: 5,
-        resource_attributes: 10,
-    };
+    pub const STANDARD: Shape = Shape { records: 1000, resources: 5, resource_attributes: 10 };
 }
 
 /// Encodes one export request; requests with different seeds share no random content.
@@ -55,17 +51,12 @@ pub fn request(signal: Signal, shape: Shape, seed: u64) -> Bytes {
                 resource: Some(content::resource(&mut random, shape.resource_attributes)),
                 scope_logs: vec![ScopeLogs {
                     scope: Some(content::scope()),
-                    log_records: (0..each)
-                        .map(|_| content::log_record(&mut random))
-                        .collect(),
+                    log_records: (0..each).map(|_| content::log_record(&mut random)).collect(),
                     ..Default::default()
                 }],
                 ..Default::default()
             });
-            ExportLogsServiceRequest {
-                resource_logs: resource_logs.collect(),
-            }
-            .encode_to_vec()
+            ExportLogsServiceRequest { resource_logs: resource_logs.collect() }.encode_to_vec()
         }
         Signal::Spans => {
             let resource_spans = (0..shape.resources).map(|_| ResourceSpans {
@@ -77,10 +68,7 @@ pub fn request(signal: Signal, shape: Shape, seed: u64) -> Bytes {
                 }],
                 ..Default::default()
             });
-            ExportTraceServiceRequest {
-                resource_spans: resource_spans.collect(),
-            }
-            .encode_to_vec()
+            ExportTraceServiceRequest { resource_spans: resource_spans.collect() }.encode_to_vec()
         }
         Signal::Points => {
             let points = each.min(POINTS_PER_METRIC);
@@ -88,17 +76,12 @@ pub fn request(signal: Signal, shape: Shape, seed: u64) -> Bytes {
                 resource: Some(content::resource(&mut random, shape.resource_attributes)),
                 scope_metrics: vec![ScopeMetrics {
                     scope: Some(content::scope()),
-                    metrics: (0..each / points)
-                        .map(|index| content::metric(&mut random, index, points))
-                        .collect(),
+                    metrics: (0..each / points).map(|index| content::metric(&mut random, index, points)).collect(),
                     ..Default::default()
                 }],
                 ..Default::default()
             });
-            ExportMetricsServiceRequest {
-                resource_metrics: resource_metrics.collect(),
-            }
-            .encode_to_vec()
+            ExportMetricsServiceRequest { resource_metrics: resource_metrics.collect() }.encode_to_vec()
         }
     };
     message.into()
@@ -107,9 +90,7 @@ pub fn request(signal: Signal, shape: Shape, seed: u64) -> Bytes {
 /// Puts a gRPC length prefix before a message, which is compressed first.
 pub fn grpc_frame(message: &[u8], compression: Compression) -> Bytes {
     let mut body = BytesMut::new().writer();
-    compression
-        .compress(message, &mut body)
-        .expect("compressing into memory succeeds");
+    compression.compress(message, &mut body).expect("compressing into memory succeeds");
     let body = body.into_inner();
     let mut frame = BytesMut::with_capacity(body.len() + 5);
     frame.put_u8(u8::from(compression != Compression::None));

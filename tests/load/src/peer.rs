@@ -116,11 +116,7 @@ impl Peer {
                 Process::Program(spawn(command, &directory)?)
             }
         };
-        let mut peer = Peer {
-            address,
-            process,
-            directory,
-        };
+        let mut peer = Peer { address, process, directory };
         peer.wait_until_listening()?;
         Ok(peer)
     }
@@ -158,8 +154,7 @@ impl Peer {
 
     /// The last lines that the program has printed.
     fn output(&self) -> String {
-        let text =
-            std::fs::read_to_string(self.directory.path().join("output")).unwrap_or_default();
+        let text = std::fs::read_to_string(self.directory.path().join("output")).unwrap_or_default();
         let lines: Vec<_> = text.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
     }

@@ -29,10 +29,8 @@ impl Usage {
         let status = read("status")?;
         Ok(Usage {
             cpu: cpu_time(&stat).with_context(|| format!("no times in /proc/{id}/stat"))?,
-            resident_mib: mebibytes(&status, "VmRSS:")
-                .with_context(|| format!("no VmRSS of process {id}"))?,
-            peak_mib: mebibytes(&status, "VmHWM:")
-                .with_context(|| format!("no VmHWM of process {id}"))?,
+            resident_mib: mebibytes(&status, "VmRSS:").with_context(|| format!("no VmRSS of process {id}"))?,
+            peak_mib: mebibytes(&status, "VmHWM:").with_context(|| format!("no VmHWM of process {id}"))?,
         })
     }
 }
@@ -64,10 +62,7 @@ mod tests {
     fn finds_times_behind_any_name() {
         let stat = "7 (a ) b) S 1 7 7 0 -1 4194560 900 0 0 0 150 50 0 0 20 0 3 0 100 1000 200";
         let ticks = rustix::param::clock_ticks_per_second() as f64;
-        assert_eq!(
-            cpu_time(stat).unwrap(),
-            Duration::from_secs_f64(200.0 / ticks)
-        );
+        assert_eq!(cpu_time(stat).unwrap(), Duration::from_secs_f64(200.0 / ticks));
     }
 
     /// This process has memory, and its peak is at least what it has.

@@ -34,11 +34,7 @@ impl Spread {
 impl fmt::Display for Spread {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = if self.median < 10.0 { 3 } else { 1 };
-        write!(
-            out,
-            "{:.digits$} [{:.digits$}-{:.digits$}]",
-            self.median, self.least, self.most
-        )
+        write!(out, "{:.digits$} [{:.digits$}-{:.digits$}]", self.median, self.least, self.most)
     }
 }
 
@@ -63,9 +59,6 @@ mod tests {
     fn median_and_range() {
         let spread = Spread::of([4.0, 1.0, 3.0, 2.0]);
         assert_eq!((spread.median, spread.least, spread.most), (2.5, 1.0, 4.0));
-        assert_eq!(
-            Spread::of([0.7, 0.9, 0.8]).to_string(),
-            "0.800 [0.700-0.900]"
-        );
+        assert_eq!(Spread::of([0.7, 0.9, 0.8]).to_string(), "0.800 [0.700-0.900]");
     }
 }

@@ -105,10 +105,7 @@ fn play_null_hop(spec: null_hop::Spec) -> Result<()> {
         stdin().lines().for_each(drop);
         std::process::exit(0);
     });
-    Builder::new_multi_thread()
-        .enable_all()
-        .build()?
-        .block_on(null_hop::serve(spec))
+    Builder::new_multi_thread().enable_all().build()?.block_on(null_hop::serve(spec))
 }
 
 fn in_words<T>(result: Result<T>) -> Result<T, String> {
@@ -145,12 +142,7 @@ impl Actor {
             .with_context(|| format!("cannot start a {}", role.name()))?;
         let orders = process.stdin.take().context("standard input is piped")?;
         let answers = BufReader::new(process.stdout.take().context("standard output is piped")?);
-        Ok(Actor {
-            process,
-            orders,
-            answers,
-            role,
-        })
+        Ok(Actor { process, orders, answers, role })
     }
 
     /// Gives an order and waits for its answer.
@@ -171,8 +163,8 @@ impl Actor {
     pub fn hear<T: DeserializeOwned>(&mut self) -> Result<T> {
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
-        let result: Result<T, String> = serde_json::from_str(&line)
-            .with_context(|| format!("the {} ended without an answer", self.role.name()))?;
+        let result: Result<T, String> =
+            serde_json::from_str(&line).with_context(|| format!("the {} ended without an answer", self.role.name()))?;
         result.map_err(|reason| anyhow!("{}: {reason}", self.role.name()))
     }
 

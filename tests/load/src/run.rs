@@ -79,15 +79,7 @@ pub fn run(program: &Program, case: &Case) -> Result<Run> {
         },
     )?;
     let endpoint = sink.hear()?;
-    let peer = Peer::start(
-        program,
-        &Setting {
-            hop: &case.hop,
-            frames: case.peer_frames,
-            endpoint,
-            cores: None,
-        },
-    )?;
+    let peer = Peer::start(program, &Setting { hop: &case.hop, frames: case.peer_frames, endpoint, cores: None })?;
     let mut generator = start_generator(case, &peer)?;
     if !matches!(program, Program::NullHop) {
         check_refusals(&mut generator, &mut sink)?;
@@ -128,14 +120,9 @@ fn start_generator(case: &Case, peer: &Peer) -> Result<Actor> {
 }
 
 fn check_refusals(generator: &mut Actor, sink: &mut Actor) -> Result<()> {
-    generator
-        .ask::<()>(&Order::CheckRefusals)
-        .context("void: an invalid request was not refused")?;
+    generator.ask::<()>(&Order::CheckRefusals).context("void: an invalid request was not refused")?;
     let received: Received = sink.ask(&())?;
-    ensure!(
-        received.requests == 0 && received.fault.is_none(),
-        "void: an invalid request got through"
-    );
+    ensure!(received.requests == 0 && received.fault.is_none(), "void: an invalid request got through");
     Ok(())
 }
 
@@ -148,11 +135,7 @@ fn drain(sink: &mut Actor, sent: &Sent) -> Result<Received> {
             return Ok(received);
         }
         if start.elapsed() > DRAIN_TIMEOUT {
-            bail!(
-                "{} records were acknowledged and {} arrived",
-                sent.records,
-                received.records
-            );
+            bail!("{} records were acknowledged and {} arrived", sent.records, received.records);
         }
         std::thread::sleep(POLL);
     }
@@ -178,10 +161,7 @@ fn check(sent: &Sent, received: &Received) -> Result<()> {
         received.wrong_resources,
         received.sampled_resources
     );
-    ensure!(
-        received.sampled_resources > 0,
-        "the latest request has no resource"
-    );
+    ensure!(received.sampled_resources > 0, "the latest request has no resource");
     Ok(())
 }
 

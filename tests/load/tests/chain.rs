@@ -13,11 +13,7 @@ use load::{
     signal::Signal,
 };
 
-const SHAPE: Shape = Shape {
-    records: 100,
-    resources: 5,
-    resource_attributes: 10,
-};
+const SHAPE: Shape = Shape { records: 100, resources: 5, resource_attributes: 10 };
 
 /// A request count that is not a multiple of the workers.
 const REQUESTS: u64 = 21;
@@ -37,13 +33,7 @@ async fn start_null_hop(endpoint: SocketAddr, compression: Compression) -> Socke
     let listen = listener.local_addr().unwrap();
     tokio::spawn(null_hop::serve_on(
         listener,
-        null_hop::Spec {
-            listen,
-            endpoint,
-            frames: Frames::LARGE,
-            compression,
-            connections_out: 2,
-        },
+        null_hop::Spec { listen, endpoint, frames: Frames::LARGE, compression, connections_out: 2 },
     ));
     listen
 }
@@ -76,19 +66,12 @@ async fn send_through_null_hop(
 }
 
 fn assert_all_arrived(sent: &Sent, received: &Received) {
-    assert_eq!(
-        (sent.requests, sent.refused, sent.failed),
-        (REQUESTS, 0, 0),
-        "{sent:?}"
-    );
+    assert_eq!((sent.requests, sent.refused, sent.failed), (REQUESTS, 0, 0), "{sent:?}");
     assert_eq!(sent.records, REQUESTS * 100);
     assert_eq!(received.records, sent.records, "{received:?}");
     assert_eq!(received.requests, REQUESTS);
     assert_eq!(received.fault, None);
-    assert_eq!(
-        (received.sampled_resources, received.wrong_resources),
-        (5, 0)
-    );
+    assert_eq!((received.sampled_resources, received.wrong_resources), (5, 0));
 }
 
 /// Every record of every signal arrives once.
@@ -97,12 +80,7 @@ async fn sent_equals_received() {
     for signal in Signal::ALL {
         let (sent, received) = send_through_null_hop(signal, Compression::None, |_| {}).await;
         assert_all_arrived(&sent, &received);
-        assert_eq!(
-            received.bytes,
-            sent.request_bytes_total,
-            "{}",
-            signal.name()
-        );
+        assert_eq!(received.bytes, sent.request_bytes_total, "{}", signal.name());
     }
 }
 
@@ -133,9 +111,7 @@ async fn frames_and_rate_do_not_change_what_arrives() {
 async fn a_peer_that_forwards_invalid_requests_is_noticed() {
     let sink = start_sink(Compression::None, &[]).await;
     let hop = start_null_hop(sink.address, Compression::None).await;
-    let generator = Generator::prepare(load_on(hop, Signal::Logs, Compression::None))
-        .await
-        .unwrap();
+    let generator = Generator::prepare(load_on(hop, Signal::Logs, Compression::None)).await.unwrap();
     let error = generator.check_refusals().await.unwrap_err().to_string();
     assert!(error.contains("UTF-8"), "{error}");
 }

@@ -30,11 +30,7 @@ const SIX: &[(&str, &str)] = &[
 ];
 
 /// Four attributes put into each resource, one of them already there; the answer follows the backend's.
-pub(super) const HOP: Hop = Hop {
-    upserts: FOUR,
-    acknowledge: Acknowledge::Delivered,
-    compression: Compression::None,
-};
+pub(super) const HOP: Hop = Hop { upserts: FOUR, acknowledge: Acknowledge::Delivered, compression: Compression::None };
 
 pub(super) const BARS: &[Bar] = &[
     Bar {
@@ -42,11 +38,7 @@ pub(super) const BARS: &[Bar] = &[
         about: "gRPC in, full admission, 4 resource attributes upserted, gRPC out, acknowledge delivered, flat out",
         bound: "CPU <= 1.00 x null hop, each signal",
         subject: Subject::Engine,
-        measure: |_, options| {
-            each_signal(options, &Signal::ALL, &CPU_1_0, |signal| {
-                Case::standard(signal, HOP)
-            })
-        },
+        measure: |_, options| each_signal(options, &Signal::ALL, &CPU_1_0, |signal| Case::standard(signal, HOP)),
     },
     Bar {
         name: "hop-paced",
@@ -54,11 +46,7 @@ pub(super) const BARS: &[Bar] = &[
         bound: "CPU <= 1.00 x, p99 <= 1.50 x null hop, peak RSS <= 32 MiB",
         subject: Subject::Engine,
         measure: |_, options| {
-            let bounds = Bounds {
-                cpu: 1.0,
-                p99: Some(1.5),
-                peak_mib: Some(32.0),
-            };
+            let bounds = Bounds { cpu: 1.0, p99: Some(1.5), peak_mib: Some(32.0) };
             each_signal(options, &[Signal::Logs], &bounds, |signal| Case {
                 rate: Some(100_000.0),
                 seconds: 8.0,
@@ -87,16 +75,9 @@ pub(super) const BARS: &[Bar] = &[
         measure: |_, options| {
             let bounds = Bounds::cpu(0.9);
             each_signal(options, &Signal::ALL, &bounds, |signal| {
-                let hop = Hop {
-                    acknowledge: Acknowledge::Buffered,
-                    ..HOP
-                };
+                let hop = Hop { acknowledge: Acknowledge::Buffered, ..HOP };
                 Case {
-                    shape: Shape {
-                        records: 10,
-                        resources: 1,
-                        resource_attributes: 10,
-                    },
+                    shape: Shape { records: 10, resources: 1, resource_attributes: 10 },
                     ..Case::standard(signal, hop)
                 }
             })
@@ -110,18 +91,8 @@ pub(super) const BARS: &[Bar] = &[
         measure: |_, options| {
             let bounds = Bounds::cpu(1.6);
             each_signal(options, &Signal::ALL, &bounds, |signal| Case {
-                shape: Shape {
-                    records: 1000,
-                    resources: 500,
-                    resource_attributes: 20,
-                },
-                ..Case::standard(
-                    signal,
-                    Hop {
-                        upserts: SIX,
-                        ..HOP
-                    },
-                )
+                shape: Shape { records: 1000, resources: 500, resource_attributes: 20 },
+                ..Case::standard(signal, Hop { upserts: SIX, ..HOP })
             })
         },
     },
@@ -131,22 +102,11 @@ pub(super) const BARS: &[Bar] = &[
         bound: "CPU <= 1.30 x null hop, peak RSS <= 128 MiB",
         subject: Subject::Engine,
         measure: |_, options| {
-            let bounds = Bounds {
-                cpu: 1.3,
-                p99: None,
-                peak_mib: Some(128.0),
-            };
+            let bounds = Bounds { cpu: 1.3, p99: None, peak_mib: Some(128.0) };
             each_signal(options, &[Signal::Logs], &bounds, |signal| {
-                let hop = Hop {
-                    compression: Compression::Gzip,
-                    ..HOP
-                };
+                let hop = Hop { compression: Compression::Gzip, ..HOP };
                 Case {
-                    shape: Shape {
-                        records: 50,
-                        resources: 1,
-                        resource_attributes: 10,
-                    },
+                    shape: Shape { records: 50, resources: 1, resource_attributes: 10 },
                     peer_frames: Frames::SMALL,
                     connections: 2000,
                     in_flight: 1,
@@ -176,11 +136,7 @@ pub(super) const BARS: &[Bar] = &[
         about: "the null hop against itself: how much of a ratio is the machine's",
         bound: "CPU <= 1.10 x null hop, each signal",
         subject: Subject::NullHop,
-        measure: |_, options| {
-            each_signal(options, &Signal::ALL, &CPU_1_1, |signal| {
-                Case::standard(signal, HOP)
-            })
-        },
+        measure: |_, options| each_signal(options, &Signal::ALL, &CPU_1_1, |signal| Case::standard(signal, HOP)),
     },
 ];
 
@@ -199,11 +155,7 @@ struct Bounds {
 
 impl Bounds {
     const fn cpu(cpu: f64) -> Bounds {
-        Bounds {
-            cpu,
-            p99: None,
-            peak_mib: None,
-        }
+        Bounds { cpu, p99: None, peak_mib: None }
     }
 }
 
@@ -252,9 +204,7 @@ fn each_signal(
 }
 
 fn compressed(options: &Options, compression: Compression) -> Result<Verdict> {
-    each_signal(options, &Signal::ALL, &CPU_1_1, |signal| {
-        Case::standard(signal, Hop { compression, ..HOP })
-    })
+    each_signal(options, &Signal::ALL, &CPU_1_1, |signal| Case::standard(signal, Hop { compression, ..HOP }))
 }
 
 #[cfg(test)]
@@ -264,31 +214,12 @@ mod tests {
     /// Every bound counts: one that is exceeded is enough to fall short.
     #[test]
     fn one_exceeded_bound_falls_short() {
-        let bounds = Bounds {
-            cpu: 1.0,
-            p99: Some(1.5),
-            peak_mib: Some(32.0),
-        };
-        let within = Worst {
-            cpu: 1.0,
-            p99: 1.5,
-            peak_mib: 32.0,
-        };
+        let bounds = Bounds { cpu: 1.0, p99: Some(1.5), peak_mib: Some(32.0) };
+        let within = Worst { cpu: 1.0, p99: 1.5, peak_mib: 32.0 };
         assert!(within.verdict(&bounds).holds);
-        for exceeded in [
-            Worst {
-                cpu: 1.01,
-                ..within
-            },
-            Worst {
-                p99: 1.51,
-                ..within
-            },
-            Worst {
-                peak_mib: 32.1,
-                ..within
-            },
-        ] {
+        for exceeded in
+            [Worst { cpu: 1.01, ..within }, Worst { p99: 1.51, ..within }, Worst { peak_mib: 32.1, ..within }]
+        {
             assert!(!exceeded.verdict(&bounds).holds);
         }
     }

@@ -27,18 +27,12 @@ impl Comparison {
     /// Measures pairs in alternating order.
     pub(super) fn measure(case: &Case, options: &Options) -> Result<Comparison> {
         let long = options.length == Length::Long;
-        let pairs = options
-            .pairs
-            .unwrap_or(if long { PAIRS_LONG } else { PAIRS });
+        let pairs = options.pairs.unwrap_or(if long { PAIRS_LONG } else { PAIRS });
         let mut timed = *case;
         if long {
             timed.seconds *= LONG_FACTOR;
         }
-        let mut comparison = Comparison {
-            program: options.program.name(),
-            peer: Vec::new(),
-            null_hop: Vec::new(),
-        };
+        let mut comparison = Comparison { program: options.program.name(), peer: Vec::new(), null_hop: Vec::new() };
         for pair in 0..pairs {
             if pair % 2 == 0 {
                 comparison.measure_peer(&timed, &options.program)?;
@@ -57,8 +51,7 @@ impl Comparison {
     }
 
     fn measure_null_hop(&mut self, case: &Case) -> Result<()> {
-        self.null_hop
-            .push(run(&Program::NullHop, case).context("null hop")?);
+        self.null_hop.push(run(&Program::NullHop, case).context("null hop")?);
         Ok(())
     }
 
@@ -86,11 +79,7 @@ impl Comparison {
     pub(super) fn print(&self, heading: &str, case: &Case) {
         let sent = &self.peer[0].sent;
         let bytes = sent.request_bytes_total as f64 / sent.records as f64;
-        println!(
-            "{heading}: {bytes:.0} bytes a record, {} pairs of {} s",
-            self.peer.len(),
-            case.seconds
-        );
+        println!("{heading}: {bytes:.0} bytes a record, {} pairs of {} s", self.peer.len(), case.seconds);
         for (name, runs) in [(self.program, &self.peer), ("null hop", &self.null_hop)] {
             let of = |figure: fn(&Run) -> f64| Spread::of(runs.iter().map(figure));
             println!(
@@ -107,10 +96,6 @@ impl Comparison {
                 println!("  {name:<8}  {refused} requests were told to come back later, and did");
             }
         }
-        println!(
-            "  ratio     CPU {}  p99 {}",
-            self.cpu_ratio(),
-            self.p99_ratio()
-        );
+        println!("  ratio     CPU {}  p99 {}", self.cpu_ratio(), self.p99_ratio());
     }
 }

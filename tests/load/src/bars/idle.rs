@@ -37,33 +37,18 @@ fn measure(options: &Options) -> Result<Verdict> {
     let null_hop = resident(&Program::NullHop, settled_after)?;
     println!("  {:<8}  RSS {peer} MiB", options.program.name());
     println!("  null hop  RSS {null_hop} MiB");
-    Ok(Verdict {
-        measured: format!("RSS {:.1} MiB", peer.median),
-        holds: peer.median <= BOUND_MIB,
-    })
+    Ok(Verdict { measured: format!("RSS {:.1} MiB", peer.median), holds: peer.median <= BOUND_MIB })
 }
 
 fn resident(program: &Program, settled_after: Duration) -> Result<Spread> {
     let mut sink = Actor::start(
         Role::Sink,
-        &counting_sink::Spec {
-            frames: Frames::LARGE,
-            compression: Compression::None,
-            expected_attributes: Vec::new(),
-        },
+        &counting_sink::Spec { frames: Frames::LARGE, compression: Compression::None, expected_attributes: Vec::new() },
     )?;
     let endpoint = sink.hear()?;
     let mut figures = Vec::new();
     for _ in 0..STARTS {
-        let peer = Peer::start(
-            program,
-            &Setting {
-                hop: &HOP,
-                frames: Frames::LARGE,
-                endpoint,
-                cores: None,
-            },
-        )?;
+        let peer = Peer::start(program, &Setting { hop: &HOP, frames: Frames::LARGE, endpoint, cores: None })?;
         std::thread::sleep(settled_after);
         figures.push(peer.usage()?.resident_mib);
     }

@@ -100,9 +100,7 @@ fn take_field<'a>(rest: &mut &'a [u8]) -> Result<(u64, Option<&'a [u8]>)> {
         5 => 4,
         2 => {
             let length = usize::try_from(take_varint(rest)?)?;
-            let (content, after) = rest
-                .split_at_checked(length)
-                .context("a length beyond its message")?;
+            let (content, after) = rest.split_at_checked(length).context("a length beyond its message")?;
             *rest = after;
             return Ok((field, Some(content)));
         }
@@ -135,11 +133,7 @@ mod tests {
     /// The walk counts what the generator put in, for every signal and for merged requests.
     #[test]
     fn counts_every_record() {
-        let shape = Shape {
-            records: 120,
-            resources: 3,
-            resource_attributes: 12,
-        };
+        let shape = Shape { records: 120, resources: 3, resource_attributes: 12 };
         for signal in Signal::ALL {
             let message = request(signal, shape, 5);
             assert_eq!(count_records(signal, &message).unwrap(), 120);
@@ -154,11 +148,7 @@ mod tests {
         let message = request(Signal::Spans, Shape::STANDARD, 5);
         let resources = resource_attributes(&message).unwrap();
         assert_eq!(resources.len(), 5);
-        assert!(
-            resources
-                .iter()
-                .all(|keys| keys.len() == 10 && keys[0] == "service.name")
-        );
+        assert!(resources.iter().all(|keys| keys.len() == 10 && keys[0] == "service.name"));
     }
 
     /// A message that is cut short is an error, not a smaller count.

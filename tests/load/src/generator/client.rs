@@ -50,9 +50,7 @@ impl Client {
     pub(super) async fn connect(spec: &Spec) -> Result<Client> {
         let stream = TcpStream::connect(spec.target).await?;
         stream.set_nodelay(true)?;
-        let (requests, connection) = http2::Builder::new(TokioExecutor::new())
-            .handshake(TokioIo::new(stream))
-            .await?;
+        let (requests, connection) = http2::Builder::new(TokioExecutor::new()).handshake(TokioIo::new(stream)).await?;
         // An error of the connection reaches whoever waits for an answer on it.
         tokio::spawn(async move { drop(connection.await) });
         let mut head = Request::post(format!("http://{}{}", spec.target, spec.signal.path()))
@@ -62,11 +60,7 @@ impl Client {
         if let Some(encoding) = spec.compression.encoding() {
             head = head.header("grpc-encoding", encoding);
         }
-        Ok(Client {
-            requests,
-            head: head.body(())?,
-            max_frame: spec.max_frame.unwrap_or(usize::MAX),
-        })
+        Ok(Client { requests, head: head.body(())?, max_frame: spec.max_frame.unwrap_or(usize::MAX) })
     }
 
     /// The same connection for requests that are not compressed.
@@ -81,15 +75,9 @@ impl Client {
     /// # Errors
     /// When the connection breaks, or the answer is not gRPC.
     pub(super) async fn send(&mut self, frame: Bytes) -> Result<Answer> {
-        let pieces = Pieces {
-            rest: frame,
-            max_frame: self.max_frame,
-        };
+        let pieces = Pieces { rest: frame, max_frame: self.max_frame };
         self.requests.ready().await?;
-        let response = self
-            .requests
-            .send_request(self.head.clone().map(|()| pieces))
-            .await?;
+        let response = self.requests.send_request(self.head.clone().map(|()| pieces)).await?;
         let (parts, mut body) = response.into_parts();
         let mut length = 0;
         let mut trailers = None;
@@ -110,10 +98,7 @@ fn answer(headers: &HeaderMap, length: usize) -> Option<Answer> {
         "0" => Answer::Partial(length),
         "3" => Answer::Invalid,
         "8" | "14" => Answer::Busy,
-        status => Answer::Failed {
-            status: status.into(),
-            message: format!("{:?}", headers.get("grpc-message")),
-        },
+        status => Answer::Failed { status: status.into(), message: format!("{:?}", headers.get("grpc-message")) },
     })
 }
 

@@ -5,8 +5,7 @@ use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value},
     logs::v1::LogRecord,
     metrics::v1::{
-        Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, Sum, metric::Data,
-        number_data_point,
+        Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, Sum, metric::Data, number_data_point,
     },
     resource::v1::Resource,
     trace::v1::{Span, Status, span::SpanKind, status::StatusCode},
@@ -22,22 +21,9 @@ const BUCKETS: usize = 16;
 /// Of ten metrics, the first four are sums, the next four gauges, the others histograms.
 const METRIC_CYCLE: usize = 10;
 
-const SERVICES: [&str; 6] = [
-    "checkout",
-    "catalogue",
-    "payments",
-    "frontend",
-    "shipping",
-    "accounts",
-];
+const SERVICES: [&str; 6] = ["checkout", "catalogue", "payments", "frontend", "shipping", "accounts"];
 const METHODS: [&str; 4] = ["GET", "PUT", "POST", "PATCH"];
-const PATHS: [&str; 5] = [
-    "/api/v1/orders",
-    "/api/v1/basket",
-    "/api/v2/search",
-    "/api/v1/stocks",
-    "/api/v1/tokens",
-];
+const PATHS: [&str; 5] = ["/api/v1/orders", "/api/v1/basket", "/api/v2/search", "/api/v1/stocks", "/api/v1/tokens"];
 const SENTENCES: [&str; 6] = [
     "request completed for customer",
     "cache miss, loading from database",
@@ -56,45 +42,25 @@ pub(super) fn resource(random: &mut StdRng, attributes: usize) -> Resource {
         text("service.name", service),
         text("service.namespace", "shop"),
         text("service.instance.id", hex(random, 16)),
-        text(
-            "service.version",
-            format!(
-                "1.{}.{}",
-                random.random_range(0..40),
-                random.random_range(0..9)
-            ),
-        ),
+        text("service.version", format!("1.{}.{}", random.random_range(0..40), random.random_range(0..9))),
         text("telemetry.sdk.language", "go"),
         text("k8s.namespace.name", "shop"),
         text("k8s.pod.name", pod),
         text("k8s.pod.uid", hex(random, 16)),
-        text(
-            "k8s.node.name",
-            format!("worker-{}", random.random_range(0..200)),
-        ),
+        text("k8s.node.name", format!("worker-{}", random.random_range(0..200))),
         text("container.id", hex(random, 32)),
     ];
     while list.len() < attributes {
         let number = list.len();
-        list.push(text(
-            &format!("k8s.pod.label.team-{number}"),
-            hex(random, 6),
-        ));
+        list.push(text(&format!("k8s.pod.label.team-{number}"), hex(random, 6)));
     }
     list.truncate(attributes);
-    Resource {
-        attributes: list,
-        ..Default::default()
-    }
+    Resource { attributes: list, ..Default::default() }
 }
 
 /// The scope of every record.
 pub(super) fn scope() -> InstrumentationScope {
-    InstrumentationScope {
-        name: "github.com/shop/telemetry".into(),
-        version: "0.9.1".into(),
-        ..Default::default()
-    }
+    InstrumentationScope { name: "github.com/shop/telemetry".into(), version: "0.9.1".into(), ..Default::default() }
 }
 
 /// A log record of about 440 bytes with 8 attributes and a body of 120 bytes.
@@ -106,32 +72,14 @@ pub(super) fn log_record(random: &mut StdRng) -> LogRecord {
         observed_time_unix_nano: time + 1_500_000,
         severity_number,
         severity_text: severity_text.into(),
-        body: Some(AnyValue {
-            value: Some(Value::StringValue(sentence(random))),
-        }),
+        body: Some(AnyValue { value: Some(Value::StringValue(sentence(random))) }),
         attributes: vec![
             text("http.request.method", pick(random, &METHODS)),
-            integer(
-                "http.response.status_code",
-                pick(random, &[200, 201, 204, 404, 500]),
-            ),
-            text(
-                "url.path",
-                format!(
-                    "{}/item-{}",
-                    pick(random, &PATHS),
-                    random.random_range(100..200)
-                ),
-            ),
+            integer("http.response.status_code", pick(random, &[200, 201, 204, 404, 500])),
+            text("url.path", format!("{}/item-{}", pick(random, &PATHS), random.random_range(100..200))),
             text("client.address", address(random)),
-            text(
-                "code.function.name",
-                format!("{}.Handle", pick(random, &SERVICES)),
-            ),
-            text(
-                "thread.name",
-                format!("worker-{}", random.random_range(10..99)),
-            ),
+            text("code.function.name", format!("{}.Handle", pick(random, &SERVICES))),
+            text("thread.name", format!("worker-{}", random.random_range(10..99))),
             text("tenant.id", hex(random, 2)),
             text("session.id", format!("{:06}", random.random_range(0..500))),
         ],
@@ -158,27 +106,15 @@ pub(super) fn span(random: &mut StdRng) -> Span {
         end_time_unix_nano: start + random.random_range(100_000..900_000_000),
         attributes: vec![
             text("http.request.method", method),
-            integer(
-                "http.response.status_code",
-                pick(random, &[200, 201, 204, 404, 500]),
-            ),
-            text(
-                "url.path",
-                format!("{path}/{}", random.random_range(10_000..99_999)),
-            ),
+            integer("http.response.status_code", pick(random, &[200, 201, 204, 404, 500])),
+            text("url.path", format!("{path}/{}", random.random_range(10_000..99_999))),
             text("client.address", address(random)),
-            text(
-                "server.address",
-                format!("{}.shop.svc", pick(random, &SERVICES)),
-            ),
+            text("server.address", format!("{}.shop.svc", pick(random, &SERVICES))),
             integer("server.port", 8080),
             text("network.protocol.version", "1.1"),
             text("tenant.id", hex(random, 4)),
         ],
-        status: Some(Status {
-            code: StatusCode::Ok.into(),
-            ..Default::default()
-        }),
+        status: Some(Status { code: StatusCode::Ok.into(), ..Default::default() }),
         ..Default::default()
     }
 }
@@ -196,9 +132,7 @@ pub(super) fn metric(random: &mut StdRng, index: usize, points: usize) -> Metric
         ),
         4..8 => (
             "process.memory.usage",
-            Data::Gauge(Gauge {
-                data_points: (0..points).map(|_| number_point(random)).collect(),
-            }),
+            Data::Gauge(Gauge { data_points: (0..points).map(|_| number_point(random)).collect() }),
         ),
         _ => (
             "http.server.request.duration",
@@ -242,9 +176,7 @@ fn histogram_point(random: &mut StdRng) -> HistogramDataPoint {
         count: bucket_counts.iter().sum(),
         sum: Some(random.random_range(0.0..9000.0)),
         bucket_counts,
-        explicit_bounds: (1..BUCKETS)
-            .map(|bound| 0.005 * f64::from(1 << bound))
-            .collect(),
+        explicit_bounds: (1..BUCKETS).map(|bound| 0.005 * f64::from(1 << bound)).collect(),
         min: Some(0.001),
         max: Some(random.random_range(1.0..60.0)),
         ..Default::default()
@@ -254,15 +186,9 @@ fn histogram_point(random: &mut StdRng) -> HistogramDataPoint {
 fn point_attributes(random: &mut StdRng) -> Vec<KeyValue> {
     vec![
         text("http.request.method", pick(random, &METHODS)),
-        integer(
-            "http.response.status_code",
-            pick(random, &[200, 201, 204, 404, 500]),
-        ),
+        integer("http.response.status_code", pick(random, &[200, 201, 204, 404, 500])),
         text("http.route", pick(random, &PATHS)),
-        text(
-            "server.address",
-            format!("{}.shop.svc", pick(random, &SERVICES)),
-        ),
+        text("server.address", format!("{}.shop.svc", pick(random, &SERVICES))),
     ]
 }
 
@@ -292,11 +218,7 @@ fn integer(key: &str, value: i64) -> KeyValue {
 }
 
 fn key_value(key: &str, value: Value) -> KeyValue {
-    KeyValue {
-        key: key.into(),
-        value: Some(AnyValue { value: Some(value) }),
-        ..Default::default()
-    }
+    KeyValue { key: key.into(), value: Some(AnyValue { value: Some(value) }), ..Default::default() }
 }
 
 fn time(random: &mut StdRng) -> u64 {
@@ -304,11 +226,7 @@ fn time(random: &mut StdRng) -> u64 {
 }
 
 fn address(random: &mut StdRng) -> String {
-    format!(
-        "10.128.{}.{}",
-        random.random_range(10..14),
-        random.random_range(100..120)
-    )
+    format!("10.128.{}.{}", random.random_range(10..14), random.random_range(100..120))
 }
 
 fn bytes(random: &mut StdRng, length: usize) -> Vec<u8> {
@@ -319,10 +237,7 @@ fn bytes(random: &mut StdRng, length: usize) -> Vec<u8> {
 
 /// Random lower-case hexadecimal text of `length` bytes before encoding.
 fn hex(random: &mut StdRng, length: usize) -> String {
-    bytes(random, length)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    bytes(random, length).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn pick<T: Copy>(random: &mut StdRng, list: &[T]) -> T {

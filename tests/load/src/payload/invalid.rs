@@ -20,10 +20,8 @@ pub fn invalid_requests(signal: Signal) -> Vec<Invalid> {
     let valid = request(signal, Shape::STANDARD, 1);
     // Every record of every signal carries this attribute, so its last occurrence is in the last record.
     let key = b"http.response.status_code";
-    let last_key = valid
-        .windows(key.len())
-        .rposition(|window| window == key)
-        .expect("every generated record has this attribute");
+    let last_key =
+        valid.windows(key.len()).rposition(|window| window == key).expect("every generated record has this attribute");
 
     let mut bad_text = valid.to_vec();
     bad_text[last_key + 3] = 0xff;
@@ -34,17 +32,8 @@ pub fn invalid_requests(signal: Signal) -> Vec<Invalid> {
 
     let cut = valid.slice(..valid.len() - 1);
     vec![
-        Invalid {
-            fault: "a string that is not UTF-8",
-            message: bad_text.into(),
-        },
-        Invalid {
-            fault: "a length beyond its message",
-            message: bad_length.into(),
-        },
-        Invalid {
-            fault: "a message that ends early",
-            message: cut,
-        },
+        Invalid { fault: "a string that is not UTF-8", message: bad_text.into() },
+        Invalid { fault: "a length beyond its message", message: bad_length.into() },
+        Invalid { fault: "a message that ends early", message: cut },
     ]
 }

@@ -6,17 +6,9 @@ use super::*;
 /// The encoded bytes of a record are those that the measurements state, within 3 %.
 #[test]
 fn records_have_the_stated_size() {
-    for (signal, stated) in [
-        (Signal::Logs, 440.0),
-        (Signal::Spans, 345.0),
-        (Signal::Points, 229.0),
-    ] {
+    for (signal, stated) in [(Signal::Logs, 440.0), (Signal::Spans, 345.0), (Signal::Points, 229.0)] {
         let size = request(signal, Shape::STANDARD, 7).len() as f64 / 1000.0;
-        assert!(
-            (size / stated - 1.0).abs() < 0.03,
-            "{}: {size} bytes a record, stated {stated}",
-            signal.name()
-        );
+        assert!((size / stated - 1.0).abs() < 0.03, "{}: {size} bytes a record, stated {stated}", signal.name());
     }
 }
 
@@ -33,25 +25,16 @@ fn logs_compress_like_text() {
 fn points_have_the_stated_mix() {
     use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 
-    let message =
-        ExportMetricsServiceRequest::decode(request(Signal::Points, Shape::STANDARD, 7)).unwrap();
+    let message = ExportMetricsServiceRequest::decode(request(Signal::Points, Shape::STANDARD, 7)).unwrap();
     let (mut sums, mut gauges, mut histograms) = (0, 0, 0);
-    let scopes = message
-        .resource_metrics
-        .iter()
-        .flat_map(|entry| &entry.scope_metrics);
+    let scopes = message.resource_metrics.iter().flat_map(|entry| &entry.scope_metrics);
     for metric in scopes.flat_map(|scope| &scope.metrics) {
         match metric.data.as_ref().unwrap() {
             Data::Sum(sum) => sums += sum.data_points.len(),
             Data::Gauge(gauge) => gauges += gauge.data_points.len(),
             Data::Histogram(histogram) => {
                 histograms += histogram.data_points.len();
-                assert!(
-                    histogram
-                        .data_points
-                        .iter()
-                        .all(|point| point.bucket_counts.len() == 16)
-                );
+                assert!(histogram.data_points.iter().all(|point| point.bucket_counts.len() == 16));
             }
             other => panic!("unexpected {other:?}"),
         }
