@@ -60,6 +60,11 @@ impl Message {
             found => found,
         }
     }
+
+    /// The fields with their numbers, ascending.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (u32, &'static Field)> + use<> {
+        (0..).zip(self.fields).filter(|(_, field)| !matches!(field.kind, Kind::Absent))
+    }
 }
 
 impl Field {

@@ -205,6 +205,9 @@ impl<'a> Splitter<'a> {
                 continue;
             }
             let count = record_weight(self.source.signal, field.payload);
+            if count == 0 {
+                continue;
+            }
             let needed = self.scope_cost(entry, scope) + field.raw.len();
             if !self.fits(needed, count) {
                 if self.source.signal == Signal::Metrics

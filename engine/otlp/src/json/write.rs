@@ -1,24 +1,10 @@
-//! OTLP/JSON: the request on one line, as the specification writes it (ids in hexadecimal, 64-bit integers as
-//! strings, enumerations as numbers, `NaN` and infinities as strings), written straight from the bytes by the table
-//! of messages. Unknown fields have no JSON form and are left out.
+//! Writes OTLP/JSON straight from the bytes, by the table of messages.
 
 use std::fmt::Write as _;
 
+use crate::Wire;
 use crate::protobuf::{Field, Fields, WireType, varint};
 use crate::schema::{self, Kind, Message, Number};
-use crate::{Decoded, EncodeError, Signal, Wire};
-
-/// The text is no OTLP/JSON.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum JsonError {
-    /// The text is not JSON, or a value is not what its field takes.
-    #[error("invalid OTLP/JSON: {0}")]
-    Syntax(#[from] serde_json::Error),
-    /// Values are nested too deeply.
-    #[error("invalid OTLP/JSON")]
-    Nesting(#[from] EncodeError),
-}
 
 /// Writes a request as OTLP/JSON on one line, without a line feed.
 pub fn to_json(wire: &Wire) -> String {
@@ -26,20 +12,6 @@ pub fn to_json(wire: &Wire) -> String {
     let mut out = String::with_capacity(body.len() * 2);
     write_message(schema::request(wire.signal()), &body, &mut out);
     out
-}
-
-/// Reads a request from OTLP/JSON. Unknown keys are ignored, as the specification demands.
-///
-/// # Errors
-///
-/// [`JsonError`].
-pub fn from_json(signal: Signal, text: &[u8]) -> Result<Wire, JsonError> {
-    let decoded = match signal {
-        Signal::Logs => Decoded::Logs(serde_json::from_slice(text)?),
-        Signal::Metrics => Decoded::Metrics(serde_json::from_slice(text)?),
-        Signal::Traces => Decoded::Traces(serde_json::from_slice(text)?),
-    };
-    Ok(decoded.encode()?)
 }
 
 fn write_message(message: &'static Message, bytes: &[u8], out: &mut String) {

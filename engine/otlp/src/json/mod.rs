@@ -1,0 +1,9 @@
+//! OTLP/JSON on one line, as the specification writes it: names in lowerCamelCase, ids in hexadecimal, 64-bit
+//! integers as strings, enumerations as numbers, `NaN` and infinities as strings. Both directions go by the table of
+//! messages and never through structs. Unknown fields have no JSON form and are left out; unknown keys are ignored.
+
+mod read;
+mod write;
+
+pub use self::read::{JsonError, from_json};
+pub use self::write::to_json;

@@ -1,0 +1,174 @@
+//! The operations of the crate on decoded structs, written in the plainest way.
+
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use otlp::{AttributeValue, Decoded, EditAction, ResourceEdit};
+use prost::Message;
+
+pub fn encode(decoded: &Decoded) -> Vec<u8> {
+    match decoded {
+        Decoded::Logs(request) => request.encode_to_vec(),
+        Decoded::Metrics(request) => request.encode_to_vec(),
+        Decoded::Traces(request) => request.encode_to_vec(),
+    }
+}
+
+fn resources(decoded: &mut Decoded) -> Vec<&mut Option<Resource>> {
+    match decoded {
+        Decoded::Logs(request) => request.resource_logs.iter_mut().map(|entry| &mut entry.resource).collect(),
+        Decoded::Metrics(request) => request.resource_metrics.iter_mut().map(|entry| &mut entry.resource).collect(),
+        Decoded::Traces(request) => request.resource_spans.iter_mut().map(|entry| &mut entry.resource).collect(),
+    }
+}
+
+pub fn edit_resources(decoded: &mut Decoded, edits: &[ResourceEdit]) {
+    for resource in resources(decoded) {
+        let was_absent = resource.is_none();
+        let edited = resource.get_or_insert_default();
+        for edit in edits {
+            apply(&mut edited.attributes, edit);
+        }
+        if was_absent && edited.attributes.is_empty() {
+            *resource = None;
+        }
+    }
+}
+
+fn apply(attributes: &mut Vec<KeyValue>, edit: &ResourceEdit) {
+    let present = attributes.iter().position(|attribute| attribute.key == edit.key);
+    let set = |value: &AttributeValue| KeyValue {
+        key: edit.key.clone(),
+        value: Some(AnyValue { value: Some(any_value(value)) }),
+        key_strindex: 0,
+    };
+    match (&edit.action, present) {
+        (EditAction::Insert(value) | EditAction::Upsert(value), None) => attributes.push(set(value)),
+        (EditAction::Insert(_), Some(_)) | (EditAction::Update(_), None) => {}
+        (EditAction::Update(value) | EditAction::Upsert(value), Some(first)) => {
+            attributes[first] = set(value);
+            let mut position = 0;
+            attributes.retain(|attribute| {
+                position += 1;
+                position - 1 <= first || attribute.key != edit.key
+            });
+        }
+        (EditAction::Delete, _) => attributes.retain(|attribute| attribute.key != edit.key),
+    }
+}
+
+fn any_value(value: &AttributeValue) -> Value {
+    match value {
+        AttributeValue::String(text) => Value::StringValue(text.clone()),
+        AttributeValue::Bool(flag) => Value::BoolValue(*flag),
+        AttributeValue::Int(number) => Value::IntValue(*number),
+        AttributeValue::Double(number) => Value::DoubleValue(*number),
+    }
+}
+
+pub fn sort_resource_attributes(decoded: &mut Decoded) {
+    for resource in resources(decoded).into_iter().flatten() {
+        resource.attributes.sort_by(|left, right| left.key.cmp(&right.key));
+    }
+}
+
+/// By the debug form of the first `service.name`'s string.
+pub fn partition(decoded: &Decoded, chosen: impl Fn(&str) -> bool) -> (Decoded, Decoded) {
+    let keep = |resource: &Option<Resource>| {
+        let attributes = resource.iter().flat_map(|resource| &resource.attributes);
+        let name = attributes.filter(|attribute| attribute.key == "service.name").map(text_of).next();
+        chosen(&format!("{name:?}"))
+    };
+    let (mut yes, mut no) = (decoded.clone(), decoded.clone());
+    for (part, wanted) in [(&mut yes, true), (&mut no, false)] {
+        match part {
+            Decoded::Logs(request) => request.resource_logs.retain(|entry| keep(&entry.resource) == wanted),
+            Decoded::Metrics(request) => request.resource_metrics.retain(|entry| keep(&entry.resource) == wanted),
+            Decoded::Traces(request) => request.resource_spans.retain(|entry| keep(&entry.resource) == wanted),
+        }
+    }
+    (yes, no)
+}
+
+fn text_of(attribute: &KeyValue) -> Option<&str> {
+    match attribute.value.as_ref().and_then(|value| value.value.as_ref()) {
+        Some(Value::StringValue(text)) => Some(text),
+        _ => None,
+    }
+}
+
+pub fn append(to: &mut Decoded, from: Decoded) {
+    match (to, from) {
+        (Decoded::Logs(to), Decoded::Logs(from)) => to.resource_logs.extend(from.resource_logs),
+        (Decoded::Metrics(to), Decoded::Metrics(from)) => to.resource_metrics.extend(from.resource_metrics),
+        (Decoded::Traces(to), Decoded::Traces(from)) => to.resource_spans.extend(from.resource_spans),
+        _ => panic!("the signals differ"),
+    }
+}
+
+/// Every record with all that stands above it, encoded. A metric gives one element a data point.
+pub fn flatten(decoded: &Decoded) -> Vec<Vec<Vec<u8>>> {
+    let mut out = Vec::new();
+    match decoded {
+        Decoded::Logs(request) => {
+            for entry in &request.resource_logs {
+                for scope in &entry.scope_logs {
+                    let heads = heads(&entry.resource, &entry.schema_url, &scope.scope, &scope.schema_url);
+                    out.extend(scope.log_records.iter().map(|record| with(&heads, [record.encode_to_vec()])));
+                }
+            }
+        }
+        Decoded::Traces(request) => {
+            for entry in &request.resource_spans {
+                for scope in &entry.scope_spans {
+                    let heads = heads(&entry.resource, &entry.schema_url, &scope.scope, &scope.schema_url);
+                    out.extend(scope.spans.iter().map(|record| with(&heads, [record.encode_to_vec()])));
+                }
+            }
+        }
+        Decoded::Metrics(request) => {
+            for entry in &request.resource_metrics {
+                for scope in &entry.scope_metrics {
+                    let heads = heads(&entry.resource, &entry.schema_url, &scope.scope, &scope.schema_url);
+                    for metric in &scope.metrics {
+                        let (head, points) = points(metric);
+                        out.extend(points.into_iter().map(|point| with(&heads, [head.clone(), point])));
+                    }
+                }
+            }
+        }
+    }
+    out
+}
+
+fn heads(
+    resource: &Option<Resource>,
+    resource_url: &str,
+    scope: &Option<impl Message>,
+    scope_url: &str,
+) -> Vec<Vec<u8>> {
+    let resource = resource.as_ref().map_or_else(|| b"none".to_vec(), Message::encode_to_vec);
+    let scope = scope.as_ref().map_or_else(|| b"none".to_vec(), Message::encode_to_vec);
+    vec![resource, resource_url.as_bytes().to_vec(), scope, scope_url.as_bytes().to_vec()]
+}
+
+fn with<const N: usize>(heads: &[Vec<u8>], more: [Vec<u8>; N]) -> Vec<Vec<u8>> {
+    heads.iter().cloned().chain(more).collect()
+}
+
+fn points(metric: &Metric) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let mut head = metric.clone();
+    let points = match &mut head.data {
+        Some(Data::Gauge(data)) => take(&mut data.data_points),
+        Some(Data::Sum(data)) => take(&mut data.data_points),
+        Some(Data::Histogram(data)) => take(&mut data.data_points),
+        Some(Data::ExponentialHistogram(data)) => take(&mut data.data_points),
+        Some(Data::Summary(data)) => take(&mut data.data_points),
+        None => Vec::new(),
+    };
+    (head.encode_to_vec(), points)
+}
+
+fn take(points: &mut Vec<impl Message>) -> Vec<Vec<u8>> {
+    std::mem::take(points).iter().map(Message::encode_to_vec).collect()
+}
