@@ -1,0 +1,35 @@
+//! OTLP/HTTP requests: heads of the three paths, and the body as it is or compressed.
+
+use bytes::{Buf, Bytes};
+use http::header::{self, HeaderValue};
+
+use crate::client::body::Pieces;
+use crate::client::{ClientError, ClientOptions, Head, head as build_head};
+use otlp::Signal;
+
+use crate::{Compression, compression};
+
+pub(super) fn head(options: &ClientOptions, signal: Signal) -> Result<Head, ClientError> {
+    let given = match signal {
+        Signal::Logs => &options.paths.logs,
+        Signal::Metrics => &options.paths.metrics,
+        Signal::Traces => &options.paths.traces,
+    };
+    let path = match given {
+        Some(path) => path.clone(),
+        None => format!("{}/v1/{}", options.endpoint.path().trim_end_matches('/'), signal.as_str()),
+    };
+    let mut fixed = vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"))];
+    if let Some(encoding) = options.compression.encoding() {
+        fixed.push((header::CONTENT_ENCODING, HeaderValue::from_static(encoding.name())));
+    }
+    build_head(options, &path, &fixed)
+}
+
+/// The body, compressed if asked.
+pub(super) async fn frame(compression: Compression, body: &mut impl Buf) -> std::io::Result<Pieces> {
+    if compression == Compression::None {
+        return Ok(Pieces::with_prefix(&[], body));
+    }
+    Ok(Pieces::single(Bytes::from(compression::deflate(compression, body, 0).await?)))
+}

@@ -1,0 +1,448 @@
+//! One accepted connection, from its first byte to its end: TLS, HTTP version, windows, age, idleness, drain.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use engine_core::budget::Budget;
+use engine_core::lane::LaneSeat;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::Protocol;
+use crate::server::body::Reading;
+use crate::server::limits::WindowPool;
+use crate::server::reply::Answer;
+use crate::server::{Counters, Handler, Limits, Refusal, ServerOptions, grpc, http as otlp_http};
+
+/// The first bytes of every HTTP/2 connection (RFC 9113, section 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A silent HTTP/2 peer is asked for a sign of life this often.
+const PING_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A peer that does not answer a ping for this long is gone.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Streams that a peer opened and reset before they were served; more of them is an attack (CVE-2023-44487).
+const MAX_PENDING_RESETS: usize = 20;
+
+/// Streams that this side had to reset because of the peer's errors, before the connection is closed.
+const MAX_ERROR_RESETS: usize = 256;
+
+/// What all connections of one server share.
+pub(super) struct Server<H> {
+    pub(super) handler: Arc<H>,
+    options: ServerOptions,
+    budget: Budget,
+    windows: WindowPool,
+    drain: CancellationToken,
+    cut: CancellationToken,
+}
+
+/// A connection's place: counted, limited and on a lane until it is dropped.
+pub(super) struct Seat {
+    counters: Arc<Counters>,
+    _permit: OwnedSemaphorePermit,
+    _lane: LaneSeat,
+}
+
+/// How many requests a connection has in flight, and since when none.
+struct Activity {
+    born: Instant,
+    in_flight: AtomicUsize,
+    idle_since_ms: AtomicU64,
+}
+
+/// A request in flight.
+struct Busy(Arc<Activity>);
+
+/// A socket that counts what goes through it.
+struct Socket {
+    stream: TcpStream,
+    counters: Arc<Counters>,
+}
+
+/// A stream whose first bytes were read to see what is spoken, and are read again.
+struct Replayed<S> {
+    stream: S,
+    first: [u8; PREFACE.len()],
+    read: usize,
+    filled: usize,
+}
+
+/// Serves one connection until it ends or is cut.
+pub(super) async fn run<H: Handler>(server: Arc<Server<H>>, socket: std::net::TcpStream, peer: SocketAddr, seat: Seat) {
+    let cut = server.cut.clone();
+    let served = async {
+        let stream = match TcpStream::from_std(socket) {
+            Ok(stream) => stream,
+            Err(error) => return tracing::debug!(%peer, %error, "cannot register a connection with its lane"),
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
+        }
+        let socket = Socket { stream, counters: Arc::clone(server.counters()) };
+        match secure_and_serve(&server, socket, peer).await {
+            Ok(()) => {}
+            Err(ConnectionError::Handshake(problem)) => {
+                server.counters().refuse(Refusal::Handshake);
+                tracing::debug!(%peer, problem, "connection refused");
+            }
+            Err(ConnectionError::Http(error)) => tracing::debug!(%peer, %error, "connection ended with an error"),
+        }
+    };
+    tokio::select! {
+        biased;
+        () = cut.cancelled() => {}
+        () = served => {}
+    }
+    drop(seat);
+}
+
+enum ConnectionError {
+    Handshake(String),
+    Http(hyper::Error),
+}
+
+impl<H: Handler> Server<H> {
+    pub(super) fn new(
+        options: ServerOptions,
+        budget: Budget,
+        handler: Arc<H>,
+        drain: CancellationToken,
+        cut: CancellationToken,
+    ) -> Self {
+        Self { handler, options, budget, windows: WindowPool::default(), drain, cut }
+    }
+
+    pub(super) fn counters(&self) -> &Arc<Counters> {
+        &self.options.counters
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.options.limits
+    }
+
+    pub(super) fn reading(&self) -> Reading<'_> {
+        let limits = self.limits();
+        Reading { budget: &self.budget, max_size: limits.max_request_size, timeout: limits.request_timeout }
+    }
+}
+
+async fn secure_and_serve<H: Handler>(
+    server: &Arc<Server<H>>,
+    socket: Socket,
+    peer: SocketAddr,
+) -> Result<(), ConnectionError> {
+    let Some(tls) = &server.options.tls else {
+        return detect_and_serve(server, socket, peer).await;
+    };
+    let handshake = tokio::time::timeout(server.limits().handshake_timeout, tls.acceptor().accept(socket));
+    match handshake.await {
+        Ok(Ok(stream)) => detect_and_serve(server, stream, peer).await,
+        Ok(Err(error)) => Err(ConnectionError::Handshake(format!("tls handshake failed: {error}"))),
+        Err(_) => Err(ConnectionError::Handshake("tls handshake timed out".to_owned())),
+    }
+}
+
+async fn detect_and_serve<H, S>(server: &Arc<Server<H>>, stream: S, peer: SocketAddr) -> Result<(), ConnectionError>
+where
+    H: Handler,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut stream = Replayed::new(stream);
+    let detection = tokio::select! {
+        biased;
+        detection = tokio::time::timeout(server.limits().header_timeout, stream.detect()) => detection,
+        // A peer that has not said anything when the drain's time is over never will.
+        () = grace_over(server) => return Ok(()),
+    };
+    let speaks_http2 = match detection {
+        Ok(Ok(Some(speaks_http2))) => speaks_http2,
+        // Closed without a word: a port scan or a health check.
+        Ok(Ok(None)) => return Ok(()),
+        Ok(Err(error)) => return Err(ConnectionError::Handshake(error.to_string())),
+        Err(_) => return Err(ConnectionError::Handshake("nothing was sent in time".to_owned())),
+    };
+    if speaks_http2 { serve_http2(server, stream, peer).await } else { serve_http1(server, stream, peer).await }
+}
+
+async fn serve_http2<H, S>(
+    server: &Arc<Server<H>>,
+    stream: Replayed<S>,
+    peer: SocketAddr,
+) -> Result<(), ConnectionError>
+where
+    H: Handler,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = server.limits();
+    let lease = server.windows.lease(&server.budget);
+    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_frame_size(lease.windows.frame)
+        .initial_stream_window_size(lease.windows.stream)
+        .initial_connection_window_size(lease.windows.connection)
+        .max_concurrent_streams(limits.max_concurrent_streams)
+        .max_header_list_size(limits.max_header_size)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_ERROR_RESETS)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    let activity = Arc::new(Activity::new());
+    let (service_server, service_activity) = (Arc::clone(server), Arc::clone(&activity));
+    let service =
+        service_fn(move |request| answer(Arc::clone(&service_server), peer, request, Busy::start(&service_activity)));
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let result = drive(server, connection, &activity).await;
+    drop(lease);
+    result
+}
+
+async fn serve_http1<H, S>(
+    server: &Arc<Server<H>>,
+    stream: Replayed<S>,
+    peer: SocketAddr,
+) -> Result<(), ConnectionError>
+where
+    H: Handler,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = server.limits();
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_header_size(limits.max_header_size as usize);
+    // Any number but hyper's own default makes it allocate for every request.
+    if limits.max_headers != 100 {
+        builder.max_headers(limits.max_headers);
+    }
+    let activity = Arc::new(Activity::new());
+    let (service_server, service_activity) = (Arc::clone(server), Arc::clone(&activity));
+    let service =
+        service_fn(move |request| answer(Arc::clone(&service_server), peer, request, Busy::start(&service_activity)));
+    drive(server, builder.serve_connection(TokioIo::new(stream), service), &activity).await
+}
+
+async fn answer<H: Handler>(
+    server: Arc<Server<H>>,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+    busy: Busy,
+) -> Result<Response<Answer>, std::convert::Infallible> {
+    let response = match server.options.protocol {
+        Protocol::Grpc => grpc::serve(&server, peer, request).await,
+        Protocol::Http => otlp_http::serve(&server, peer, request).await,
+    };
+    drop(busy);
+    Ok(response)
+}
+
+/// Runs a connection until it ends by itself or, after it was told to close, its grace is over.
+async fn drive<H, C>(server: &Server<H>, connection: C, activity: &Activity) -> Result<(), ConnectionError>
+where
+    H: Handler,
+    C: GracefulConnection<Error = hyper::Error>,
+{
+    let mut connection = pin!(connection);
+    tokio::select! {
+        biased;
+        () = server.drain.cancelled() => {}
+        result = connection.as_mut() => return result.map_err(ConnectionError::Http),
+        () = retired(activity, server.limits()) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    match tokio::time::timeout(server.limits().drain_grace, connection).await {
+        Ok(result) => result.map_err(ConnectionError::Http),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Returns when the connection is too old or was idle for too long.
+async fn retired(activity: &Activity, limits: &Limits) {
+    let retire_at = limits.max_connection_age.map(|age| activity.born + age.mul_f64(rand::random_range(0.9..=1.1)));
+    loop {
+        let now = Instant::now();
+        let idle_since = activity.idle_since();
+        if retire_at.is_some_and(|at| at <= now) || idle_since.is_some_and(|since| since + limits.idle_timeout <= now) {
+            return;
+        }
+        let idle_at = idle_since.unwrap_or(now) + limits.idle_timeout;
+        tokio::time::sleep_until(retire_at.map_or(idle_at, |at| at.min(idle_at))).await;
+    }
+}
+
+async fn grace_over<H: Handler>(server: &Server<H>) {
+    server.drain.cancelled().await;
+    tokio::time::sleep(server.limits().drain_grace).await;
+}
+
+impl Seat {
+    pub(super) fn take(counters: &Arc<Counters>, permit: OwnedSemaphorePermit, lane: LaneSeat) -> Self {
+        counters.open_connection();
+        Self { counters: Arc::clone(counters), _permit: permit, _lane: lane }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.counters.close_connection();
+    }
+}
+
+impl Activity {
+    fn new() -> Self {
+        Self { born: Instant::now(), in_flight: AtomicUsize::new(0), idle_since_ms: AtomicU64::new(0) }
+    }
+
+    fn idle_since(&self) -> Option<Instant> {
+        if self.in_flight.load(Ordering::Relaxed) > 0 {
+            return None;
+        }
+        Some(self.born + Duration::from_millis(self.idle_since_ms.load(Ordering::Relaxed)))
+    }
+}
+
+impl Busy {
+    fn start(activity: &Arc<Activity>) -> Self {
+        activity.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(activity))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let age = u64::try_from(self.0.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.idle_since_ms.store(age, Ordering::Relaxed);
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl<S: AsyncRead + Unpin> Replayed<S> {
+    fn new(stream: S) -> Self {
+        Self { stream, first: [0; PREFACE.len()], read: 0, filled: 0 }
+    }
+
+    /// Whether the peer speaks HTTP/2: reads until its bytes differ from the preface or are all of it. `None` if the
+    /// peer closed before it said anything.
+    async fn detect(&mut self) -> io::Result<Option<bool>> {
+        while self.filled < PREFACE.len() && self.first[..self.filled] == PREFACE[..self.filled] {
+            let read = self.stream.read(&mut self.first[self.filled..]).await?;
+            if read == 0 {
+                return if self.filled == 0 { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+            }
+            self.filled += read;
+        }
+        Ok(Some(self.first == *PREFACE))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Replayed<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.read == self.filled {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let count = buffer.remaining().min(self.filled - self.read);
+        buffer.put_slice(&self.first[self.read..self.read + count]);
+        self.read += count;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Replayed<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let read = buffer.filled().len() - before;
+        if read > 0 {
+            self.counters.receive(read);
+        }
+        result
+    }
+}
+
+impl Socket {
+    fn sent(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(count)) = result {
+            self.counters.send(count);
+        }
+        result
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.sent(result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.sent(result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,236 @@
+//! OTLP/HTTP: `POST /v1/{logs,metrics,traces}` with protobuf bodies, over HTTP/1.1 and HTTP/2.
+//!
+//! JSON bodies are not served: they get 415 and the list of what is. Error bodies are `google.rpc.Status` in the
+//! encoding of the request (OTLP specification, "Failures").
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use prost::Message as _;
+
+use crate::compression::Encoding;
+use crate::proto::{ExportResponse, PartialSuccess, RpcStatus};
+use crate::server::connection::Server;
+use crate::server::reply::{Answer, Refused};
+use crate::server::{self as server_api, Handler, Refusal, Reply, body};
+use crate::status::{Code, shorten};
+use otlp::Signal;
+
+const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const ACCEPTED_ENCODINGS: HeaderValue = HeaderValue::from_static("gzip, zstd, identity");
+
+/// What is read and thrown away of a refused HTTP/1 body, so that its sender gets to read the answer. Closing with
+/// data unread would reset the connection under it.
+const DISCARD_BYTES: usize = 16 * 1024 * 1024;
+const DISCARD_TIME: Duration = Duration::from_secs(5);
+
+/// A request that is refused, with everything its answer says.
+struct Failure {
+    http: StatusCode,
+    status: RpcStatus,
+    reason: Refusal,
+    header: Option<Box<(header::HeaderName, HeaderValue)>>,
+}
+
+/// The encodings of answers.
+#[derive(Clone, Copy)]
+enum MediaType {
+    Protobuf,
+    Json,
+}
+
+/// Answers one request.
+pub(super) async fn serve<H: Handler>(
+    server: &Server<H>,
+    peer: SocketAddr,
+    mut request: Request<Incoming>,
+) -> Response<Answer> {
+    let media_type = media_type_of(request.headers());
+    let response = match export(server, peer, &mut request).await {
+        Ok(reply) => {
+            server.counters().answer(&reply);
+            respond(&reply)
+        }
+        Err(failure) => {
+            server.counters().refuse(failure.reason);
+            // Whoever asks for something that is not protobuf gets protobuf, unless it is JSON.
+            fail(failure, media_type.unwrap_or(MediaType::Protobuf))
+        }
+    };
+    discard_rest(request);
+    response
+}
+
+async fn export<H: Handler>(
+    server: &Server<H>,
+    peer: SocketAddr,
+    request: &mut Request<Incoming>,
+) -> Result<Reply, Failure> {
+    if request.headers().len() > server.limits().max_headers {
+        let http = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        return Err(Failure::unsupported(http, "too many headers".to_owned()));
+    }
+    let path = request.uri().path();
+    let signal = signal_of(path)
+        .ok_or_else(|| Failure::unsupported(StatusCode::NOT_FOUND, format!("unknown path {}", shorten(path))))?;
+    if request.method() != Method::POST {
+        let message = format!("method {} is not allowed, use POST", shorten(request.method().as_str()));
+        return Err(Failure::unsupported(StatusCode::METHOD_NOT_ALLOWED, message)
+            .with_header(header::ALLOW, HeaderValue::from_static("POST")));
+    }
+    if !matches!(media_type_of(request.headers()), Some(MediaType::Protobuf)) {
+        let message = "unsupported content type, supported is application/x-protobuf".to_owned();
+        return Err(
+            Failure::unsupported(StatusCode::UNSUPPORTED_MEDIA_TYPE, message).with_header(header::ACCEPT, PROTOBUF)
+        );
+    }
+    let encoding = encoding_of(request.headers())?;
+    let received = body::read_http(request.body_mut(), encoding, server.reading()).await.map_err(Refused::from)?;
+    let request = server_api::Request { signal, body: received.body, peer, wire_bytes: received.wire_bytes };
+    Ok(server.handler.handle(request).await)
+}
+
+fn signal_of(path: &str) -> Option<Signal> {
+    match path {
+        "/v1/logs" => Some(Signal::Logs),
+        "/v1/metrics" => Some(Signal::Metrics),
+        "/v1/traces" => Some(Signal::Traces),
+        _ => None,
+    }
+}
+
+/// The media type of the request without its parameters; types other than ours are `None`.
+fn media_type_of(headers: &HeaderMap) -> Option<MediaType> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let name = value.split(';').next().unwrap_or_default().trim();
+    if name.eq_ignore_ascii_case("application/x-protobuf") {
+        return Some(MediaType::Protobuf);
+    }
+    name.eq_ignore_ascii_case("application/json").then_some(MediaType::Json)
+}
+
+/// The content coding of the request. Several of them, one in the other, are how bombs are built; nobody sends them.
+fn encoding_of(headers: &HeaderMap) -> Result<Option<Encoding>, Failure> {
+    let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
+    let name = values.next().map_or(Some("identity"), |value| value.to_str().ok()).unwrap_or_default().trim();
+    let is_nested = values.next().is_some();
+    let is = |known: &str| !is_nested && name.eq_ignore_ascii_case(known);
+    if is("identity") {
+        Ok(None)
+    } else if is("gzip") {
+        Ok(Some(Encoding::Gzip))
+    } else if is("zstd") {
+        Ok(Some(Encoding::Zstd))
+    } else {
+        let message = format!("unsupported content encoding {}, supported are gzip, zstd, identity", shorten(name));
+        Err(Failure::unsupported(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)
+            .with_header(header::ACCEPT_ENCODING, ACCEPTED_ENCODINGS))
+    }
+}
+
+impl Failure {
+    fn unsupported(http: StatusCode, message: String) -> Self {
+        let status = RpcStatus::new(Code::Unimplemented, &message);
+        Self { http, status, reason: Refusal::Unsupported, header: None }
+    }
+
+    fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
+        self.header = Some(Box::new((name, value)));
+        self
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        let mut failure = failure_of(&refused.reply).expect("a refused request has no success to report");
+        failure.reason = refused.reason;
+        if refused.reason == Refusal::Timeout {
+            failure.http = StatusCode::REQUEST_TIMEOUT;
+            failure.status = RpcStatus::new(Code::DeadlineExceeded, refused.reply.message());
+            failure = failure.with_header(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        failure
+    }
+}
+
+/// How a handler's refusal looks; `None` for success.
+fn failure_of(reply: &Reply) -> Option<Failure> {
+    let status = reply.status()?;
+    let reason = reply.refusal()?;
+    let (http, header) = match reply {
+        Reply::Accepted | Reply::Partial { .. } => return None,
+        Reply::Invalid { .. } => (StatusCode::BAD_REQUEST, None),
+        Reply::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, None),
+        Reply::Unavailable { retry_after, .. } => {
+            // Whole seconds, at least one: 0 would invite a storm, and a fraction is not allowed.
+            let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+            (StatusCode::SERVICE_UNAVAILABLE, Some((header::RETRY_AFTER, HeaderValue::from(seconds.max(1)))))
+        }
+        Reply::Unauthorized { .. } => {
+            let challenge = HeaderValue::from_static("Bearer");
+            (StatusCode::UNAUTHORIZED, Some((header::WWW_AUTHENTICATE, challenge)))
+        }
+        Reply::Unsupported { .. } => (StatusCode::NOT_FOUND, None),
+    };
+    Some(Failure { http, status, reason, header: header.map(Box::new) })
+}
+
+fn respond(reply: &Reply) -> Response<Answer> {
+    let data = match reply {
+        Reply::Accepted => None,
+        Reply::Partial { rejected, message } => {
+            let partial_success = PartialSuccess {
+                rejected: i64::try_from(*rejected).unwrap_or(i64::MAX),
+                error_message: shorten(message).into_owned(),
+            };
+            Some(ExportResponse { partial_success: Some(partial_success) }.encode_to_vec().into())
+        }
+        _ => {
+            let failure = failure_of(reply).expect("every reply but the two above is a refusal");
+            return fail(failure, MediaType::Protobuf);
+        }
+    };
+    let mut response = Response::new(Answer { data, trailers: None });
+    response.headers_mut().insert(header::CONTENT_TYPE, PROTOBUF);
+    response
+}
+
+fn fail(failure: Failure, media_type: MediaType) -> Response<Answer> {
+    let (content_type, data) = match media_type {
+        MediaType::Protobuf => (PROTOBUF, Bytes::from(failure.status.encode_to_vec())),
+        MediaType::Json => (JSON, Bytes::from(failure.status.to_json())),
+    };
+    let mut response = Response::new(Answer { data: Some(data), trailers: None });
+    *response.status_mut() = failure.http;
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    if let Some(header) = failure.header {
+        let (name, value) = *header;
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+/// Reads on what an HTTP/1 client still sends of a refused body, within bounds, while the answer goes out. A client
+/// that waits for `100 Continue` sends nothing, and HTTP/2 resets the one stream.
+fn discard_rest(request: Request<Incoming>) {
+    let expects_continue = request.headers().contains_key(header::EXPECT);
+    if request.version() == Version::HTTP_2 || expects_continue || request.body().is_end_stream() {
+        return;
+    }
+    let mut rest = request.into_body();
+    tokio::spawn(tokio::time::timeout(DISCARD_TIME, async move {
+        let mut discarded = 0;
+        while discarded < DISCARD_BYTES {
+            match body::next_data(&mut rest).await {
+                Ok(Some(data)) => discarded += data.len(),
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }));
+}

@@ -1,0 +1,171 @@
+//! Settings of a server: what a peer may send, how long it may take, and the HTTP/2 windows it is offered.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use engine_core::budget::{Budget, Charge};
+
+use crate::Protocol;
+use crate::server::Counters;
+use crate::tls::ServerTls;
+
+const KIB: u32 = 1024;
+const MIB: u32 = 1024 * KIB;
+
+/// The part of the budget that large frames of all connections may reserve.
+const LARGE_FRAMES_SHARE: usize = 8;
+
+/// How a server listens and what it allows.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// What is spoken on the port.
+    pub protocol: Protocol,
+    /// Certificates; plain text without.
+    pub tls: Option<ServerTls>,
+    /// Sizes, counts and times.
+    pub limits: Limits,
+    /// Where this server counts.
+    pub counters: Arc<Counters>,
+}
+
+/// Bounds on what one peer and all peers together may use.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Largest request body in bytes, after inflating; also the largest compressed one.
+    pub max_request_size: usize,
+    /// Largest sum of header names and values in bytes (HTTP/2 adds 32 for each header).
+    pub max_header_size: u32,
+    /// Most headers of a request.
+    pub max_headers: usize,
+    /// Most connections; further ones are closed at once.
+    pub max_connections: usize,
+    /// Most requests in flight on one HTTP/2 connection.
+    pub max_concurrent_streams: u32,
+    /// Time for the TLS handshake.
+    pub handshake_timeout: Duration,
+    /// Time for the HTTP/2 preface and for the headers of an HTTP/1 request. An HTTP/1 connection that waits longer
+    /// for its next request is closed too, because hyper has one timer for both.
+    pub header_timeout: Duration,
+    /// Time from a request's headers to the end of its body.
+    pub request_timeout: Duration,
+    /// A connection without a request in flight for this long is closed.
+    pub idle_timeout: Duration,
+    /// A connection older than this, 10 % more or less, is closed gracefully, so that clients spread again over
+    /// replicas. `None`: never.
+    pub max_connection_age: Option<Duration>,
+    /// How long requests in flight may take after a connection was told to close.
+    pub drain_grace: Duration,
+}
+
+/// Flow control of one HTTP/2 connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Windows {
+    pub(super) frame: u32,
+    pub(super) stream: u32,
+    pub(super) connection: u32,
+}
+
+/// Deals out windows: large while the frames of all connections stay below their share of the budget.
+#[derive(Debug, Default)]
+pub(super) struct WindowPool {
+    large: Arc<AtomicUsize>,
+}
+
+/// Windows lent to a connection, with the memory that its unfinished frame may take.
+#[derive(Debug)]
+pub(super) struct WindowLease {
+    pub(super) windows: Windows,
+    _charge: Option<Charge>,
+    large: Option<Arc<AtomicUsize>>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_request_size: 64 * MIB as usize,
+            max_header_size: 16 * KIB,
+            max_headers: 100,
+            max_connections: 4096,
+            max_concurrent_streams: 200,
+            handshake_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(180),
+            max_connection_age: None,
+            drain_grace: Duration::from_secs(30),
+        }
+    }
+}
+
+impl ServerOptions {
+    /// Plain text with the default limits and counters of its own.
+    pub fn new(protocol: Protocol) -> Self {
+        Self { protocol, tls: None, limits: Limits::default(), counters: Arc::default() }
+    }
+}
+
+impl Windows {
+    /// A body of usual size comes in one frame, and a connection can have several on the way.
+    pub(super) const LARGE: Self = Self { frame: MIB, stream: 2 * MIB, connection: 16 * MIB };
+    /// What thousands of connections can be offered.
+    pub(super) const SMALL: Self = Self { frame: 16 * KIB, stream: 64 * KIB, connection: 256 * KIB };
+}
+
+impl WindowPool {
+    /// Windows for one more connection. A frame reaches us only when it is complete, so the room for one is charged
+    /// up front; small frames of a connection are served even when the budget has no room for their charge, because
+    /// the peer shall get an answer that says so.
+    pub(super) fn lease(&self, budget: &Budget) -> WindowLease {
+        let frame = Windows::LARGE.frame as usize;
+        let large_after = self.large.fetch_add(1, Ordering::Relaxed) + 1;
+        if large_after * frame <= budget.limit() / LARGE_FRAMES_SHARE
+            && let Ok(charge) = budget.try_charge(frame)
+        {
+            return WindowLease {
+                windows: Windows::LARGE,
+                _charge: Some(charge),
+                large: Some(Arc::clone(&self.large)),
+            };
+        }
+        self.large.fetch_sub(1, Ordering::Relaxed);
+        let charge = budget.try_charge(Windows::SMALL.frame as usize).ok();
+        WindowLease { windows: Windows::SMALL, _charge: charge, large: None }
+    }
+}
+
+impl Drop for WindowLease {
+    fn drop(&mut self) {
+        if let Some(large) = &self.large {
+            large.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Connections get large windows until an eighth of the budget is reserved, and again when one has ended.
+    #[test]
+    fn deals_large_windows_within_an_eighth() {
+        let budget = Budget::new(16 * MIB as usize);
+        let pool = WindowPool::default();
+        let first = pool.lease(&budget);
+        let second = pool.lease(&budget);
+        let third = pool.lease(&budget);
+        assert_eq!([first.windows, second.windows, third.windows], [Windows::LARGE, Windows::LARGE, Windows::SMALL]);
+        drop(first);
+        assert_eq!(pool.lease(&budget).windows, Windows::LARGE);
+        drop((second, third));
+        assert_eq!(budget.used(), 0);
+    }
+
+    /// A full budget still serves small windows, uncharged, so that peers hear why they are refused.
+    #[test]
+    fn serves_small_windows_from_a_full_budget() {
+        let budget = Budget::new(64 * MIB as usize);
+        let _held = budget.try_charge(64 * MIB as usize);
+        assert_eq!(WindowPool::default().lease(&budget).windows, Windows::SMALL);
+    }
+}

@@ -1,0 +1,128 @@
+//! OTLP servers: accept connections, deal them to lanes, hand whole request bodies to a [`Handler`].
+//!
+//! Everything a peer can make us hold is bounded here and charged to the memory budget before it is held. What a body
+//! means, whether it is admitted and who takes it is the handler's matter.
+
+mod body;
+mod connection;
+mod counters;
+mod grpc;
+mod http;
+mod limits;
+mod reply;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use engine_core::budget::Budget;
+use engine_core::lane::Lanes;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::server::connection::Seat;
+use otlp::Signal;
+
+pub use crate::server::counters::{Counters, CountersSnapshot, Refusal};
+pub use crate::server::limits::{Limits, ServerOptions};
+pub use crate::server::reply::Reply;
+
+/// How long accepting pauses when the process is out of file descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// One export request, whole and uncompressed.
+#[derive(Debug)]
+pub struct Request {
+    /// What kind of records it carries.
+    pub signal: Signal,
+    /// The `Export*ServiceRequest` as bytes, not looked into yet. Every slice of it holds its charge to the budget.
+    pub body: Bytes,
+    /// Who sent it.
+    pub peer: SocketAddr,
+    /// Size of the body as it came, before inflating, without framing.
+    pub wire_bytes: u64,
+}
+
+/// Takes what a server received.
+///
+/// A call is dropped when its client goes away or takes back its request; what it holds must then be given back.
+pub trait Handler: Send + Sync + 'static {
+    /// Takes one request and says what became of it.
+    fn handle(&self, request: Request) -> impl Future<Output = Reply> + Send;
+}
+
+/// What a server did in its life, returned when it has drained.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServeReport {
+    /// Counts at the end.
+    pub totals: CountersSnapshot,
+}
+
+/// Serves `listener` until `drain` is cancelled and every connection has ended.
+///
+/// Accepts on the calling runtime; each connection runs on the lane that has the fewest. On drain, connections that
+/// wait in the accept queue are still taken, HTTP/2 peers get GOAWAY, HTTP/1 answers `Connection: close`, requests
+/// in flight finish, and what has not ended after [`Limits::drain_grace`] is cut. Dropping the future cuts all
+/// connections at once.
+pub async fn serve<H: Handler>(
+    listener: TcpListener,
+    lanes: Lanes,
+    budget: Budget,
+    options: ServerOptions,
+    handler: Arc<H>,
+    drain: CancellationToken,
+) -> ServeReport {
+    let counters = Arc::clone(&options.counters);
+    let connections = TaskTracker::new();
+    let cut = CancellationToken::new();
+    let _cut_when_dropped = cut.clone().drop_guard();
+    let seats = Arc::new(Semaphore::new(options.limits.max_connections.min(Semaphore::MAX_PERMITS)));
+    let server = Arc::new(connection::Server::new(options, budget, handler, drain.clone(), cut));
+    let deal = |socket: TcpStream, peer: SocketAddr| {
+        let Ok(permit) = Arc::clone(&seats).try_acquire_owned() else {
+            server.counters().refuse(Refusal::Connections);
+            return;
+        };
+        // The socket leaves this runtime's reactor; the lane registers it with its own.
+        let Ok(socket) = socket.into_std() else { return };
+        let (lane, lane_seat) = lanes.seat();
+        let seat = Seat::take(server.counters(), permit, lane_seat);
+        let connection = connection::run(Arc::clone(&server), socket, peer, seat);
+        drop(lane.spawn(connections.track_future(connection)));
+    };
+    loop {
+        tokio::select! {
+            biased;
+            () = drain.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((socket, peer)) => deal(socket, peer),
+                Err(error) if is_of_the_peer(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections, trying again");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    // Peers whose connection the kernel completed already get an answer instead of a reset.
+    while let Some(Ok((socket, peer))) = futures::FutureExt::now_or_never(listener.accept()) {
+        deal(socket, peer);
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+    ServeReport { totals: counters.snapshot() }
+}
+
+/// Whether accepting failed because of that one connection and not of this process.
+fn is_of_the_peer(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused | ErrorKind::TimedOut
+    )
+}

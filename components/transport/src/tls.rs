@@ -1,0 +1,247 @@
+//! TLS for both sides: rustls with ring, TLS 1.2 and 1.3, certificates from PEM.
+//!
+//! Verification cannot be switched off. Certificates are read once; noticing that a file changed and making a new
+//! server or client from it is the caller's matter.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use rustls::crypto::CryptoProvider;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+
+use crate::Protocol;
+
+const VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
+
+/// Certificates or keys as PEM text, with the name that errors give them.
+#[derive(Clone)]
+pub struct Pem {
+    name: String,
+    text: Vec<u8>,
+}
+
+/// A certificate chain and its private key.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The chain, the own certificate first.
+    pub certificates: Pem,
+    /// The key (PKCS#8, PKCS#1 or SEC1).
+    pub key: Pem,
+}
+
+/// Certificates of a server and what it asks of its clients. Cheap to clone.
+#[derive(Clone)]
+pub struct ServerTls {
+    config: Arc<ServerConfig>,
+}
+
+/// What a client trusts and how it shows who it is. Cheap to clone.
+#[derive(Clone)]
+pub struct ClientTls {
+    config: Arc<ClientConfig>,
+    server_name: Option<String>,
+}
+
+/// Settings of [`ClientTls`].
+#[derive(Clone, Debug, Default)]
+pub struct ClientTlsOptions {
+    /// The only authorities to trust; without, the system's and the bundled ones.
+    pub authorities: Option<Pem>,
+    /// For servers that ask who we are.
+    pub identity: Option<Identity>,
+    /// The name the server must prove, when it is not the endpoint's host.
+    pub server_name: Option<String>,
+}
+
+/// Why certificates or keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Not PEM, or not what was expected in it.
+    #[error("{name}: {problem}")]
+    Pem {
+        /// The file, or what the text is for.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Readable, but it does not fit together.
+    #[error("{name}: {source}")]
+    Unusable {
+        /// The file, or what the text is for.
+        name: String,
+        /// What is wrong with it.
+        source: rustls::Error,
+    },
+}
+
+impl Pem {
+    /// Reads a file.
+    pub fn read(path: &Path) -> Result<Self, TlsError> {
+        let text = std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })?;
+        Ok(Self { name: path.display().to_string(), text })
+    }
+
+    /// Takes text that came another way; `name` says in errors what it is.
+    pub fn new(name: impl Into<String>, text: impl Into<Vec<u8>>) -> Self {
+        Self { name: name.into(), text: text.into() }
+    }
+
+    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        let certificates = CertificateDer::pem_slice_iter(&self.text)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| self.invalid(error.to_string()))?;
+        if certificates.is_empty() {
+            return Err(self.invalid("it holds no certificate".to_owned()));
+        }
+        Ok(certificates)
+    }
+
+    fn private_key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
+        PrivateKeyDer::from_pem_slice(&self.text).map_err(|error| self.invalid(format!("no private key: {error}")))
+    }
+
+    fn roots(&self) -> Result<RootCertStore, TlsError> {
+        let mut roots = RootCertStore::empty();
+        for certificate in self.certificates()? {
+            roots.add(certificate).map_err(|source| self.unusable(source))?;
+        }
+        Ok(roots)
+    }
+
+    fn invalid(&self, problem: String) -> TlsError {
+        TlsError::Pem { name: self.name.clone(), problem }
+    }
+
+    fn unusable(&self, source: rustls::Error) -> TlsError {
+        TlsError::Unusable { name: self.name.clone(), source }
+    }
+}
+
+impl std::fmt::Debug for Pem {
+    /// The name only: the text may be a key.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("Pem").field(&self.name).finish()
+    }
+}
+
+impl Identity {
+    /// Reads both files.
+    pub fn read(certificates: &Path, key: &Path) -> Result<Self, TlsError> {
+        Ok(Self { certificates: Pem::read(certificates)?, key: Pem::read(key)? })
+    }
+}
+
+impl ServerTls {
+    /// A server with this identity for one protocol. With `client_authorities`, clients must show a certificate that
+    /// one of them signed.
+    pub fn new(protocol: Protocol, identity: &Identity, client_authorities: Option<&Pem>) -> Result<Self, TlsError> {
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(VERSIONS)
+            .expect("ring supports both versions");
+        let builder = match client_authorities {
+            None => builder.with_no_client_auth(),
+            Some(authorities) => {
+                let roots = Arc::new(authorities.roots()?);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider())
+                    .build()
+                    .map_err(|error| authorities.invalid(error.to_string()))?;
+                builder.with_client_cert_verifier(verifier)
+            }
+        };
+        let mut config = builder
+            .with_single_cert(identity.certificates.certificates()?, identity.key.private_key()?)
+            .map_err(|source| identity.certificates.unusable(source))?;
+        config.alpn_protocols = match protocol {
+            Protocol::Grpc => vec![b"h2".to_vec()],
+            Protocol::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        };
+        Ok(Self { config: Arc::new(config) })
+    }
+
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.config))
+    }
+}
+
+impl ClientTls {
+    /// A client with these settings.
+    pub fn new(options: &ClientTlsOptions) -> Result<Self, TlsError> {
+        let roots = match &options.authorities {
+            Some(authorities) => Arc::new(authorities.roots()?),
+            None => default_roots(),
+        };
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(VERSIONS)
+            .expect("ring supports both versions")
+            .with_root_certificates(roots);
+        let config = match &options.identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => builder
+                .with_client_auth_cert(identity.certificates.certificates()?, identity.key.private_key()?)
+                .map_err(|source| identity.certificates.unusable(source))?,
+        };
+        Ok(Self { config: Arc::new(config), server_name: options.server_name.clone() })
+    }
+
+    pub(crate) fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
+    }
+
+    /// What to hand to a connector that speaks `protocol`.
+    pub(crate) fn config_for(&self, protocol: Protocol) -> Arc<ClientConfig> {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = match protocol {
+            Protocol::Grpc => vec![b"h2".to_vec()],
+            Protocol::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        };
+        Arc::new(config)
+    }
+}
+
+impl std::fmt::Debug for ServerTls {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("ServerTls").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for ClientTls {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("ClientTls").field("server_name", &self.server_name).finish_non_exhaustive()
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// The system's authorities and the bundled ones, read once per process. Images without a trust store still work,
+/// and a company's own authority in the system's store is trusted.
+fn default_roots() -> Arc<RootCertStore> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    let roots = ROOTS.get_or_init(|| {
+        let mut roots = RootCertStore::empty();
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        let native = rustls_native_certs::load_native_certs();
+        for error in &native.errors {
+            tracing::warn!(%error, "cannot read a system trust root");
+        }
+        let (_, ignored) = roots.add_parsable_certificates(native.certs);
+        if ignored > 0 {
+            tracing::warn!(ignored, "some system trust roots cannot be used");
+        }
+        Arc::new(roots)
+    });
+    Arc::clone(roots)
+}

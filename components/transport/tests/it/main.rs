@@ -1,0 +1,6 @@
+//! The crate against real sockets and real peers: tonic, hyper, and scripted ones that misbehave.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod client_grpc;
+mod grpc_server;
+mod harness;
