@@ -1,0 +1,90 @@
+//! The bars: what is measured, against which bound, and the list of them.
+//! A bar prints what it finds; only its verdict comes back.
+
+use anyhow::{Result, bail};
+
+use crate::{peer::Program, signal::Signal};
+
+mod cases;
+mod compare;
+mod idle;
+
+/// A measurement with a bound.
+pub struct Bar {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What is measured.
+    pub about: &'static str,
+    /// What must hold.
+    pub bound: &'static str,
+    /// The program that is measured.
+    pub subject: Subject,
+    measure: fn(&Bar, &Options) -> Result<Verdict>,
+}
+
+/// What a bar measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// The engine, or what the command line names in its place.
+    Engine,
+    /// The null hop itself.
+    NullHop,
+}
+
+/// How bars are measured.
+#[derive(Debug)]
+pub struct Options {
+    /// The program that is measured.
+    pub program: Program,
+    /// Only this signal; the bar's own choice where missing.
+    pub signal: Option<Signal>,
+    /// Full durations and more pairs.
+    pub length: Length,
+    /// Interleaved pairs; the bar's own choice where missing.
+    pub pairs: Option<usize>,
+}
+
+/// How long a bar may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    /// At most three minutes.
+    Short,
+    /// As long as the figures get steadier.
+    Long,
+}
+
+/// What a bar has found.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The value, as it stands in the final line.
+    pub measured: String,
+    /// Whether it is within the bound.
+    pub holds: bool,
+}
+
+/// Every bar.
+pub fn all() -> impl Iterator<Item = &'static Bar> {
+    cases::BARS.iter().chain([&idle::BAR])
+}
+
+impl Bar {
+    /// The bar of a name.
+    ///
+    /// # Errors
+    /// When there is none, with the names that exist.
+    pub fn find(name: &str) -> Result<&'static Bar> {
+        let Some(bar) = all().find(|bar| bar.name == name) else {
+            let names: Vec<_> = all().map(|bar| bar.name).collect();
+            bail!("no bar is called {name}; there are {}", names.join(", "));
+        };
+        Ok(bar)
+    }
+
+    /// Measures.
+    ///
+    /// # Errors
+    /// When a measurement is void: records lost or failed, or an invalid request got through.
+    pub fn measure(&self, options: &Options) -> Result<Verdict> {
+        (self.measure)(self, options)
+    }
+}

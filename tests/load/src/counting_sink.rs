@@ -1,0 +1,251 @@
+//! The backend of a measurement: counts the records of OTLP export requests and answers each with success.
+//! It walks lengths and decodes nothing, so that it costs little; it does not check content except for a sample.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::BodyExt;
+use hyper::{
+    body::{Body, Frame, Incoming},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+
+use crate::{compression::Compression, frames::Frames, signal::Signal};
+
+mod walk;
+
+pub use walk::{count_records, resource_attributes};
+
+/// Bytes of the gRPC length prefix.
+const PREFIX: usize = 5;
+
+/// What a sink is started with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Spec {
+    /// What the sink advertises to its clients.
+    pub frames: Frames,
+    /// How requests are compressed.
+    pub compression: Compression,
+    /// Attributes that every resource of a sampled request must have exactly once.
+    pub expected_attributes: Vec<String>,
+}
+
+/// What a sink has received so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Received {
+    /// Export requests answered with success.
+    pub requests: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Bytes of their messages as they came, compressed or not.
+    pub bytes: u64,
+    /// Connections accepted.
+    pub connections: u64,
+    /// What was wrong with the first request that was not an OTLP export request.
+    pub fault: Option<String>,
+    /// Resources of the latest request, and how many of them lack an expected attribute or have it twice.
+    pub sampled_resources: u64,
+    /// See `sampled_resources`.
+    pub wrong_resources: u64,
+}
+
+/// A running sink; serves as long as the runtime lives.
+#[derive(Debug)]
+pub struct CountingSink {
+    /// Where it listens.
+    pub address: SocketAddr,
+    state: Arc<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    spec: Spec,
+    requests: AtomicU64,
+    records: AtomicU64,
+    bytes: AtomicU64,
+    connections: AtomicU64,
+    fault: Mutex<Option<String>>,
+    latest: Mutex<Option<Bytes>>,
+}
+
+impl CountingSink {
+    /// Listens on a free loopback port and serves on the current runtime.
+    ///
+    /// # Errors
+    /// When no socket can be bound.
+    pub async fn start(spec: Spec) -> Result<CountingSink> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let state = Arc::new(State {
+            spec,
+            requests: AtomicU64::new(0),
+            records: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            fault: Mutex::new(None),
+            latest: Mutex::new(None),
+        });
+        tokio::spawn(accept(listener, state.clone()));
+        Ok(CountingSink { address, state })
+    }
+
+    /// What has come in so far, with a check of the latest request.
+    pub fn received(&self) -> Received {
+        let state = &self.state;
+        let latest = state.latest.lock().expect("no holder panics").clone();
+        let mut sampled_resources = 0;
+        let mut wrong_resources = 0;
+        let mut fault = state.fault.lock().expect("no holder panics").clone();
+        if let Some(message) = latest {
+            match resource_attributes(&message) {
+                Ok(resources) => {
+                    sampled_resources = resources.len() as u64;
+                    wrong_resources = resources.iter().filter(|keys| !state.spec.is_enriched(keys)).count() as u64;
+                }
+                Err(error) => fault = fault.or(Some(error.to_string())),
+            }
+        }
+        Received {
+            requests: state.requests.load(Ordering::Relaxed),
+            records: state.records.load(Ordering::Relaxed),
+            bytes: state.bytes.load(Ordering::Relaxed),
+            connections: state.connections.load(Ordering::Relaxed),
+            fault,
+            sampled_resources,
+            wrong_resources,
+        }
+    }
+}
+
+impl Spec {
+    fn is_enriched(&self, keys: &[String]) -> bool {
+        self.expected_attributes.iter().all(|expected| keys.iter().filter(|key| *key == expected).count() == 1)
+    }
+}
+
+async fn accept(listener: TcpListener, state: Arc<State>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        state.connections.fetch_add(1, Ordering::Relaxed);
+        if stream.set_nodelay(true).is_err() {
+            continue;
+        }
+        let connection_state = state.clone();
+        tokio::spawn(async move {
+            let frames = connection_state.spec.frames;
+            let service = service_fn(move |request| answer(request, connection_state.clone()));
+            // A client that goes away ends its connection with an error; what it did not deliver shows in the counts.
+            drop(
+                hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                    .max_frame_size(frames.max_frame)
+                    .initial_stream_window_size(frames.stream_window)
+                    .initial_connection_window_size(frames.connection_window)
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await,
+            );
+        });
+    }
+}
+
+/// Answers success for a counted request and INVALID_ARGUMENT for anything else.
+async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Response<Answer>, http::Error> {
+    let counted = count(request, &state).await;
+    let status = if counted.is_ok() { "0" } else { "3" };
+    if let Err(error) = counted {
+        let mut fault = state.fault.lock().expect("no holder panics");
+        fault.get_or_insert_with(|| format!("{error:#}"));
+    }
+    Response::builder()
+        .header("content-type", "application/grpc")
+        .body(Answer { message: true, status: Some(HeaderValue::from_static(status)) })
+}
+
+async fn count(request: Request<Incoming>, state: &State) -> Result<()> {
+    let signal = Signal::from_path(request.uri().path()).context("no export call has this path")?;
+    let framed = collect(request.into_body()).await?;
+    ensure!(framed.len() >= PREFIX, "a body shorter than a gRPC prefix");
+    let length = u32::from_be_bytes(framed[1..PREFIX].try_into().expect("four bytes")) as usize;
+    ensure!(framed.len() == PREFIX + length, "a body that is not one gRPC message");
+    let message = match framed[0] {
+        0 => framed.slice(PREFIX..),
+        1 => state.spec.compression.decompress(framed.slice(PREFIX..))?,
+        flag => bail!("unknown gRPC flag {flag}"),
+    };
+    let compressed = u8::from(state.spec.compression != Compression::None);
+    ensure!(framed[0] == compressed, "a message that is not compressed as it should be");
+    let records = count_records(signal, &message)?;
+    *state.latest.lock().expect("no holder panics") = Some(message);
+    state.bytes.fetch_add(length as u64, Ordering::Relaxed);
+    state.records.fetch_add(records, Ordering::Relaxed);
+    state.requests.fetch_add(1, Ordering::Relaxed);
+    Ok(())
+}
+
+/// The whole body; copied only when it came in several pieces.
+async fn collect(mut body: Incoming) -> Result<Bytes> {
+    let mut first = Bytes::new();
+    let mut joined = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else {
+            continue;
+        };
+        if data.is_empty() {
+            continue;
+        }
+        if first.is_empty() {
+            first = data;
+            continue;
+        }
+        if joined.is_empty() {
+            let expected = first.get(1..PREFIX).map_or(0, |mut length| length.get_u32() as usize);
+            joined.reserve(PREFIX + expected);
+            joined.extend_from_slice(&first);
+        }
+        joined.extend_from_slice(&data);
+    }
+    Ok(if joined.is_empty() { first } else { joined.freeze() })
+}
+
+/// The body of an answer: an empty message, then trailers.
+#[derive(Debug)]
+struct Answer {
+    message: bool,
+    status: Option<HeaderValue>,
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if self.message {
+            self.message = false;
+            return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0; PREFIX])))));
+        }
+        let Some(status) = self.status.take() else {
+            return Poll::Ready(None);
+        };
+        let mut trailers = HeaderMap::with_capacity(1);
+        trailers.insert("grpc-status", status);
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        !self.message && self.status.is_none()
+    }
+}

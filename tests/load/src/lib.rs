@@ -1,0 +1,18 @@
+//! The load harness: what drives a gateway, what receives from it, and what it is measured against.
+//! Knows the engine only as a program with a configuration file; links none of its code.
+#![allow(missing_docs, reason = "the first line of each module documents it")]
+
+pub mod bars;
+pub mod compression;
+pub mod counting_sink;
+pub mod engine_config;
+pub mod frames;
+pub mod generator;
+pub mod null_hop;
+pub mod payload;
+pub mod peer;
+pub mod process;
+pub mod report;
+pub mod roles;
+pub mod run;
+pub mod signal;

@@ -1,0 +1,184 @@
+//! One measurement: a sink, a peer and a generator as processes, from the start of the load to the end of the drain.
+//! A measurement whose counts do not add up is an error and has no figures.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{
+    counting_sink::{self, Received},
+    engine_config::Hop,
+    frames::Frames,
+    generator::{self, Sent, Stop},
+    payload::Shape,
+    peer::{Peer, Program, Setting},
+    roles::{Actor, Order, Role},
+    signal::Signal,
+};
+
+/// How long what was acknowledged may take to arrive.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often the sink is asked.
+const POLL: Duration = Duration::from_millis(5);
+
+/// What is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Case {
+    /// What is sent.
+    pub signal: Signal,
+    /// How much is in a request.
+    pub shape: Shape,
+    /// What the engine does.
+    pub hop: Hop,
+    /// What the null hop advertises: what the engine does in this case.
+    pub peer_frames: Frames,
+    /// What the sink advertises.
+    pub sink_frames: Frames,
+    /// Largest DATA frame of the generator; as large as the peer allows where missing.
+    pub sent_frame: Option<usize>,
+    /// Connections of the generator.
+    pub connections: usize,
+    /// Requests in flight on each.
+    pub in_flight: usize,
+    /// Records a second; flat out where missing.
+    pub rate: Option<f64>,
+    /// Length of the load.
+    pub seconds: f64,
+}
+
+/// The figures of one peer in one measurement.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// CPU seconds of the peer for each million records.
+    pub cpu_per_million: f64,
+    /// Largest resident memory of the peer in MiB.
+    pub peak_mib: f64,
+    /// Records a second that were acknowledged.
+    pub rate: f64,
+    /// Requests that the sink received.
+    pub requests_out: u64,
+    /// What the generator reports.
+    pub sent: Sent,
+}
+
+/// Measures one program.
+///
+/// # Errors
+/// When a record was lost, doubled or failed, when an invalid request got through, or an edit is missing.
+pub fn run(program: &Program, case: &Case) -> Result<Run> {
+    let expected = match program {
+        Program::Engine(_) => case.hop.upserts,
+        Program::NullHop | Program::Command(_) => &[],
+    };
+    let mut sink = Actor::start(
+        Role::Sink,
+        &counting_sink::Spec {
+            frames: case.sink_frames,
+            compression: case.hop.compression,
+            expected_attributes: expected.iter().map(|(key, _)| (*key).to_owned()).collect(),
+        },
+    )?;
+    let endpoint = sink.hear()?;
+    let peer = Peer::start(program, &Setting { hop: &case.hop, frames: case.peer_frames, endpoint, cores: None })?;
+    let mut generator = start_generator(case, &peer)?;
+    if !matches!(program, Program::NullHop) {
+        check_refusals(&mut generator, &mut sink)?;
+    }
+
+    let before = peer.usage()?;
+    let sent: Sent = generator.ask(&Order::Run)?;
+    let received = drain(&mut sink, &sent)?;
+    let after = peer.usage()?;
+
+    check(&sent, &received)?;
+    Ok(Run {
+        cpu_per_million: (after.cpu - before.cpu).as_secs_f64() / (sent.records as f64 / 1e6),
+        peak_mib: after.peak_mib,
+        rate: sent.records as f64 / sent.seconds,
+        requests_out: received.requests,
+        sent,
+    })
+}
+
+fn start_generator(case: &Case, peer: &Peer) -> Result<Actor> {
+    let mut generator = Actor::start(
+        Role::Generator,
+        &generator::Spec {
+            target: peer.address,
+            signal: case.signal,
+            shape: case.shape,
+            compression: case.hop.compression,
+            connections: case.connections,
+            in_flight: case.in_flight,
+            rate: case.rate,
+            stop: Stop::Seconds(case.seconds),
+            max_frame: case.sent_frame,
+        },
+    )?;
+    generator.hear::<()>()?;
+    Ok(generator)
+}
+
+fn check_refusals(generator: &mut Actor, sink: &mut Actor) -> Result<()> {
+    generator.ask::<()>(&Order::CheckRefusals).context("void: an invalid request was not refused")?;
+    let received: Received = sink.ask(&())?;
+    ensure!(received.requests == 0 && received.fault.is_none(), "void: an invalid request got through");
+    Ok(())
+}
+
+/// Waits until the sink has what was acknowledged.
+fn drain(sink: &mut Actor, sent: &Sent) -> Result<Received> {
+    let start = Instant::now();
+    loop {
+        let received: Received = sink.ask(&())?;
+        if received.records >= sent.records {
+            return Ok(received);
+        }
+        if start.elapsed() > DRAIN_TIMEOUT {
+            bail!("{} records were acknowledged and {} arrived", sent.records, received.records);
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+fn check(sent: &Sent, received: &Received) -> Result<()> {
+    if let Some(failure) = &sent.failure {
+        bail!("{} requests failed, the first with {failure}", sent.failed);
+    }
+    if let Some(fault) = &received.fault {
+        bail!("the sink received {fault}");
+    }
+    ensure!(sent.records > 0, "nothing was acknowledged");
+    ensure!(
+        sent.records == received.records,
+        "{} records were acknowledged and {} arrived",
+        sent.records,
+        received.records
+    );
+    ensure!(
+        received.wrong_resources == 0,
+        "{} of {} resources lack an attribute that the peer has to set",
+        received.wrong_resources,
+        received.sampled_resources
+    );
+    ensure!(received.sampled_resources > 0, "the latest request has no resource");
+    Ok(())
+}
+
+impl Case {
+    /// The common case: 1000 records a request, 2 connections with 4 requests in flight, flat out, large frames.
+    pub fn standard(signal: Signal, hop: Hop) -> Case {
+        Case {
+            signal,
+            shape: Shape::STANDARD,
+            hop,
+            peer_frames: Frames::LARGE,
+            sink_frames: Frames::LARGE,
+            sent_frame: None,
+            connections: 2,
+            in_flight: 4,
+            rate: None,
+            seconds: 3.0,
+        }
+    }
+}
