@@ -1,1 +1,79 @@
-//! Placeholder head, replaced by the first content.
+//! The typed pipeline language: what a configuration may say, whether it says so, and what would run.
+//!
+//! Three pure steps, used alike by the engine, the command line and the operator: [`parse`] reads TOML into typed
+//! options, [`validate`] judges each component by itself and against its [`Environment`], [`plan`] judges the components
+//! together and fills in every default. [`load`] does all three and reports everything that is wrong at once.
+//!
+//! Nothing here reads files, variables or clocks, opens sockets, or knows what a component does with its options.
+
+mod address;
+mod attribute;
+mod catalog;
+mod check;
+mod component;
+mod document;
+mod environment;
+mod id;
+mod parse;
+mod pipeline;
+mod plan;
+mod problem;
+mod reference;
+mod render;
+mod schema;
+mod secret;
+mod settings;
+mod signal;
+mod sink;
+pub mod sinks;
+mod size;
+pub mod sources;
+mod span;
+mod tls;
+pub mod transforms;
+mod validate;
+
+pub use address::{AddressError, Endpoint, ListenAddress, Scheme};
+pub use attribute::{AttributeValue, MatchValue};
+pub use catalog::{Catalog, Entry};
+pub use component::{
+    AnyOptions, Checker, Claim, ComponentOptions, Facts, Found, Kind, Output, Reference, Resource, SharedOptions,
+    Stability,
+};
+pub use environment::{Environment, Known};
+pub use id::{ComponentId, IdError, InputRef, MAX_ID_LENGTH, PortRef};
+pub use parse::{Loaded, ParseOptions, load, parse};
+pub use pipeline::{Component, ComponentReference, Pipeline, TakenId};
+pub use plan::{Consumer, MemoryPlan, Plan, PlannedNode, PlannedOutput, ProcessSettings, plan};
+pub use problem::{Code, Problem, Problems, Severity};
+pub use reference::reference;
+pub use schema::{VERSION, schema};
+pub use secret::{REDACTED, SecretError, SecretRef, SecretString, SensitiveText};
+pub use settings::{AdminSettings, EngineSettings, MAX_LANES, MemorySettings, Settings, ShutdownSettings};
+pub use signal::{SIGNALS, SignalSet};
+pub use sink::{
+    Acknowledge, BatchOptions, BatchSettings, BufferOptions, BufferSettings, BufferType, RetryOptions, RetrySettings,
+    SinkDefaults, SinkKeys, SinkSettings, WhenFull,
+};
+pub use size::{ByteSize, SizeError};
+pub use span::{Span, SpanError};
+pub use tls::{ClientTls, Roots, ServerTls};
+pub use validate::validate;
+
+pub use otlp::Signal;
+
+/// One file of a configuration, already read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceFile {
+    /// The name that problems show.
+    pub name: String,
+    /// The whole text.
+    pub text: String,
+}
+
+impl SourceFile {
+    /// A file from its name and text.
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { name: name.into(), text: text.into() }
+    }
+}

@@ -1,0 +1,57 @@
+//! What a configuration is judged against, as values: variables, secrets, memory, cores.
+//!
+//! Collecting them is the work of the command line; nothing here looks at the system.
+
+use std::collections::BTreeMap;
+
+use crate::secret::SecretRef;
+use crate::size::ByteSize;
+
+/// The surroundings of a configuration. `Unknown` skips every check that needs them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Environment {
+    /// Somewhere else: the operator, or `validate --no-environment`.
+    #[default]
+    Unknown,
+    /// Here.
+    Known(Known),
+}
+
+/// What is known about the process that will run a configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Environment variables.
+    pub variables: BTreeMap<String, String>,
+    /// Whether references resolve, and if not, why (lower-case, without the value). A reference without an entry was
+    /// not looked at and is not checked. `Pipeline::references` lists what to look at.
+    pub secrets: BTreeMap<SecretRef, Result<(), String>>,
+    /// Memory limit of the control group, where there is one.
+    pub memory_limit: Option<ByteSize>,
+    /// Memory of the machine (MemTotal).
+    pub memory_total: Option<ByteSize>,
+    /// Available parallelism.
+    pub cores: Option<usize>,
+}
+
+impl Environment {
+    /// Whether anything is known.
+    pub const fn is_known(&self) -> bool {
+        matches!(self, Self::Known(_))
+    }
+
+    /// The value of a variable.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        match self {
+            Self::Known(known) => known.variables.get(name).map(String::as_str),
+            Self::Unknown => None,
+        }
+    }
+
+    /// Why a reference does not resolve; `None` when it does or was not looked at.
+    pub fn why_unresolved(&self, reference: &SecretRef) -> Option<&str> {
+        match self {
+            Self::Known(known) => known.secrets.get(reference)?.as_ref().err().map(String::as_str),
+            Self::Unknown => None,
+        }
+    }
+}

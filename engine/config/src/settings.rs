@@ -1,0 +1,86 @@
+//! Settings of the whole process: `[admin]`, `[memory]`, `[shutdown]`, `[engine]`.
+//!
+//! Keys of components are in `options` and `sink`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::address::ListenAddress;
+use crate::size::ByteSize;
+use crate::span::Span;
+
+/// The most lanes that the engine runs; more cores do not help a single gateway.
+pub const MAX_LANES: usize = 8;
+
+/// Settings of the whole process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The administration server.
+    pub admin: AdminSettings,
+    /// The memory of the process.
+    pub memory: MemorySettings,
+    /// What happens at the end.
+    pub shutdown: ShutdownSettings,
+    /// How the engine uses the machine.
+    pub engine: EngineSettings,
+}
+
+/// The administration server: `/livez`, `/readyz`, `/metrics`, `/status` and a live page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminSettings {
+    /// Address and port to listen on. Keep it on the loopback interface unless something in front of it decides who may
+    /// look.
+    pub listen: ListenAddress,
+}
+
+/// The memory of the process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MemorySettings {
+    /// Bytes for connections, requests in flight, buffers and held data together. Default: 70 % of the control group's
+    /// memory limit; without one a quarter of the machine's memory, at most 1GiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-minimum" = "16MiB"))]
+    pub limit: Option<ByteSize>,
+}
+
+/// What happens at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShutdownSettings {
+    /// How long data is still admitted after `/readyz` has turned: the time that load balancers need to notice. 0s on a
+    /// laptop, 10s on Kubernetes.
+    #[schemars(extend("x-maximum" = "10m"))]
+    pub delay: Span,
+    /// How long buffers may take to empty once nothing is admitted any more. What is left is counted and logged.
+    #[schemars(extend("x-maximum" = "1h"))]
+    pub grace: Span,
+}
+
+/// How the engine uses the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EngineSettings {
+    /// Threads that take in, transform and send data. Default: the available cores, at most 8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 8))]
+    pub lanes: Option<u8>,
+    /// Name of the role that this process plays: a label in its own telemetry, nothing else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub role: Option<String>,
+}
+
+impl Default for AdminSettings {
+    fn default() -> Self {
+        Self { listen: ListenAddress::loopback(13133) }
+    }
+}
+
+impl Default for ShutdownSettings {
+    fn default() -> Self {
+        Self { delay: Span::secs(0), grace: Span::secs(30) }
+    }
+}

@@ -1,0 +1,288 @@
+//! The keys that every sink has: when success is declared, the buffer in front of it, batching, retry, concurrency.
+//!
+//! The sink driver of the engine carries them out, the same for every sink type. Here are the keys as written
+//! ([`SinkKeys`]), a type's own defaults ([`SinkDefaults`]) and what the plan makes of both ([`SinkSettings`]).
+
+use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::size::ByteSize;
+use crate::span::Span;
+
+/// When a sink tells the source that data is safe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Acknowledge {
+    /// Once the buffer has taken the data. What a memory buffer holds is lost when the process is killed.
+    #[default]
+    Buffered,
+    /// Once the backend has answered. The client waits for it; the source may feed no other sink.
+    Delivered,
+}
+
+/// Where a buffer keeps its data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BufferType {
+    /// In memory, within the memory limit of the process.
+    #[default]
+    Memory,
+}
+
+/// What happens to data that comes while the buffer is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// The client is told to come again later (UNAVAILABLE, 503). Not allowed where several sinks get one signal from
+    /// one source.
+    Refuse,
+    /// The source waits. Not allowed where a source feeds several sinks.
+    Block,
+    /// The new data is dropped, counted, and answered as a success.
+    DropNewest,
+}
+
+/// The buffer between pipeline and sink.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BufferOptions {
+    /// Where the data waits. Only `"memory"` exists.
+    #[serde(rename = "type")]
+    pub kind: BufferType,
+    /// Bytes that the buffer may hold. They are reserved: no other buffer can use them. Default: half of
+    /// `memory.limit` divided by the number of sinks, at least 1MiB and at most 64MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-minimum" = "64KiB"))]
+    pub max_size: Option<ByteSize>,
+    /// What happens to new data while the buffer is full. Default: `"refuse"`; `"block"` when all sources before the
+    /// sink fetch their data themselves; `"drop_newest"` when several sinks get one signal from one source, so that a
+    /// dead backend cannot hold up the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when_full: Option<WhenFull>,
+}
+
+/// How payloads are merged before they are sent. A payload is never cut to fit: `max_request_size` of a sink type does
+/// that.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BatchOptions {
+    /// A batch is sent before it would pass this many bytes, uncompressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-minimum" = "1KiB", "x-maximum" = "64MiB"))]
+    pub max_size: Option<ByteSize>,
+    /// A batch is sent before it would pass this many records (log records, spans, data points). 1 sends everything as
+    /// it came. Without it only `max_size` counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_records: Option<NonZeroU64>,
+    /// Longest time that data waits for more. `"0s"` waits for nothing and merges what is queued already. Always
+    /// `"0s"` by default with `acknowledge = "delivered"`, because there the client waits too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-maximum" = "5s"))]
+    pub timeout: Option<Span>,
+}
+
+/// How a delivery that failed for the moment is tried again: exponential backoff with full jitter. A backend that names
+/// a time (`Retry-After`, RetryInfo) is obeyed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetryOptions {
+    /// Upper end of the first pause.
+    #[schemars(extend("x-minimum" = "1ms", "x-maximum" = "1h"))]
+    pub initial_interval: Span,
+    /// Upper end of every later pause.
+    #[schemars(extend("x-minimum" = "1ms", "x-maximum" = "1h"))]
+    pub max_interval: Span,
+    /// Give a payload up after this time, counted as dropped. Without it there is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-minimum" = "1s"))]
+    pub max_elapsed: Option<Span>,
+}
+
+/// Keys that every sink takes besides its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SinkKeys {
+    /// Name of the pipeline that the sink belongs to: a label in the ledger, in metrics and in `/status`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub pipeline: Option<String>,
+    /// When a source is told that its data is safe.
+    pub acknowledge: Acknowledge,
+    /// The buffer in front of the sink.
+    pub buffer: BufferOptions,
+    /// How payloads are merged before they are sent.
+    pub batch: BatchOptions,
+    /// How failed deliveries are tried again.
+    pub retry: RetryOptions,
+    /// How many deliveries may be under way at once, over all lanes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub concurrency: Option<NonZeroU32>,
+    /// Accept that a crash loses what the memory buffer holds, although a source before this sink could have read it
+    /// again. Has a meaning only there, and only with `acknowledge = "buffered"`.
+    #[serde(skip_serializing_if = "is_false")]
+    pub may_lose_on_crash: bool,
+}
+
+/// A sink type's own defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkDefaults {
+    /// Default of `batch`; `None` sends everything as it came unless the user writes `batch`.
+    pub batch: Option<BatchSettings>,
+    /// Default of `concurrency`.
+    pub concurrency: NonZeroU32,
+}
+
+/// Everything that the sink driver needs, all defaults filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkSettings {
+    /// Label for ledger, metrics and status.
+    pub pipeline: Option<Arc<str>>,
+    /// When a source is told that its data is safe.
+    pub acknowledge: Acknowledge,
+    /// The buffer.
+    pub buffer: BufferSettings,
+    /// Merging; `None` sends everything as it came.
+    pub batch: Option<BatchSettings>,
+    /// Trying again.
+    pub retry: RetrySettings,
+    /// Deliveries under way at once, over all lanes.
+    pub concurrency: NonZeroU32,
+}
+
+/// A memory buffer with its reserved share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BufferSettings {
+    /// Reserved bytes.
+    pub max_size: ByteSize,
+    /// What happens to new data while it is full.
+    pub when_full: WhenFull,
+}
+
+/// Limits of a merged payload: the first one reached sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchSettings {
+    /// Bytes, uncompressed.
+    pub max_size: ByteSize,
+    /// Records; `None` is no limit.
+    pub max_records: Option<NonZeroU64>,
+    /// Longest wait for more; zero merges only what is queued already.
+    pub timeout: Duration,
+}
+
+/// Backoff between attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetrySettings {
+    /// Upper end of the first pause.
+    pub initial_interval: Duration,
+    /// Upper end of every later pause.
+    pub max_interval: Duration,
+    /// When to give up; `None` never.
+    pub max_elapsed: Option<Duration>,
+}
+
+impl Default for RetryOptions {
+    fn default() -> Self {
+        Self { initial_interval: Span::millis(100), max_interval: Span::secs(5), max_elapsed: None }
+    }
+}
+
+/// Nothing is merged and one delivery runs at a time: right for whatever writes in order.
+impl Default for SinkDefaults {
+    fn default() -> Self {
+        Self { batch: None, concurrency: NonZeroU32::MIN }
+    }
+}
+
+impl RetryOptions {
+    pub(crate) fn settings(&self) -> RetrySettings {
+        RetrySettings {
+            initial_interval: self.initial_interval.get(),
+            max_interval: self.max_interval.get(),
+            max_elapsed: self.max_elapsed.map(Span::get),
+        }
+    }
+}
+
+impl BatchOptions {
+    /// Limits where a sink type has none of its own and the user asks for merging.
+    const FALLBACK: BatchSettings =
+        BatchSettings { max_size: ByteSize::mib(1), max_records: None, timeout: Duration::from_millis(200) };
+
+    /// Fills in what is not written: the type's defaults, and no wait where a client waits for the backend.
+    pub(crate) fn settings(&self, defaults: &SinkDefaults, acknowledge: Acknowledge) -> Option<BatchSettings> {
+        let is_written = *self != Self::default();
+        let base = match defaults.batch {
+            Some(base) => base,
+            None if is_written => Self::FALLBACK,
+            None => return None,
+        };
+        let default_timeout = match acknowledge {
+            Acknowledge::Buffered => base.timeout,
+            Acknowledge::Delivered => Duration::ZERO,
+        };
+        Some(BatchSettings {
+            max_size: self.max_size.unwrap_or(base.max_size),
+            max_records: self.max_records.or(base.max_records),
+            timeout: self.timeout.map_or(default_timeout, Span::get),
+        })
+    }
+}
+
+impl Acknowledge {
+    /// As written in a configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Buffered => "buffered",
+            Self::Delivered => "delivered",
+        }
+    }
+}
+
+impl WhenFull {
+    /// As written in a configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Block => "block",
+            Self::DropNewest => "drop_newest",
+        }
+    }
+}
+
+/// For serde: leave out what is false.
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use super::*;
+
+    const OTLP: SinkDefaults = SinkDefaults { batch: Some(BatchOptions::FALLBACK), concurrency: NonZeroU32::MIN };
+
+    /// A wait that nobody asked for must not delay a client that waits for the backend.
+    #[test]
+    fn delivered_batches_do_not_wait_by_default() {
+        let options = BatchOptions::default();
+        assert_eq!(options.settings(&OTLP, Acknowledge::Buffered).unwrap().timeout, Duration::from_millis(200));
+        assert_eq!(options.settings(&OTLP, Acknowledge::Delivered).unwrap().timeout, Duration::ZERO);
+        let written = BatchOptions { timeout: Some(Span::secs(1)), ..options };
+        assert_eq!(written.settings(&OTLP, Acknowledge::Delivered).unwrap().timeout, Duration::from_secs(1));
+    }
+
+    /// A sink type without batching gets it when the user writes one key of it.
+    #[test]
+    fn one_written_key_switches_batching_on() {
+        let plain = SinkDefaults::default();
+        assert_eq!(BatchOptions::default().settings(&plain, Acknowledge::Buffered), None);
+        let written = BatchOptions { max_records: NonZeroU64::new(10), ..BatchOptions::default() };
+        let settings = written.settings(&plain, Acknowledge::Buffered).unwrap();
+        assert_eq!((settings.max_records.unwrap().get(), settings.max_size), (10, ByteSize::mib(1)));
+    }
+}

@@ -1,0 +1,71 @@
+//! Options of the `console` sink.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::component::{Checker, ComponentOptions, Facts, Kind, Stability};
+use crate::signal::SignalSet;
+
+/// Prints records on the terminal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Console {
+    /// `"pretty"` for people, one line a record; `"otlp_json"` for programs, one OTLP JSON request a line.
+    pub format: Format,
+    /// Colour of `"pretty"`: `"auto"` when the output is a terminal and `NO_COLOR` is not set.
+    pub color: Color,
+    /// Where to print.
+    pub target: Target,
+}
+
+/// How records are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// One line a record, for people.
+    #[default]
+    Pretty,
+    /// One OTLP JSON request a line.
+    OtlpJson,
+}
+
+/// Whether output is coloured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Color {
+    /// When the output is a terminal and `NO_COLOR` is not set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// One of the two standard outputs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// Standard output.
+    #[default]
+    Stdout,
+    /// Standard error, where the program's own log goes as well.
+    Stderr,
+}
+
+impl ComponentOptions for Console {
+    const KIND: Kind = Kind::Sink;
+    const TYPE: &'static str = "console";
+    const STABILITY: Stability = Stability::Beta;
+
+    fn check(&self, checker: &mut Checker) {
+        if self.format == Format::OtlpJson && self.color != Color::Auto {
+            let message = "`color` has no effect with `format = \"otlp_json\"`";
+            checker.no_effect(["color"], message).help("remove it");
+        }
+    }
+
+    fn facts(&self) -> Facts {
+        Facts::sink(SignalSet::ALL)
+    }
+}

@@ -1,0 +1,169 @@
+//! Options of the `otlp` source.
+
+use std::num::NonZeroU32;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::address::ListenAddress;
+use crate::component::{Checker, ComponentOptions, Facts, Kind, Stability};
+use crate::signal::SignalSet;
+use crate::size::ByteSize;
+use crate::span::Span;
+use crate::tls::ServerTls;
+
+/// Receives OTLP over gRPC and over HTTP (protobuf and JSON), compressed with gzip or zstd or not at all.
+///
+/// With neither `grpc` nor `http` both are on, at `127.0.0.1:4317` and `127.0.0.1:4318`. Naming one switches the other
+/// off unless it is named too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OtlpSource {
+    /// OTLP over gRPC. `grpc = {}` takes all defaults.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grpc: Option<Listener>,
+    /// OTLP over HTTP at `/v1/logs`, `/v1/metrics` and `/v1/traces`. `http = {}` takes all defaults.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<Listener>,
+}
+
+/// One listening socket and what a client may ask of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listener {
+    /// Address and port to listen on. `"[::]:4317"` is every IPv4 and IPv6 address; port 0 lets the system choose.
+    /// Default: `"127.0.0.1:4317"` for gRPC, `"127.0.0.1:4318"` for HTTP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<ListenAddress>,
+    /// TLS. Without it connections are in clear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ServerTls>,
+    /// Largest request after decompression. Larger ones are refused for good.
+    #[schemars(extend("x-minimum" = "64KiB", "x-maximum" = "1GiB"))]
+    pub max_request_size: ByteSize,
+    /// Largest set of request headers.
+    #[schemars(extend("x-minimum" = "1KiB", "x-maximum" = "1MiB"))]
+    pub max_header_size: ByteSize,
+    /// Connections that may be open at once. More are closed at once.
+    pub max_connections: NonZeroU32,
+    /// Requests that one HTTP/2 connection may have under way at once.
+    pub max_concurrent_streams: NonZeroU32,
+    /// Longest TLS handshake.
+    #[schemars(extend("x-minimum" = "100ms", "x-maximum" = "10m"))]
+    pub handshake_timeout: Span,
+    /// Longest time until the headers of a request are complete.
+    #[schemars(extend("x-minimum" = "100ms", "x-maximum" = "10m"))]
+    pub header_timeout: Span,
+    /// Longest time until the body of a request is complete.
+    #[schemars(extend("x-minimum" = "100ms", "x-maximum" = "1h"))]
+    pub request_timeout: Span,
+    /// A connection without a request is closed after this time.
+    #[schemars(extend("x-minimum" = "1s"))]
+    pub idle_timeout: Span,
+    /// A connection is closed in good order after this time, so that clients spread over new instances. Without it
+    /// connections live as long as the client likes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-minimum" = "1s"))]
+    pub max_connection_age: Option<Span>,
+    /// How long the requests of such a connection may still take. Default: 10s. Needs `max_connection_age`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-maximum" = "1h"))]
+    pub max_connection_age_grace: Option<Span>,
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            tls: None,
+            max_request_size: ByteSize::mib(64),
+            max_header_size: ByteSize::kib(16),
+            max_connections: NonZeroU32::new(4096).expect("not zero"),
+            max_concurrent_streams: NonZeroU32::new(256).expect("not zero"),
+            handshake_timeout: Span::secs(10),
+            header_timeout: Span::secs(10),
+            request_timeout: Span::secs(30),
+            idle_timeout: Span::secs(300),
+            max_connection_age: None,
+            max_connection_age_grace: None,
+        }
+    }
+}
+
+impl Listener {
+    /// How long requests may take after the connection's age has come.
+    pub fn connection_age_grace(&self) -> Span {
+        self.max_connection_age_grace.unwrap_or(Span::secs(10))
+    }
+
+    fn check(&self, name: &'static str, checker: &mut Checker) {
+        if self.max_connection_age_grace.is_some() && self.max_connection_age.is_none() {
+            let message =
+                format!("`{name}.max_connection_age_grace` has no effect without `{name}.max_connection_age`");
+            checker.no_effect([name, "max_connection_age_grace"], message).help("add the age or remove the grace");
+        }
+    }
+
+    fn facts(&self, name: &'static str, address: ListenAddress, facts: Facts) -> Facts {
+        let facts = facts.listens([name, "listen"], address);
+        match &self.tls {
+            Some(tls) => tls.references(facts, name),
+            None => facts,
+        }
+    }
+}
+
+impl OtlpSource {
+    /// The gRPC listener and its address, if it is on.
+    pub fn grpc_listener(&self) -> Option<(ListenAddress, Listener)> {
+        let listener = self.grpc.clone().or_else(|| self.http.is_none().then(Listener::default))?;
+        Some((listener.listen.unwrap_or(ListenAddress::loopback(4317)), listener))
+    }
+
+    /// The HTTP listener and its address, if it is on.
+    pub fn http_listener(&self) -> Option<(ListenAddress, Listener)> {
+        let listener = self.http.clone().or_else(|| self.grpc.is_none().then(Listener::default))?;
+        Some((listener.listen.unwrap_or(ListenAddress::loopback(4318)), listener))
+    }
+}
+
+impl ComponentOptions for OtlpSource {
+    const KIND: Kind = Kind::Source;
+    const TYPE: &'static str = "otlp";
+    const STABILITY: Stability = Stability::Beta;
+
+    fn check(&self, checker: &mut Checker) {
+        if let Some(grpc) = &self.grpc {
+            grpc.check("grpc", checker);
+        }
+        if let Some(http) = &self.http {
+            http.check("http", checker);
+        }
+    }
+
+    fn facts(&self) -> Facts {
+        let mut facts = Facts::source(SignalSet::ALL);
+        if let Some((address, grpc)) = self.grpc_listener() {
+            facts = grpc.facts("grpc", address, facts);
+        }
+        if let Some((address, http)) = self.http_listener() {
+            facts = http.facts("http", address, facts);
+        }
+        facts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Naming one protocol leaves the other off; naming none leaves both on.
+    #[test]
+    fn presence_switches_protocols() {
+        let both = OtlpSource::default();
+        assert_eq!(ComponentOptions::facts(&both).claims.len(), 2);
+        let only_grpc = OtlpSource { grpc: Some(Listener::default()), http: None };
+        assert_eq!(only_grpc.grpc_listener().map(|(address, _)| address), Some(ListenAddress::loopback(4317)));
+        assert_eq!(only_grpc.http_listener(), None);
+    }
+}

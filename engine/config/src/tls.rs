@@ -1,0 +1,104 @@
+//! TLS keys that sources and sinks share.
+//!
+//! Names of files only: reading, watching and handshakes are the transport's work.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::component::{Checker, Facts};
+use crate::secret::SecretRef;
+
+/// TLS of a listener.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServerTls {
+    /// File with the certificate chain in PEM, the server's own first. Read again when it changes.
+    #[schemars(extend("format" = "absolute-path"))]
+    pub certificate: PathBuf,
+    /// File with the private key in PEM.
+    #[schemars(extend("format" = "absolute-path"))]
+    pub key: PathBuf,
+    /// File with the certificates in PEM that client certificates must descend from. Without it clients need none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "absolute-path"))]
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Which authorities a client trusts besides `ca`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Roots {
+    /// Those of the operating system.
+    #[default]
+    System,
+    /// Those of Mozilla, built into the program.
+    Bundled,
+    /// Both.
+    Both,
+    /// None: only `ca`.
+    None,
+}
+
+/// TLS of a connection to a backend with `https://`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClientTls {
+    /// File with certificates of authorities in PEM, trusted besides `roots`. Read again when it changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "absolute-path"))]
+    pub ca: Option<PathBuf>,
+    /// File with this client's certificate chain in PEM. Needs `key`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "absolute-path"))]
+    pub certificate: Option<PathBuf>,
+    /// File with this client's private key in PEM. Needs `certificate`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "absolute-path"))]
+    pub key: Option<PathBuf>,
+    /// Name that the backend's certificate must carry. Default: the host of the endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub server_name: Option<String>,
+    /// Which authorities are trusted besides `ca`.
+    pub roots: Roots,
+}
+
+impl ServerTls {
+    pub(crate) fn references(&self, facts: Facts, listener: &'static str) -> Facts {
+        let facts = facts
+            .reads([listener, "tls", "certificate"], SecretRef::File(self.certificate.clone()))
+            .reads([listener, "tls", "key"], SecretRef::File(self.key.clone()));
+        match &self.client_ca {
+            Some(file) => facts.reads([listener, "tls", "client_ca"], SecretRef::File(file.clone())),
+            None => facts,
+        }
+    }
+}
+
+impl ClientTls {
+    pub(crate) fn check(&self, checker: &mut Checker) {
+        match (&self.certificate, &self.key) {
+            (Some(_), None) => {
+                checker.error(["tls", "certificate"], "`tls.certificate` without `tls.key`").help("add `tls.key`");
+            }
+            (None, Some(_)) => {
+                checker.error(["tls", "key"], "`tls.key` without `tls.certificate`").help("add `tls.certificate`");
+            }
+            _ => {}
+        }
+        if self.roots == Roots::None && self.ca.is_none() {
+            let message = "`tls.roots` is \"none\" and there is no `tls.ca`: no backend could be trusted";
+            checker.error(["tls", "roots"], message).help("add `tls.ca`");
+        }
+    }
+
+    pub(crate) fn references(&self, facts: Facts) -> Facts {
+        let files = [("ca", &self.ca), ("certificate", &self.certificate), ("key", &self.key)];
+        files.into_iter().fold(facts, |facts, (key, file)| match file {
+            Some(file) => facts.reads(["tls", key], SecretRef::File(file.clone())),
+            None => facts,
+        })
+    }
+}
