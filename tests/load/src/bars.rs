@@ -3,7 +3,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::{peer::Program, signal::Signal};
+use crate::{build, peer::Program, signal::Signal};
 
 mod cases;
 mod compare;
@@ -17,31 +17,42 @@ pub struct Bar {
     pub about: &'static str,
     /// What must hold.
     pub bound: &'static str,
-    /// The program that is measured.
-    pub subject: Subject,
     measure: fn(&Bar, &Options) -> Result<Verdict>,
 }
 
-/// What a bar measures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is measured in the place of the engine.
+#[derive(Debug)]
 pub enum Subject {
-    /// The engine, or what the command line names in its place.
+    /// The engine of this workspace, built first.
     Engine,
-    /// The null hop itself.
-    NullHop,
+    /// Any program.
+    Program(Program),
 }
 
 /// How bars are measured.
 #[derive(Debug)]
 pub struct Options {
-    /// The program that is measured.
-    pub program: Program,
+    /// What is measured.
+    pub subject: Subject,
     /// Only this signal; the bar's own choice where missing.
     pub signal: Option<Signal>,
     /// Full durations and more pairs.
     pub length: Length,
     /// Interleaved pairs; the bar's own choice where missing.
     pub pairs: Option<usize>,
+}
+
+impl Options {
+    /// The program that is measured.
+    ///
+    /// # Errors
+    /// When the engine does not build.
+    fn program(&self) -> Result<Program> {
+        match &self.subject {
+            Subject::Engine => Ok(Program::Engine(build::release("telemetry-engine", "telemetry-engine")?)),
+            Subject::Program(program) => Ok(program.clone()),
+        }
+    }
 }
 
 /// How long a bar may take.

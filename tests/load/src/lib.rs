@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "the first line of each module documents it")]
 
 pub mod bars;
+pub mod build;
 pub mod compression;
 pub mod counting_sink;
 pub mod engine_config;

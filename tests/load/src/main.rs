@@ -2,12 +2,9 @@
 //! Lists the bars, measures one, and plays the roles of a measurement in its own processes.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line program reports on its standard streams")]
 
-use std::{
-    path::PathBuf,
-    process::{Command, ExitCode},
-};
+use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 use load::{
     bars::{self, Bar, Length, Options, Subject},
@@ -45,6 +42,9 @@ struct Arguments {
     /// Measure this binary, which has the engine's command line, instead of building the engine.
     #[arg(long, conflicts_with = "peer_command")]
     engine: Option<PathBuf>,
+    /// Measure the null hop in place of the engine: what is left of a ratio is the machine's noise.
+    #[arg(long, conflicts_with_all = ["peer_command", "engine"])]
+    null_hop: bool,
     #[command(subcommand)]
     internal: Option<Internal>,
 }
@@ -91,8 +91,12 @@ fn main() -> ExitCode {
 fn measure(bar: &Bar, arguments: &Arguments) -> ExitCode {
     println!("{}: {}", bar.name, bar.about);
     println!("{}; median [range]; CPU-s/M is CPU seconds per million records", machine());
-    let verdict = prepare(bar, arguments).and_then(|options| bar.measure(&options));
+    let verdict = prepare(arguments).and_then(|options| bar.measure(&options));
     match verdict {
+        Ok(found) if arguments.null_hop => {
+            println!("{}: the null hop against itself measured {}", bar.name, found.measured);
+            ExitCode::SUCCESS
+        }
         Ok(found) => {
             let outcome = if found.holds { "holds" } else { "falls short" };
             println!("{}: measured {}, bar {}, {outcome}", bar.name, found.measured, bar.bound);
@@ -110,33 +114,20 @@ fn measure(bar: &Bar, arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn prepare(bar: &Bar, arguments: &Arguments) -> Result<Options> {
+fn prepare(arguments: &Arguments) -> Result<Options> {
     allow_open_files()?;
-    let program = match (bar.subject, &arguments.peer_command, &arguments.engine) {
-        (Subject::NullHop, _, _) => Program::NullHop,
-        (Subject::Engine, Some(command), _) => Program::Command(command.clone()),
-        (Subject::Engine, None, Some(binary)) => Program::Engine(binary.clone()),
-        (Subject::Engine, None, None) => Program::Engine(build_engine()?),
+    let subject = match (&arguments.peer_command, &arguments.engine) {
+        (Some(command), _) => Subject::Program(Program::Command(command.clone())),
+        (None, Some(binary)) => Subject::Program(Program::Engine(binary.clone())),
+        (None, None) if arguments.null_hop => Subject::Program(Program::NullHop),
+        (None, None) => Subject::Engine,
     };
     Ok(Options {
-        program,
+        subject,
         signal: arguments.signal,
         length: if arguments.long { Length::Long } else { Length::Short },
         pairs: arguments.pairs,
     })
-}
-
-/// Builds the engine beside this program and returns its path.
-fn build_engine() -> Result<PathBuf> {
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--release", "--package", "telemetry-engine"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()?;
-    ensure!(status.success(), "the engine does not build");
-    let own = std::env::current_exe()?;
-    let binary = own.parent().context("a program is in a directory")?.join("telemetry-engine");
-    ensure!(binary.exists(), "no engine at {}", binary.display());
-    Ok(binary)
 }
 
 /// Raises the limit of open files for this process and those that it starts.

@@ -7,8 +7,10 @@ use anyhow::{Context, Result};
 /// The figures of one process at one moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Usage {
-    /// User and system time of all threads since the start of the process.
-    pub cpu: Duration,
+    /// Time of all threads outside the kernel since the start of the process.
+    pub user: Duration,
+    /// Time of all threads inside the kernel.
+    pub system: Duration,
     /// Resident memory in MiB.
     pub resident_mib: f64,
     /// Largest resident memory since the start of the process, in MiB.
@@ -27,8 +29,10 @@ impl Usage {
         };
         let stat = read("stat")?;
         let status = read("status")?;
+        let (user, system) = cpu_times(&stat).with_context(|| format!("no times in /proc/{id}/stat"))?;
         Ok(Usage {
-            cpu: cpu_time(&stat).with_context(|| format!("no times in /proc/{id}/stat"))?,
+            user,
+            system,
             resident_mib: mebibytes(&status, "VmRSS:").with_context(|| format!("no VmRSS of process {id}"))?,
             peak_mib: mebibytes(&status, "VmHWM:").with_context(|| format!("no VmHWM of process {id}"))?,
         })
@@ -36,13 +40,14 @@ impl Usage {
 }
 
 /// `utime` and `stime`, which stand 11 and 12 places behind the name in parentheses.
-fn cpu_time(stat: &str) -> Option<Duration> {
+fn cpu_times(stat: &str) -> Option<(Duration, Duration)> {
     let (_, behind_name) = stat.rsplit_once(')')?;
-    let mut fields = behind_name.split_whitespace().skip(11);
-    let user: f64 = fields.next()?.parse().ok()?;
-    let system: f64 = fields.next()?.parse().ok()?;
     let ticks_per_second = rustix::param::clock_ticks_per_second() as f64;
-    Some(Duration::from_secs_f64((user + system) / ticks_per_second))
+    let mut times = behind_name.split_whitespace().skip(11).map(|field| {
+        let ticks: f64 = field.parse().ok()?;
+        Some(Duration::from_secs_f64(ticks / ticks_per_second))
+    });
+    Some((times.next()??, times.next()??))
 }
 
 fn mebibytes(status: &str, key: &str) -> Option<f64> {
@@ -62,7 +67,8 @@ mod tests {
     fn finds_times_behind_any_name() {
         let stat = "7 (a ) b) S 1 7 7 0 -1 4194560 900 0 0 0 150 50 0 0 20 0 3 0 100 1000 200";
         let ticks = rustix::param::clock_ticks_per_second() as f64;
-        assert_eq!(cpu_time(stat).unwrap(), Duration::from_secs_f64(200.0 / ticks));
+        let expected = [150.0, 50.0].map(|count| Duration::from_secs_f64(count / ticks));
+        assert_eq!(cpu_times(stat).unwrap(), (expected[0], expected[1]));
     }
 
     /// This process has memory, and its peak is at least what it has.

@@ -49,8 +49,10 @@ pub struct Case {
 /// The figures of one peer in one measurement.
 #[derive(Debug, Clone)]
 pub struct Run {
-    /// CPU seconds of the peer for each million records.
-    pub cpu_per_million: f64,
+    /// CPU seconds of the peer outside the kernel for each million records.
+    pub user_per_million: f64,
+    /// CPU seconds of the peer inside the kernel for each million records.
+    pub system_per_million: f64,
     /// Largest resident memory of the peer in MiB.
     pub peak_mib: f64,
     /// Records a second that were acknowledged.
@@ -59,6 +61,13 @@ pub struct Run {
     pub requests_out: u64,
     /// What the generator reports.
     pub sent: Sent,
+}
+
+impl Run {
+    /// CPU seconds of the peer for each million records.
+    pub fn cpu_per_million(&self) -> f64 {
+        self.user_per_million + self.system_per_million
+    }
 }
 
 /// Measures one program.
@@ -91,8 +100,10 @@ pub fn run(program: &Program, case: &Case) -> Result<Run> {
     let after = peer.usage()?;
 
     check(&sent, &received)?;
+    let millions = sent.records as f64 / 1e6;
     Ok(Run {
-        cpu_per_million: (after.cpu - before.cpu).as_secs_f64() / (sent.records as f64 / 1e6),
+        user_per_million: (after.user - before.user).as_secs_f64() / millions,
+        system_per_million: (after.system - before.system).as_secs_f64() / millions,
         peak_mib: after.peak_mib,
         rate: sent.records as f64 / sent.seconds,
         requests_out: received.requests,

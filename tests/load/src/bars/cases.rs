@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use super::{Bar, Options, Subject, Verdict, compare::Comparison};
+use super::{Bar, Options, Verdict, compare::Comparison};
 use crate::{
     compression::Compression,
     engine_config::{Acknowledge, Hop},
@@ -37,14 +37,12 @@ pub(super) const BARS: &[Bar] = &[
         name: "hop",
         about: "gRPC in, full admission, 4 resource attributes upserted, gRPC out, acknowledge delivered, flat out",
         bound: "CPU <= 1.00 x null hop, each signal",
-        subject: Subject::Engine,
         measure: |_, options| each_signal(options, &Signal::ALL, &CPU_1_0, |signal| Case::standard(signal, HOP)),
     },
     Bar {
         name: "hop-paced",
         about: "the hop at 100,000 records a second",
         bound: "CPU <= 1.00 x, p99 <= 1.50 x null hop, peak RSS <= 32 MiB",
-        subject: Subject::Engine,
         measure: |_, options| {
             let bounds = Bounds { cpu: 1.0, p99: Some(1.5), peak_mib: Some(32.0) };
             each_signal(options, &[Signal::Logs], &bounds, |signal| Case {
@@ -58,7 +56,6 @@ pub(super) const BARS: &[Bar] = &[
         name: "hop-16k",
         about: "the hop with a client and a backend that keep to frames of 16 KiB",
         bound: "CPU <= 1.10 x null hop, each signal",
-        subject: Subject::Engine,
         measure: |_, options| {
             each_signal(options, &Signal::ALL, &CPU_1_1, |signal| Case {
                 sent_frame: Some(16 << 10),
@@ -71,7 +68,6 @@ pub(super) const BARS: &[Bar] = &[
         name: "hop-small",
         about: "10 records of one resource a request, acknowledge buffered: the sink batches",
         bound: "CPU <= 0.90 x null hop, each signal",
-        subject: Subject::Engine,
         measure: |_, options| {
             let bounds = Bounds::cpu(0.9);
             each_signal(options, &Signal::ALL, &bounds, |signal| {
@@ -87,7 +83,6 @@ pub(super) const BARS: &[Bar] = &[
         name: "hop-wide",
         about: "500 resources of 2 records and 20 attributes a request, 6 attributes upserted",
         bound: "CPU <= 1.60 x null hop, each signal",
-        subject: Subject::Engine,
         measure: |_, options| {
             let bounds = Bounds::cpu(1.6);
             each_signal(options, &Signal::ALL, &bounds, |signal| Case {
@@ -100,7 +95,6 @@ pub(super) const BARS: &[Bar] = &[
         name: "connections",
         about: "2,000 connections with one gzip request of 50 records a second each",
         bound: "CPU <= 1.30 x null hop, peak RSS <= 128 MiB",
-        subject: Subject::Engine,
         measure: |_, options| {
             let bounds = Bounds { cpu: 1.3, p99: None, peak_mib: Some(128.0) };
             each_signal(options, &[Signal::Logs], &bounds, |signal| {
@@ -121,22 +115,13 @@ pub(super) const BARS: &[Bar] = &[
         name: "hop-gzip",
         about: "the hop with gzip level 1 in and out; the null hop inflates and deflates too",
         bound: "CPU <= 1.10 x null hop, each signal",
-        subject: Subject::Engine,
         measure: |_, options| compressed(options, Compression::Gzip),
     },
     Bar {
         name: "hop-zstd",
         about: "the hop with zstd level 1 in and out; the null hop unpacks and packs too",
         bound: "CPU <= 1.10 x null hop, each signal",
-        subject: Subject::Engine,
         measure: |_, options| compressed(options, Compression::Zstd),
-    },
-    Bar {
-        name: "noise",
-        about: "the null hop against itself: how much of a ratio is the machine's",
-        bound: "CPU <= 1.10 x null hop, each signal",
-        subject: Subject::NullHop,
-        measure: |_, options| each_signal(options, &Signal::ALL, &CPU_1_1, |signal| Case::standard(signal, HOP)),
     },
 ];
 
@@ -190,11 +175,12 @@ fn each_signal(
     bounds: &Bounds,
     case_of: impl Fn(Signal) -> Case,
 ) -> Result<Verdict> {
+    let program = options.program()?;
     let only = options.signal.as_slice();
     let mut worst = Worst::default();
     for &signal in if only.is_empty() { signals } else { only } {
         let case = case_of(signal);
-        let comparison = Comparison::measure(&case, options)?;
+        let comparison = Comparison::measure(&case, &program, options)?;
         comparison.print(signal.name(), &case);
         worst.cpu = worst.cpu.max(comparison.cpu_ratio().median);
         worst.p99 = worst.p99.max(comparison.p99_ratio().median);

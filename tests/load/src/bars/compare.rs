@@ -25,21 +25,21 @@ pub(super) struct Comparison {
 
 impl Comparison {
     /// Measures pairs in alternating order.
-    pub(super) fn measure(case: &Case, options: &Options) -> Result<Comparison> {
+    pub(super) fn measure(case: &Case, program: &Program, options: &Options) -> Result<Comparison> {
         let long = options.length == Length::Long;
         let pairs = options.pairs.unwrap_or(if long { PAIRS_LONG } else { PAIRS });
         let mut timed = *case;
         if long {
             timed.seconds *= LONG_FACTOR;
         }
-        let mut comparison = Comparison { program: options.program.name(), peer: Vec::new(), null_hop: Vec::new() };
+        let mut comparison = Comparison { program: program.name(), peer: Vec::new(), null_hop: Vec::new() };
         for pair in 0..pairs {
             if pair % 2 == 0 {
-                comparison.measure_peer(&timed, &options.program)?;
+                comparison.measure_peer(&timed, program)?;
                 comparison.measure_null_hop(&timed)?;
             } else {
                 comparison.measure_null_hop(&timed)?;
-                comparison.measure_peer(&timed, &options.program)?;
+                comparison.measure_peer(&timed, program)?;
             }
         }
         Ok(comparison)
@@ -57,7 +57,7 @@ impl Comparison {
 
     /// CPU of the peer over CPU of the null hop, pair by pair.
     pub(super) fn cpu_ratio(&self) -> Spread {
-        self.ratio(|run| run.cpu_per_million)
+        self.ratio(Run::cpu_per_million)
     }
 
     /// 99th percentile of the peer over that of the null hop, pair by pair.
@@ -83,8 +83,10 @@ impl Comparison {
         for (name, runs) in [(self.program, &self.peer), ("null hop", &self.null_hop)] {
             let of = |figure: fn(&Run) -> f64| Spread::of(runs.iter().map(figure));
             println!(
-                "  {name:<8}  CPU-s/M {:<22}  records/s {:>9.0}  p50 {:>6.2} ms  p99 {:>6.2} ms  peak RSS {:>5.1} MiB  records a request out {:.0}",
-                of(|run| run.cpu_per_million).to_string(),
+                "  {name:<8}  CPU-s/M {:<22} (user {:.3} system {:.3})  records/s {:>9.0}  p50 {:>6.2} ms  p99 {:>6.2} ms  peak RSS {:>5.1} MiB  records a request out {:.0}",
+                of(Run::cpu_per_million).to_string(),
+                of(|run| run.user_per_million).median,
+                of(|run| run.system_per_million).median,
                 of(|run| run.rate).median,
                 of(|run| run.sent.p50_us as f64 / 1e3).median,
                 of(|run| run.sent.p99_us as f64 / 1e3).median,

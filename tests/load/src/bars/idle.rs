@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Bar, Length, Options, Subject, Verdict, cases::HOP};
+use super::{Bar, Length, Options, Verdict, cases::HOP};
 use crate::{
     compression::Compression,
     counting_sink,
@@ -24,7 +24,6 @@ pub(super) const BAR: Bar = Bar {
     name: "idle",
     about: "the hop's configuration, started, without traffic",
     bound: "RSS <= 16 MiB",
-    subject: Subject::Engine,
     measure: |_, options| measure(options),
 };
 
@@ -33,9 +32,10 @@ fn measure(options: &Options) -> Result<Verdict> {
         Length::Short => Duration::from_secs(2),
         Length::Long => Duration::from_secs(30),
     };
-    let peer = resident(&options.program, settled_after)?;
+    let program = options.program()?;
+    let peer = resident(&program, settled_after)?;
     let null_hop = resident(&Program::NullHop, settled_after)?;
-    println!("  {:<8}  RSS {peer} MiB", options.program.name());
+    println!("  {:<8}  RSS {peer} MiB", program.name());
     println!("  null hop  RSS {null_hop} MiB");
     Ok(Verdict { measured: format!("RSS {:.1} MiB", peer.median), holds: peer.median <= BOUND_MIB })
 }
