@@ -57,7 +57,7 @@ pub use sink::{
 };
 pub use size::{ByteSize, SizeError};
 pub use span::{Span, SpanError};
-pub use tls::{ClientTls, Roots, ServerTls};
+pub use tls::{ClientTls, ServerTls};
 pub use validate::validate;
 
 pub use otlp::Signal;

@@ -14,8 +14,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// What is printed in place of a secret.
 pub const REDACTED: &str = "[redacted]";
 
-/// Where a secret comes from: `"file:/path"` or `"env:NAME"`. The value is read when a component is built, and again
-/// when a file changes; it is never part of a configuration.
+/// Where a secret comes from: `"file:/path"` or `"env:NAME"`. The value is read when a component is built; it
+/// is never part of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SecretRef {
     /// The content of a file, without a line end.

@@ -14,7 +14,7 @@ use crate::secret::SecretRef;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServerTls {
-    /// File with the certificate chain in PEM, the server's own first. Read again when it changes.
+    /// File with the certificate chain in PEM, the server's own first.
     #[schemars(extend("format" = "absolute-path"))]
     pub certificate: PathBuf,
     /// File with the private key in PEM.
@@ -26,26 +26,12 @@ pub struct ServerTls {
     pub client_ca: Option<PathBuf>,
 }
 
-/// Which authorities a client trusts besides `ca`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Roots {
-    /// Those of the operating system.
-    #[default]
-    System,
-    /// Those of Mozilla, built into the program.
-    Bundled,
-    /// Both.
-    Both,
-    /// None: only `ca`.
-    None,
-}
-
 /// TLS of a connection to a backend with `https://`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClientTls {
-    /// File with certificates of authorities in PEM, trusted besides `roots`. Read again when it changes.
+    /// File with certificates of authorities in PEM: only backends that descend from one of them are trusted. Without it
+    /// those of the operating system and those of Mozilla, built into the program, are trusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "absolute-path"))]
     pub ca: Option<PathBuf>,
@@ -61,8 +47,6 @@ pub struct ClientTls {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub server_name: Option<String>,
-    /// Which authorities are trusted besides `ca`.
-    pub roots: Roots,
 }
 
 impl ServerTls {
@@ -87,10 +71,6 @@ impl ClientTls {
                 checker.error(["tls", "key"], "`tls.key` without `tls.certificate`").help("add `tls.certificate`");
             }
             _ => {}
-        }
-        if self.roots == Roots::None && self.ca.is_none() {
-            let message = "`tls.roots` is \"none\" and there is no `tls.ca`: no backend could be trusted";
-            checker.error(["tls", "roots"], message).help("add `tls.ca`");
         }
     }
 

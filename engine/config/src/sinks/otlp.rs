@@ -105,7 +105,7 @@ pub struct Paths {
 pub enum HeaderValue {
     /// A text. `config show` does not print it.
     Plain(SensitiveText),
-    /// A secret that is read when the sink starts, and again when its file changes.
+    /// A secret that is read when the sink starts.
     Secret(SecretHeader),
 }
 

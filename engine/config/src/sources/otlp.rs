@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::address::ListenAddress;
-use crate::component::{Checker, ComponentOptions, Facts, Kind, Stability};
+use crate::component::{ComponentOptions, Facts, Kind, Stability};
 use crate::signal::SignalSet;
 use crate::size::ByteSize;
 use crate::span::Span;
@@ -51,7 +51,8 @@ pub struct Listener {
     /// Longest TLS handshake.
     #[schemars(extend("x-minimum" = "100ms", "x-maximum" = "10m"))]
     pub handshake_timeout: Span,
-    /// Longest time until the headers of a request are complete.
+    /// Longest time until the headers of a request are complete. An HTTP/1 connection that waits longer for its next
+    /// request is closed too.
     #[schemars(extend("x-minimum" = "100ms", "x-maximum" = "10m"))]
     pub header_timeout: Span,
     /// Longest time until the body of a request is complete.
@@ -60,15 +61,15 @@ pub struct Listener {
     /// A connection without a request is closed after this time.
     #[schemars(extend("x-minimum" = "1s"))]
     pub idle_timeout: Span,
-    /// A connection is closed in good order after this time, so that clients spread over new instances. Without it
-    /// connections live as long as the client likes.
+    /// A connection is closed in good order after this time, 10 % more or less, so that clients spread over new
+    /// instances. Without it connections live as long as the client likes.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-minimum" = "1s"))]
     pub max_connection_age: Option<Span>,
-    /// How long the requests of such a connection may still take. Default: 10s. Needs `max_connection_age`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// How long requests under way may still take on a connection that is being closed, because of its age or because
+    /// the program ends.
     #[schemars(extend("x-maximum" = "1h"))]
-    pub max_connection_age_grace: Option<Span>,
+    pub drain_grace: Span,
 }
 
 impl Default for Listener {
@@ -79,31 +80,18 @@ impl Default for Listener {
             max_request_size: ByteSize::mib(64),
             max_header_size: ByteSize::kib(16),
             max_connections: NonZeroU32::new(4096).expect("not zero"),
-            max_concurrent_streams: NonZeroU32::new(256).expect("not zero"),
+            max_concurrent_streams: NonZeroU32::new(200).expect("not zero"),
             handshake_timeout: Span::secs(10),
-            header_timeout: Span::secs(10),
+            header_timeout: Span::secs(30),
             request_timeout: Span::secs(30),
-            idle_timeout: Span::secs(300),
+            idle_timeout: Span::secs(180),
             max_connection_age: None,
-            max_connection_age_grace: None,
+            drain_grace: Span::secs(30),
         }
     }
 }
 
 impl Listener {
-    /// How long requests may take after the connection's age has come.
-    pub fn connection_age_grace(&self) -> Span {
-        self.max_connection_age_grace.unwrap_or(Span::secs(10))
-    }
-
-    fn check(&self, name: &'static str, checker: &mut Checker) {
-        if self.max_connection_age_grace.is_some() && self.max_connection_age.is_none() {
-            let message =
-                format!("`{name}.max_connection_age_grace` has no effect without `{name}.max_connection_age`");
-            checker.no_effect([name, "max_connection_age_grace"], message).help("add the age or remove the grace");
-        }
-    }
-
     fn facts(&self, name: &'static str, address: ListenAddress, facts: Facts) -> Facts {
         let facts = facts.listens([name, "listen"], address);
         match &self.tls {
@@ -131,15 +119,6 @@ impl ComponentOptions for OtlpSource {
     const KIND: Kind = Kind::Source;
     const TYPE: &'static str = "otlp";
     const STABILITY: Stability = Stability::Beta;
-
-    fn check(&self, checker: &mut Checker) {
-        if let Some(grpc) = &self.grpc {
-            grpc.check("grpc", checker);
-        }
-        if let Some(http) = &self.http {
-            http.check("http", checker);
-        }
-    }
 
     fn facts(&self) -> Facts {
         let mut facts = Facts::source(SignalSet::ALL);
