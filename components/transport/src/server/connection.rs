@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use engine_core::budget::Budget;
 use engine_core::lane::LaneSeat;
-use http::{Request, Response};
+use http::header::{self, HeaderValue};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -245,10 +246,15 @@ async fn answer<H: Handler>(
     request: Request<Incoming>,
     busy: Busy,
 ) -> Result<Response<Answer>, std::convert::Infallible> {
-    let response = match server.options.protocol {
+    let is_http2 = request.version() == Version::HTTP_2;
+    let mut response = match server.options.protocol {
         Protocol::Grpc => grpc::serve(&server, peer, request).await,
         Protocol::Http => otlp_http::serve(&server, peer, request).await,
     };
+    // The connection itself may hear of the drain only after this answer.
+    if !is_http2 && server.drain.is_cancelled() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     drop(busy);
     Ok(response)
 }

@@ -1,17 +1,24 @@
 //! A server on loopback with a handler that records, and requests to send.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use engine_core::budget::Budget;
 use engine_core::lane::LaneThreads;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::Frame;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use prost::Message as _;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use transport::server::{Counters, Handler, Limits, Reply, Request, ServeReport, ServerOptions, serve};
@@ -159,4 +166,92 @@ pub(crate) fn logs(size: usize) -> ExportLogsServiceRequest {
 /// [`logs`] as bytes.
 pub(crate) fn logs_bytes(size: usize) -> Vec<u8> {
     logs(size).encode_to_vec()
+}
+
+/// A gRPC message: flag, length, content.
+pub(crate) fn grpc_message(flag: u8, content: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(content.len()).unwrap().to_be_bytes();
+    [&[flag], &length[..], content].concat()
+}
+
+/// A gRPC request head for the logs service.
+pub(crate) fn grpc_logs(server: &TestServer) -> http::request::Builder {
+    http::Request::post(format!("http://{}/opentelemetry.proto.collector.logs.v1.LogsService/Export", server.address))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: http::StatusCode,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) trailers: http::HeaderMap,
+}
+
+impl Answer {
+    /// The `grpc-status` of headers or trailers.
+    pub(crate) fn grpc_status(&self) -> Option<&str> {
+        self.header("grpc-status").or_else(|| self.trailers.get("grpc-status")?.to_str().ok())
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// The frames of a body that a test sends one by one.
+pub(crate) type Frames = mpsc::UnboundedSender<Bytes>;
+
+/// A body whose frames come through a channel; it ends when the sender is dropped.
+pub(crate) fn framed_body() -> (Frames, BoxBody<Bytes, Infallible>) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let stream = futures::stream::unfold(receiver, |mut receiver| async {
+        let data: Bytes = receiver.recv().await?;
+        Some((Ok(Frame::data(data)), receiver))
+    });
+    (sender, StreamBody::new(stream).boxed())
+}
+
+pub(crate) fn whole_body(body: impl Into<Bytes>) -> BoxBody<Bytes, Infallible> {
+    Full::new(body.into()).boxed()
+}
+
+/// A raw HTTP/2 connection without TLS.
+pub(crate) async fn http2(address: SocketAddr) -> hyper::client::conn::http2::SendRequest<BoxBody<Bytes, Infallible>> {
+    let socket = TcpStream::connect(address).await.unwrap();
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+/// Sends one request over a new HTTP/2 connection and reads the answer to its end.
+pub(crate) async fn over_http2(server: &TestServer, request: http::Request<BoxBody<Bytes, Infallible>>) -> Answer {
+    let mut sender = http2(server.address).await;
+    read(tokio::time::timeout(PATIENCE, sender.send_request(request)).await.unwrap().unwrap()).await
+}
+
+/// Sends one gRPC message to the logs service as one body.
+pub(crate) async fn grpc_call(server: &TestServer, message: Vec<u8>) -> Answer {
+    over_http2(server, grpc_logs(server).body(whole_body(message)).unwrap()).await
+}
+
+/// Reads an answer to its end.
+pub(crate) async fn read(response: http::Response<hyper::body::Incoming>) -> Answer {
+    let (head, body) = response.into_parts();
+    let collected = tokio::time::timeout(PATIENCE, body.collect()).await.unwrap().unwrap();
+    let trailers = collected.trailers().cloned().unwrap_or_default();
+    Answer { status: head.status, headers: head.headers, body: collected.to_bytes(), trailers }
+}
+
+/// Writes text to a new connection and returns everything that comes back until the peer closes.
+pub(crate) async fn raw_exchange(address: SocketAddr, sent: &[u8]) -> String {
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    // A peer that refuses early may close before it has read all.
+    drop(socket.write_all(sent).await);
+    let mut received = Vec::new();
+    drop(tokio::time::timeout(PATIENCE, socket.read_to_end(&mut received)).await.unwrap());
+    String::from_utf8_lossy(&received).into_owned()
 }

@@ -4,3 +4,4 @@
 mod client_grpc;
 mod grpc_server;
 mod harness;
+mod http_server;
