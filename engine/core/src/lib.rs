@@ -3,7 +3,19 @@
 //!
 //! Not here: reading configuration (`engine-config`), OTLP bytes (`otlp`), wiring a whole graph (`engine`).
 
+pub mod batch;
 pub mod budget;
+pub mod contract;
+pub mod edge;
 pub mod lane;
+pub mod ledger;
 pub mod outcome;
+pub mod poison;
 pub mod receipt;
+pub mod registry;
+pub mod sink;
+pub mod socket;
+pub mod state_store;
+pub mod telemetry;
+#[cfg(feature = "test-kit")]
+pub mod test_kit;

@@ -15,6 +15,7 @@ mod sync {
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -40,6 +41,7 @@ struct Shared {
     words: Mutex<Words>,
     tally: Mutex<Option<Tally>>,
     waker: AtomicWaker,
+    abandoned: AtomicBool,
 }
 
 /// What the worst answers said.
@@ -57,6 +59,7 @@ pub fn receipt() -> (Receipt, Share) {
         words: Mutex::default(),
         tally: Mutex::new(None),
         waker: AtomicWaker::new(),
+        abandoned: AtomicBool::new(false),
     });
     (Receipt(Arc::clone(&shared)), Share(Some(shared)))
 }
@@ -79,10 +82,21 @@ impl Share {
         Self(Some(Arc::clone(shared)))
     }
 
+    /// Whether nobody waits any more: the receipt was dropped (a client went away).
+    pub fn is_abandoned(&self) -> bool {
+        self.0.as_ref().is_some_and(|shared| shared.abandoned.load(Ordering::Relaxed))
+    }
+
     /// Answers for `records` records.
     pub fn answer(mut self, outcome: &Outcome, records: u64) {
         let shared = self.0.take().expect("a share is answered once");
         shared.close(outcome, records);
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        self.0.abandoned.store(true, Ordering::Relaxed);
     }
 }
 

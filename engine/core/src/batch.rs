@@ -1,0 +1,162 @@
+//! A batch: one signal's payload on its way, with the answers it still owes.
+//!
+//! Losing data is a call that counts ([`Batch::discard`]); forgetting a batch is not: its shares then say Retry.
+//! Not here: the bytes (`otlp`) and who waits (`receipt`).
+
+use std::sync::Arc;
+
+use otlp::{Payload, Signal};
+use smallvec::SmallVec;
+
+use crate::budget::Charge;
+use crate::outcome::Outcome;
+use crate::receipt::{Receipt, Share, receipt};
+use crate::telemetry::ComponentTelemetry;
+
+/// One signal's records, the shares of the receipts that wait for them, and the memory they are charged for.
+#[derive(Debug)]
+pub struct Batch {
+    payload: Payload,
+    debts: Debts,
+}
+
+/// The answers owed for a batch, and the memory charge that lives as long as they do.
+#[derive(Debug, Default)]
+pub(crate) struct Debts {
+    owed: SmallVec<[Debt; 1]>,
+    charge: Option<Arc<Charge>>,
+}
+
+/// An answer owed for some of the batch's records.
+#[derive(Debug)]
+struct Debt {
+    share: Share,
+    records: u64,
+}
+
+impl Batch {
+    /// A batch and the receipt that resolves when all of it has been answered.
+    pub fn new(payload: Payload) -> (Self, Receipt) {
+        let (waiting, share) = receipt();
+        let records = payload.records();
+        let debts = Debts { owed: SmallVec::from_iter([Debt { share, records }]), charge: None };
+        (Self { payload, debts }, waiting)
+    }
+
+    /// A batch that nobody waits for: what became of it is in the counts only.
+    pub fn unacknowledged(payload: Payload) -> Self {
+        Self { payload, debts: Debts::default() }
+    }
+
+    /// Ties a memory charge to the batch and to everything made of it.
+    #[must_use]
+    pub fn charged(mut self, charge: Charge) -> Self {
+        self.debts.charge = Some(Arc::new(charge));
+        self
+    }
+
+    /// The signal of every record in it.
+    pub fn signal(&self) -> Signal {
+        self.payload.signal()
+    }
+
+    /// Log records, spans or data points.
+    pub fn records(&self) -> u64 {
+        self.payload.records()
+    }
+
+    /// Encoded size in bytes.
+    pub fn encoded_len(&self) -> usize {
+        self.payload.len()
+    }
+
+    /// What it carries.
+    pub fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    /// The same debts and charge with another payload: what an edit makes of a batch.
+    ///
+    /// A batch with one debt owes it for the records that are left; what an edit took away on purpose is counted
+    /// with the component's telemetry.
+    #[must_use]
+    pub fn map(self, change: impl FnOnce(Payload) -> Payload) -> Self {
+        let Self { payload, mut debts } = self;
+        let changed = change(payload);
+        debts.now_for(changed.records());
+        Self { payload: changed, debts }
+    }
+
+    /// Another batch that owes to the same receipts and carries `payload`: a branch of a fan-out, a part of a split.
+    #[must_use]
+    pub fn branch(&self, payload: Payload) -> Self {
+        let debts = self.debts.branch(payload.records());
+        Self { payload, debts }
+    }
+
+    /// Joins batches into one that owes what they owed and carries `payload`. Charges of all of them are kept until
+    /// the result is answered only for the first; the others' bytes live on in slices of `payload`, so whoever holds
+    /// it accounts for it.
+    #[must_use]
+    pub fn joined(batches: impl IntoIterator<Item = Self>, payload: Payload) -> Self {
+        let mut debts = Debts::default();
+        for batch in batches {
+            debts.owed.extend(batch.debts.owed);
+            debts.charge = debts.charge.or(batch.debts.charge);
+        }
+        Self { payload, debts }
+    }
+
+    /// Answers everything owed.
+    pub fn answer(self, outcome: &Outcome) {
+        self.debts.answer(outcome);
+    }
+
+    /// Loses the batch on purpose: counts its records under `reason` and answers Delivered.
+    pub fn discard(self, reason: &'static str, telemetry: &ComponentTelemetry) {
+        telemetry.discarded(reason, self.records());
+        self.answer(&Outcome::Delivered);
+    }
+
+    pub(crate) fn into_parts(self) -> (Payload, Debts) {
+        (self.payload, self.debts)
+    }
+}
+
+impl Debts {
+    /// Another set of debts to the same receipts, for `records` records.
+    pub(crate) fn branch(&self, records: u64) -> Self {
+        let merged = self.owed.len() > 1;
+        let branched =
+            |debt: &Debt| Debt { share: debt.share.split(), records: if merged { debt.records } else { records } };
+        Self { owed: self.owed.iter().map(branched).collect(), charge: self.charge.clone() }
+    }
+
+    /// Answers everything owed. A partial success of a merged batch is Delivered for each of its parts: whose
+    /// records were rejected is not known, and the rejection is counted where it was received.
+    pub(crate) fn answer(self, outcome: &Outcome) {
+        let merged = self.owed.len() > 1;
+        for debt in self.owed {
+            match outcome {
+                Outcome::Partial { .. } if merged => debt.share.answer(&Outcome::Delivered, debt.records),
+                _ => debt.share.answer(outcome, debt.records),
+            }
+        }
+    }
+
+    /// Whether someone waited and nobody does any more (the client went away).
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.is_owed() && self.owed.iter().all(|debt| debt.share.is_abandoned())
+    }
+
+    /// Whether an answer is owed to anybody.
+    pub(crate) fn is_owed(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    fn now_for(&mut self, records: u64) {
+        if let [only] = self.owed.as_mut_slice() {
+            only.records = records;
+        }
+    }
+}

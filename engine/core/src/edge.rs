@@ -1,0 +1,404 @@
+//! Edges: how a batch gets from an output through transforms to the sinks and stages that take it.
+//!
+//! Sending has two phases. First every inline branch runs and yields pieces, each with its taker; then the takers
+//! reserve room in order of their ids. Nothing reserved means that nothing is committed and everybody is told Retry;
+//! otherwise what has room is committed and the rest is counted as dropped. Not here: what a taker does with it.
+
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use engine_config::SignalSet;
+use futures::future::BoxFuture;
+use otlp::Signal;
+use tokio::sync::mpsc;
+
+use crate::batch::Batch;
+use crate::contract::{Input, Outputs, Transform};
+use crate::outcome::{Outcome, RejectionKind};
+use crate::poison::{Fingerprint, PoisonMemory};
+use crate::sink::{self, NoRoom, SinkInlet};
+use crate::telemetry::ComponentTelemetry;
+
+/// Reason under which records are counted that had no room at one of several takers.
+pub const FULL: &str = "full";
+/// Reason under which records are counted that no sink selects.
+pub const UNSELECTED: &str = "unselected";
+
+/// Batches that may wait in front of a stage.
+const STAGE_QUEUE: usize = 16;
+
+/// Where the batches of one output port go.
+#[derive(Clone, Debug, Default)]
+pub struct Route(Arc<[Consumer]>);
+
+/// One consumer of an output port and the signals it takes from it.
+#[derive(Clone, Debug)]
+pub struct Consumer {
+    /// Batches of other signals pass it by.
+    pub signals: SignalSet,
+    /// Who takes them.
+    pub target: Target,
+}
+
+/// Who takes a batch.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// Runs inline.
+    Transform(Arc<TransformNode>),
+    /// Takes the batch into its own task.
+    Stage(Arc<StageInlet>),
+    /// Takes the batch into its queue.
+    Sink(Arc<SinkInlet>),
+}
+
+/// A transform and what follows it.
+pub struct TransformNode {
+    transform: Box<dyn Transform>,
+    telemetry: Arc<ComponentTelemetry>,
+    outputs: Vec<Route>,
+}
+
+/// The entrance of a stage.
+#[derive(Debug)]
+pub struct StageInlet {
+    id: String,
+    batches: mpsc::Sender<Batch>,
+    telemetry: Arc<ComponentTelemetry>,
+}
+
+/// How an output behaves when nobody has room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenRefused {
+    /// The batch is answered Retry at once: its sender can be told.
+    Answer,
+    /// The sender waits until somebody has room.
+    Wait,
+}
+
+/// The sending end of one output port. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Output {
+    port: usize,
+    route: Route,
+    telemetry: Arc<ComponentTelemetry>,
+    poison: Arc<PoisonMemory>,
+    when_refused: WhenRefused,
+}
+
+/// A piece of a batch and who is to take it.
+struct Piece {
+    taker: Taker,
+    batch: Batch,
+}
+
+enum Taker {
+    Stage(Arc<StageInlet>),
+    Sink(Arc<SinkInlet>),
+}
+
+impl Route {
+    /// A route to these consumers.
+    pub fn new(consumers: Vec<Consumer>) -> Self {
+        Self(consumers.into())
+    }
+
+    /// Consumers that take every signal.
+    pub fn to_all(targets: Vec<Target>) -> Self {
+        Self(targets.into_iter().map(|target| Consumer { signals: SignalSet::ALL, target }).collect())
+    }
+
+    fn takers(&self, signal: Signal) -> impl Iterator<Item = &Target> {
+        self.0.iter().filter(move |consumer| consumer.signals.contains(signal)).map(|consumer| &consumer.target)
+    }
+}
+
+impl TransformNode {
+    /// A transform and the routes of its outputs, in the order it declares them.
+    pub fn new(transform: Box<dyn Transform>, telemetry: Arc<ComponentTelemetry>, outputs: Vec<Route>) -> Self {
+        Self { transform, telemetry, outputs }
+    }
+
+    /// Runs the transform on one batch; a panic costs the batch, whose answer is then Retry.
+    fn run(&self, batch: Batch) -> Result<Vec<(usize, Batch)>, Panicked> {
+        self.telemetry.received(&batch);
+        let mut outputs = Outputs::new(&self.telemetry);
+        // The transform is stateless by contract and the batch is gone with the panic, so nothing half-changed is
+        // seen afterwards.
+        let run = catch_unwind(AssertUnwindSafe(|| self.transform.apply(batch, &mut outputs)));
+        if let Err(panic) = run {
+            self.telemetry.panicked(panic_message(panic.as_ref()));
+            return Err(Panicked);
+        }
+        let emitted = outputs.into_emitted();
+        for (output, piece) in &emitted {
+            self.telemetry.sent(*output, piece);
+        }
+        Ok(emitted)
+    }
+}
+
+impl fmt::Debug for TransformNode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("TransformNode").field("outputs", &self.outputs).finish_non_exhaustive()
+    }
+}
+
+struct Panicked;
+
+/// The entrance of a stage and the input its task reads.
+pub fn stage(id: &str, telemetry: Arc<ComponentTelemetry>) -> (StageInlet, Input) {
+    let (sender, receiver) = mpsc::channel(STAGE_QUEUE);
+    let inlet = StageInlet { id: id.to_owned(), batches: sender, telemetry: Arc::clone(&telemetry) };
+    (inlet, Input { batches: receiver, telemetry })
+}
+
+impl Output {
+    /// The output with this place among the outputs of the component that `telemetry` belongs to.
+    pub fn new(
+        port: usize,
+        route: Route,
+        telemetry: Arc<ComponentTelemetry>,
+        poison: Arc<PoisonMemory>,
+        when_refused: WhenRefused,
+    ) -> Self {
+        Self { port, route, telemetry, poison, when_refused }
+    }
+
+    /// Sends a batch on its way. What becomes of it is told to its receipt.
+    pub async fn send(&self, batch: Batch) {
+        if batch.records() == 0 {
+            batch.answer(&Outcome::Delivered);
+            return;
+        }
+        self.telemetry.sent(self.port, &batch);
+        let Some(pieces) = self.run_inline(batch) else { return };
+        match pieces.len() {
+            0 => {}
+            // The common case, without a list of reservations.
+            1 => self.send_one(pieces.into_iter().next().expect("there is one piece")).await,
+            _ => self.send_several(pieces).await,
+        }
+    }
+
+    /// Phase one: every inline branch. None when the batch is poison or panicked.
+    fn run_inline(&self, batch: Batch) -> Option<Vec<Piece>> {
+        if !self.route.takers(batch.signal()).any(|target| matches!(target, Target::Transform(_))) {
+            let mut pieces = Vec::with_capacity(self.route.0.len());
+            return self.walk(&self.route, batch, &mut pieces).is_ok().then_some(pieces);
+        }
+        let known = self.poison.is_armed().then(|| Fingerprint::of(batch.payload()));
+        if known.is_some_and(|fingerprint| self.poison.is_poison(&fingerprint)) {
+            let message = "this batch made a component panic three times";
+            batch.answer(&Outcome::rejected(RejectionKind::Panic, message));
+            return None;
+        }
+        let before = batch.payload().clone();
+        let mut pieces = Vec::new();
+        if self.walk(&self.route, batch, &mut pieces).is_err() {
+            self.poison.panicked(&known.unwrap_or_else(|| Fingerprint::of(&before)));
+            // The pieces of other branches go with it: their shares say Retry too, so that the batch comes whole again.
+            return None;
+        }
+        if let Some(fingerprint) = known {
+            self.poison.went_through(&fingerprint);
+        }
+        Some(pieces)
+    }
+
+    fn walk(&self, route: &Route, batch: Batch, pieces: &mut Vec<Piece>) -> Result<(), Panicked> {
+        let mut takers = route.takers(batch.signal()).peekable();
+        while let Some(target) = takers.next() {
+            if takers.peek().is_none() {
+                return self.walk_target(target, batch, pieces);
+            }
+            let branch = batch.branch(batch.payload().clone());
+            self.walk_target(target, branch, pieces)?;
+        }
+        batch.discard(UNSELECTED, &self.telemetry);
+        Ok(())
+    }
+
+    fn walk_target(&self, target: &Target, batch: Batch, pieces: &mut Vec<Piece>) -> Result<(), Panicked> {
+        match target {
+            Target::Sink(inlet) => pieces.push(Piece { taker: Taker::Sink(Arc::clone(inlet)), batch }),
+            Target::Stage(inlet) => pieces.push(Piece { taker: Taker::Stage(Arc::clone(inlet)), batch }),
+            Target::Transform(node) => {
+                for (output, emitted) in node.run(batch)? {
+                    match node.outputs.get(output) {
+                        Some(route) => self.walk(route, emitted, pieces)?,
+                        None => emitted.discard(UNSELECTED, &node.telemetry),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_one(&self, piece: Piece) {
+        let Piece { taker, batch } = piece;
+        loop {
+            match taker.reserve(&batch) {
+                Reserved::Room(room) => return taker.commit(batch, room),
+                Reserved::Closed => return batch.answer(&closed()),
+                Reserved::Full if self.waits_for(&taker) => {}
+                Reserved::Full if taker.drops() => return taker.drop_for_want_of_room(batch),
+                Reserved::Full => {
+                    taker.refused(&batch);
+                    return batch.answer(&full(&taker));
+                }
+            }
+            // Listen first, look again, then wait: room that appears in between is not missed.
+            let freed = taker.freed();
+            match taker.reserve(&batch) {
+                Reserved::Room(room) => return taker.commit(batch, room),
+                Reserved::Closed => return batch.answer(&closed()),
+                Reserved::Full => freed.await,
+            }
+        }
+    }
+
+    /// Phase two for several takers: reserve in order of ids, so that two senders never wait for each other.
+    async fn send_several(&self, mut pieces: Vec<Piece>) {
+        pieces.sort_by(|one, other| one.taker.id().cmp(other.taker.id()));
+        loop {
+            let freed: Vec<_> = pieces.iter().map(|piece| piece.taker.freed()).collect();
+            let reservations: Vec<_> = pieces.iter().map(|piece| piece.taker.reserve(&piece.batch)).collect();
+            if reservations.iter().any(|reserved| matches!(reserved, Reserved::Room(_))) {
+                return commit_all(pieces, reservations);
+            }
+            if reservations.iter().all(|reserved| matches!(reserved, Reserved::Closed)) {
+                return answer_all(pieces, &closed());
+            }
+            if !pieces.iter().any(|piece| self.waits_for(&piece.taker)) {
+                for piece in &pieces {
+                    piece.taker.refused(&piece.batch);
+                }
+                let outcome = pieces.first().map_or_else(closed, |piece| full(&piece.taker));
+                return answer_all(pieces, &outcome);
+            }
+            futures::future::select_all(freed).await;
+        }
+    }
+
+    fn waits_for(&self, taker: &Taker) -> bool {
+        self.when_refused == WhenRefused::Wait || taker.blocks()
+    }
+}
+
+/// What a taker said when asked for room.
+enum Reserved {
+    Room(Room),
+    Full,
+    Closed,
+}
+
+/// Room that a taker keeps until it is committed or dropped.
+enum Room {
+    Stage(mpsc::OwnedPermit<Batch>),
+    Sink(sink::Room),
+}
+
+impl Taker {
+    fn id(&self) -> &str {
+        match self {
+            Self::Stage(inlet) => &inlet.id,
+            Self::Sink(inlet) => inlet.id(),
+        }
+    }
+
+    fn blocks(&self) -> bool {
+        match self {
+            // A stage is ours: it always makes progress, so waiting for it is backpressure and no dead end.
+            Self::Stage(_) => true,
+            Self::Sink(inlet) => inlet.blocks(),
+        }
+    }
+
+    /// Whether a piece without room is dropped even if nobody else takes it.
+    fn drops(&self) -> bool {
+        matches!(self, Self::Sink(inlet) if inlet.drops())
+    }
+
+    /// Resolves when room may have appeared since this call.
+    fn freed(&self) -> BoxFuture<'static, ()> {
+        match self {
+            Self::Stage(inlet) => {
+                let batches = inlet.batches.clone();
+                // An error means closed, which the next reservation says.
+                Box::pin(async move { batches.reserve().await.map_or((), drop) })
+            }
+            Self::Sink(inlet) => Box::pin(inlet.freed()),
+        }
+    }
+
+    fn reserve(&self, batch: &Batch) -> Reserved {
+        match self {
+            Self::Stage(inlet) => match inlet.batches.clone().try_reserve_owned() {
+                Ok(permit) => Reserved::Room(Room::Stage(permit)),
+                Err(mpsc::error::TrySendError::Full(_)) => Reserved::Full,
+                Err(mpsc::error::TrySendError::Closed(_)) => Reserved::Closed,
+            },
+            Self::Sink(inlet) => match inlet.reserve(batch.encoded_len()) {
+                Ok(room) => Reserved::Room(Room::Sink(room)),
+                Err(NoRoom::Full) => Reserved::Full,
+                Err(NoRoom::Closed) => Reserved::Closed,
+            },
+        }
+    }
+
+    fn commit(&self, batch: Batch, room: Room) {
+        match (self, room) {
+            (Self::Sink(inlet), Room::Sink(kept)) => inlet.commit(batch, kept),
+            (_, Room::Stage(permit)) => drop(permit.send(batch)),
+            (Self::Stage(_), Room::Sink(_)) => unreachable!("a taker commits the room it reserved itself"),
+        }
+    }
+
+    /// Counts a piece that was turned away and is answered Retry.
+    fn refused(&self, batch: &Batch) {
+        if let Self::Sink(inlet) = self {
+            inlet.refused(batch.records());
+        }
+    }
+
+    /// Loses a piece that had no room while another taker had.
+    fn drop_for_want_of_room(&self, batch: Batch) {
+        match self {
+            Self::Stage(inlet) => batch.discard(FULL, &inlet.telemetry),
+            Self::Sink(inlet) => inlet.drop_at_entrance(batch, FULL),
+        }
+    }
+}
+
+fn commit_all(pieces: Vec<Piece>, reservations: Vec<Reserved>) {
+    for (Piece { taker, batch }, reserved) in pieces.into_iter().zip(reservations) {
+        match reserved {
+            Reserved::Room(room) => taker.commit(batch, room),
+            Reserved::Full | Reserved::Closed => taker.drop_for_want_of_room(batch),
+        }
+    }
+}
+
+fn answer_all(pieces: Vec<Piece>, outcome: &Outcome) {
+    for piece in pieces {
+        piece.batch.answer(outcome);
+    }
+}
+
+fn full(taker: &Taker) -> Outcome {
+    Outcome::Retry { after: Some(std::time::Duration::from_secs(1)), reason: format!("{} is full", taker.id()) }
+}
+
+fn closed() -> Outcome {
+    Outcome::retry("shutting down")
+}
+
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panicked".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+//! Fan-out, isolation, panics and waiting, through an output with real sink drivers behind it.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+use std::time::Duration;
+
+use engine_config::{Acknowledge, WhenFull};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use otlp::Payload;
+use tokio::time::Instant;
+
+use super::*;
+use crate::lane::LaneThreads;
+use crate::sink::{Backoff, Batching, DriverSettings, SinkHandle};
+use crate::test_kit::{ScriptedSink, logs, records_of};
+
+struct Behind {
+    target: Target,
+    handle: SinkHandle,
+    sink: ScriptedSink,
+}
+
+fn sink_behind(threads: &LaneThreads, id: &str, script: ScriptedSink, when_full: WhenFull) -> Behind {
+    let settings = DriverSettings {
+        acknowledge: Acknowledge::Buffered,
+        when_full,
+        max_buffer: 400,
+        batching: Batching::NONE,
+        concurrency: 1,
+        backoff: Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(5) },
+        max_elapsed: None,
+    };
+    let telemetry = Arc::new(ComponentTelemetry::default());
+    let (inlet, handle) = sink::start(id, Box::new(script.clone()), settings, telemetry, &threads.lanes());
+    Behind { target: Target::Sink(Arc::new(inlet)), handle, sink: script }
+}
+
+fn silent() -> ScriptedSink {
+    ScriptedSink::new(|_| Box::pin(std::future::pending()) as BoxFuture<'static, Outcome>)
+}
+
+fn taking() -> ScriptedSink {
+    ScriptedSink::answering(|_| Outcome::Delivered)
+}
+
+fn output(targets: Vec<Target>, when_refused: WhenRefused) -> (Output, Arc<ComponentTelemetry>) {
+    let telemetry = Arc::new(ComponentTelemetry::new(["default".to_owned()]));
+    let output = Output::new(0, Route::to_all(targets), Arc::clone(&telemetry), Arc::default(), when_refused);
+    (output, telemetry)
+}
+
+fn numbered(numbers: std::ops::Range<u64>) -> Payload {
+    logs(&[("service.name", "shop")], numbers)
+}
+
+async fn send(output: &Output, payload: Payload) -> Option<Outcome> {
+    let (batch, receipt) = Batch::new(payload);
+    output.send(batch).await;
+    receipt.now_or_never()
+}
+
+struct Panics;
+impl Transform for Panics {
+    fn apply(&self, batch: Batch, outputs: &mut Outputs<'_>) {
+        if records_of(batch.payload()).contains(&13) {
+            std::panic::resume_unwind(Box::new("unlucky"));
+        }
+        outputs.emit(batch);
+    }
+}
+
+struct Forgets;
+impl Transform for Forgets {
+    fn apply(&self, batch: Batch, _outputs: &mut Outputs<'_>) {
+        drop(batch);
+    }
+}
+
+fn node(transform: impl Transform + 'static, targets: Vec<Target>) -> (Target, Arc<ComponentTelemetry>) {
+    let telemetry = Arc::new(ComponentTelemetry::new(["default".to_owned()]));
+    let outputs = vec![Route::to_all(targets)];
+    (Target::Transform(Arc::new(TransformNode::new(Box::new(transform), Arc::clone(&telemetry), outputs))), telemetry)
+}
+
+/// One dead sink: the other gets everything, the dead one's share is dropped and counted once its buffer is full.
+#[tokio::test(start_paused = true)]
+async fn one_dead_sink_hurts_nobody_else() {
+    let threads = LaneThreads::start(1).unwrap();
+    let dead = sink_behind(&threads, "dead", silent(), WhenFull::Refuse);
+    let alive = sink_behind(&threads, "alive", taking(), WhenFull::Refuse);
+    let (output, _) = output(vec![dead.target.clone(), alive.target.clone()], WhenRefused::Answer);
+    for round in 0..30 {
+        assert_eq!(send(&output, numbered(round * 10..round * 10 + 10)).await, Some(Outcome::Delivered));
+        alive.sink.called(usize::try_from(round).unwrap() + 1).await;
+        while alive.handle.buffered_bytes() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(alive.handle.line().counts.delivered, 300);
+    let line = dead.handle.line();
+    line.check().unwrap();
+    assert_eq!(line.counts.accepted, 300);
+    assert_eq!(line.counts.dropped[FULL] + line.held.total(), 300);
+    assert!(line.counts.dropped[FULL] > 0);
+}
+
+/// When nobody has room nothing is committed anywhere, and the sender is told when to come again.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_committed_when_nobody_has_room() {
+    let threads = LaneThreads::start(1).unwrap();
+    let one = sink_behind(&threads, "one", silent(), WhenFull::Refuse);
+    let other = sink_behind(&threads, "other", silent(), WhenFull::Refuse);
+    let (output, _) = output(vec![one.target.clone(), other.target.clone()], WhenRefused::Answer);
+    let mut taken = 0;
+    loop {
+        match send(&output, numbered(0..10)).await {
+            Some(Outcome::Delivered) => taken += 10,
+            Some(Outcome::Retry { after: Some(_), .. }) => break,
+            outcome => panic!("{outcome:?}"),
+        }
+    }
+    for behind in [&one, &other] {
+        let line = behind.handle.line();
+        assert_eq!((line.counts.accepted, line.held.total(), line.refused), (taken, taken, 10));
+    }
+}
+
+/// A sender that waits goes on as soon as one sink has room again.
+#[tokio::test(start_paused = true)]
+async fn a_waiting_sender_goes_on_when_room_appears() {
+    let threads = LaneThreads::start(1).unwrap();
+    let start = Instant::now();
+    let slow = sink_behind(
+        &threads,
+        "slow",
+        ScriptedSink::new(|_| {
+            Box::pin(async {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                Outcome::Delivered
+            })
+        }),
+        WhenFull::Refuse,
+    );
+    let (output, _) = output(vec![slow.target.clone()], WhenRefused::Wait);
+    for round in 0..10 {
+        assert_eq!(send(&output, numbered(round * 10..round * 10 + 10)).await, Some(Outcome::Delivered));
+    }
+    assert!(start.elapsed() > Duration::from_secs(5));
+    assert_eq!(slow.handle.line().counts.accepted, 100);
+}
+
+/// A panic costs the batch, with the answer Retry; the same content is refused for good after three in a row, and
+/// other batches go on all the while.
+#[tokio::test]
+async fn a_panic_costs_the_batch_and_poison_is_refused() {
+    let (inlet, mut after) = stage("after", Arc::default());
+    let (target, telemetry) = node(Panics, vec![Target::Stage(Arc::new(inlet))]);
+    let (output, _) = output(vec![target], WhenRefused::Answer);
+    for _ in 0..3 {
+        assert!(matches!(send(&output, numbered(10..20)).await, Some(Outcome::Retry { .. })));
+        let (batch, receipt) = Batch::new(numbered(20..30));
+        output.send(batch).await;
+        after.next().await.unwrap().answer(&Outcome::Delivered);
+        assert_eq!(receipt.await, Outcome::Delivered);
+    }
+    let refused = send(&output, numbered(10..20)).await;
+    assert!(matches!(&refused, Some(Outcome::Rejected(rejection)) if rejection.kind == RejectionKind::Panic));
+    assert_eq!(telemetry.read().panics, 3);
+}
+
+/// A transform that loses a batch without saying so does not acknowledge it.
+#[tokio::test]
+async fn forgetting_is_not_acknowledging() {
+    let (target, _) = node(Forgets, Vec::new());
+    let (output, _) = output(vec![target], WhenRefused::Answer);
+    assert!(matches!(send(&output, numbered(0..10)).await, Some(Outcome::Retry { .. })));
+}
+
+/// Records that nothing selects are counted at the end they came to, and their sender is told OK.
+#[tokio::test]
+async fn unselected_is_counted() {
+    let (output, telemetry) = output(Vec::new(), WhenRefused::Answer);
+    assert_eq!(send(&output, numbered(0..10)).await, Some(Outcome::Delivered));
+    assert_eq!(telemetry.read().discarded[UNSELECTED], 10);
+}
+
+/// Both ends of an edge count the same.
+#[tokio::test]
+async fn counts_at_both_ends() {
+    let (inlet, mut after) = stage("after", Arc::default());
+    let (target, between) = node(Panics, vec![Target::Stage(Arc::new(inlet))]);
+    let (output, source) = output(vec![target], WhenRefused::Answer);
+    output.send(Batch::unacknowledged(numbered(20..30))).await;
+    after.next().await.unwrap();
+    let (source, between) = (source.read(), between.read());
+    assert_eq!(source.sent["default"], between.received);
+    assert_eq!(between.sent["default"], between.received);
+    assert_eq!(between.received["logs"].records, 10);
+}

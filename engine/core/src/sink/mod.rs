@@ -1,0 +1,388 @@
+//! The sink driver: everything between a sink's entrance and its `deliver`.
+//!
+//! It owns the memory queue (bounded in bytes), says when success is declared, joins what waits into requests,
+//! limits how many are under way, tries again, and finds the bad part of a request by halves. A driver has one part a
+//! lane, so that a batch is delivered where it was admitted; bytes and concurrency are shared. Not here: protocols.
+
+mod batching;
+mod gate;
+mod part;
+mod request;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use engine_config::{Acknowledge, SinkSettings, WhenFull};
+use otlp::{Payload, Wire};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use batching::Batching;
+pub use gate::Backoff;
+
+use crate::batch::{Batch, Debts};
+use crate::contract::Sink;
+use crate::lane::{self, Lanes};
+use crate::ledger::Line;
+use crate::outcome::{Outcome, RejectionKind};
+use crate::telemetry::ComponentTelemetry;
+use gate::Gate;
+use part::{Item, Part, Ready};
+use request::Request;
+
+/// Reason for records that were answered OK, still in memory when the process had to end, and are lost.
+pub const SHUTDOWN: &str = "shutdown";
+/// Reason for records the far end rejected out of a request it otherwise took.
+pub const PARTIAL: &str = "partial";
+/// Reason for records that were tried for longer than configured.
+pub const EXPIRED: &str = "expired";
+/// Reason for records whose payload cannot be encoded for the wire.
+pub const UNENCODABLE: &str = "unencodable";
+
+/// The longest a sender is kept waiting for an answer while the far end does not take its data; then it is told to
+/// come again.
+pub const HOLD: Duration = Duration::from_secs(5);
+
+/// How a sink is driven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DriverSettings {
+    /// When success is declared.
+    pub acknowledge: Acknowledge,
+    /// What happens when the queue is full.
+    pub when_full: WhenFull,
+    /// The most encoded bytes held, queued and in flight.
+    pub max_buffer: usize,
+    /// How requests are made of what waits.
+    pub batching: Batching,
+    /// The most requests under way at once.
+    pub concurrency: usize,
+    /// Waits between attempts.
+    pub backoff: Backoff,
+    /// How long one request is tried; without it for ever.
+    pub max_elapsed: Option<Duration>,
+}
+
+/// The entrance of a sink: takes batches, from any lane.
+pub struct SinkInlet {
+    driver: Arc<Driver>,
+}
+
+/// A running sink: what ends it.
+#[derive(Debug)]
+pub struct SinkHandle {
+    driver: Arc<Driver>,
+    parts: TaskTracker,
+}
+
+/// Room in the buffer, given back on drop.
+#[derive(Debug)]
+pub struct Room {
+    driver: Arc<Driver>,
+    bytes: usize,
+}
+
+/// Why there is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoom {
+    /// The buffer is full.
+    Full,
+    /// The sink is ending.
+    Closed,
+}
+
+struct Driver {
+    id: String,
+    sink: Box<dyn Sink>,
+    settings: DriverSettings,
+    telemetry: Arc<ComponentTelemetry>,
+    parts: Vec<Part>,
+    gate: Gate,
+    permits: Arc<Semaphore>,
+    buffered: AtomicUsize,
+    freed: Arc<Notify>,
+    closed: AtomicBool,
+    closing: CancellationToken,
+    abort: CancellationToken,
+    requests: TaskTracker,
+    degraded: AtomicBool,
+}
+
+/// Starts a sink's driver: one part on each lane and one on the runtime this is called on.
+pub fn start(
+    id: &str,
+    sink: Box<dyn Sink>,
+    settings: DriverSettings,
+    telemetry: Arc<ComponentTelemetry>,
+    lanes: &Lanes,
+) -> (SinkInlet, SinkHandle) {
+    let driver = Arc::new(Driver {
+        id: id.to_owned(),
+        sink,
+        gate: Gate::new(settings.backoff),
+        permits: Arc::new(Semaphore::new(settings.concurrency.max(1))),
+        settings,
+        telemetry,
+        parts: (0..=lanes.count()).map(|_| Part::default()).collect(),
+        buffered: AtomicUsize::new(0),
+        freed: Arc::default(),
+        closed: AtomicBool::new(false),
+        closing: CancellationToken::new(),
+        abort: CancellationToken::new(),
+        requests: TaskTracker::new(),
+        degraded: AtomicBool::new(false),
+    });
+    let parts = TaskTracker::new();
+    for lane in lanes.iter() {
+        lane.spawn(parts.track_future(Arc::clone(&driver).drive(lane.id().0)));
+    }
+    tokio::spawn(parts.track_future(Arc::clone(&driver).drive(lanes.count())));
+    parts.close();
+    (SinkInlet { driver: Arc::clone(&driver) }, SinkHandle { driver, parts })
+}
+
+impl From<&SinkSettings> for DriverSettings {
+    fn from(settings: &SinkSettings) -> Self {
+        let size = |bytes: engine_config::ByteSize| usize::try_from(bytes.0).unwrap_or(usize::MAX);
+        let batching = settings.batch.map_or(Batching::NONE, |batch| Batching {
+            max_size: size(batch.max_size),
+            max_records: batch.max_records.map_or(u64::MAX, std::num::NonZeroU64::get),
+            timeout: batch.timeout,
+        });
+        Self {
+            acknowledge: settings.acknowledge,
+            when_full: settings.buffer.when_full,
+            max_buffer: size(settings.buffer.max_size),
+            batching,
+            concurrency: usize::try_from(settings.concurrency.get()).unwrap_or(usize::MAX),
+            backoff: Backoff { initial: settings.retry.initial_interval, max: settings.retry.max_interval },
+            max_elapsed: settings.retry.max_elapsed,
+        }
+    }
+}
+
+impl SinkInlet {
+    /// The sink's id, by which takers are ordered.
+    pub fn id(&self) -> &str {
+        &self.driver.id
+    }
+
+    /// Whether a sender waits when the buffer is full.
+    pub fn blocks(&self) -> bool {
+        self.driver.settings.when_full == WhenFull::Block
+    }
+
+    /// Whether a piece is dropped when the buffer is full, even if nobody else takes it.
+    pub fn drops(&self) -> bool {
+        self.driver.settings.when_full == WhenFull::DropNewest
+    }
+
+    /// Room for `bytes` encoded bytes. What is larger than the whole buffer gets in when the buffer is empty.
+    pub fn reserve(&self, bytes: usize) -> Result<Room, NoRoom> {
+        let driver = &self.driver;
+        if driver.closed.load(Ordering::Acquire) {
+            return Err(NoRoom::Closed);
+        }
+        let max = driver.settings.max_buffer;
+        let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= max || used == 0);
+        match driver.buffered.fetch_update(Ordering::AcqRel, Ordering::Relaxed, fits) {
+            Ok(_) => Ok(Room { driver: Arc::clone(driver), bytes }),
+            Err(_) => Err(NoRoom::Full),
+        }
+    }
+
+    /// Resolves when room may have appeared since this call.
+    pub fn freed(&self) -> impl Future<Output = ()> + Send + 'static {
+        Arc::clone(&self.driver.freed).notified_owned()
+    }
+
+    /// Takes a batch into the queue of the lane this is called on. With [`Acknowledge::Buffered`] it is answered now.
+    pub fn commit(&self, batch: Batch, room: Room) {
+        let driver = &self.driver;
+        driver.telemetry.received(&batch);
+        let (payload, debts) = batch.into_parts();
+        let records = payload.records();
+        let wire = match payload.into_wire() {
+            Ok(wire) => wire,
+            Err(error) => {
+                driver.telemetry.error(UNENCODABLE, error.to_string());
+                driver.part().drop_at_entrance(UNENCODABLE, records);
+                return debts.answer(&Outcome::rejected(RejectionKind::Invalid, error.to_string()));
+            }
+        };
+        if driver.settings.acknowledge == Acknowledge::Delivered {
+            return driver.enqueue(wire, debts, room);
+        }
+        // Queued first, answered then: whoever is told OK can rely on it. From here on the buffer accounts for the
+        // bytes, and the charge of the request is given back with its debts.
+        driver.enqueue(driver.kept_alone(wire), Debts::default(), room);
+        debts.answer(&Outcome::Delivered);
+    }
+
+    /// Counts a piece that was turned away with the answer Retry.
+    pub fn refused(&self, records: u64) {
+        self.driver.part().refused(records);
+    }
+
+    /// Loses a piece at the entrance: accepted by selection, dropped for `reason`.
+    pub fn drop_at_entrance(&self, batch: Batch, reason: &'static str) {
+        self.driver.part().drop_at_entrance(reason, batch.records());
+        batch.answer(&Outcome::Delivered);
+    }
+}
+
+impl SinkHandle {
+    /// The ledger's line: each part's at one moment, added up. No record moves between parts, so the sum balances
+    /// under load.
+    pub fn line(&self) -> Line {
+        let mut line = Line::default();
+        for part in &self.driver.parts {
+            line.add(&part.line());
+        }
+        line
+    }
+
+    /// Encoded bytes held now.
+    pub fn buffered_bytes(&self) -> usize {
+        self.driver.buffered.load(Ordering::Acquire)
+    }
+
+    /// The most encoded bytes that are held.
+    pub fn max_buffer(&self) -> usize {
+        self.driver.settings.max_buffer
+    }
+
+    /// Takes nothing more, delivers what is held until `deadline`, settles the rest (told Retry where somebody waits,
+    /// else dropped for [`SHUTDOWN`]) and lets the sink finish. Returns the records dropped.
+    pub async fn drain(&self, deadline: Instant) -> u64 {
+        let driver = &self.driver;
+        driver.closed.store(true, Ordering::Release);
+        driver.freed.notify_waiters();
+        driver.closing.cancel();
+        driver.wake_parts();
+        let held = async {
+            self.parts.wait().await;
+            driver.requests.close();
+            driver.requests.wait().await;
+        };
+        tokio::pin!(held);
+        if tokio::time::timeout_at(deadline, &mut held).await.is_err() {
+            driver.abort.cancel();
+            driver.wake_parts();
+            held.await;
+        }
+        if let Err(error) = driver.sink.finish().await {
+            driver.telemetry.error("finish", error.to_string());
+        }
+        self.line().counts.dropped.get(SHUTDOWN).copied().unwrap_or(0)
+    }
+}
+
+impl Driver {
+    fn part(&self) -> &Part {
+        let last = self.parts.len() - 1;
+        &self.parts[lane::current().map_or(last, |id| id.0.min(last))]
+    }
+
+    fn wake_parts(&self) {
+        for part in &self.parts {
+            part.work.notify_one();
+        }
+    }
+
+    /// A slice of a much larger allocation would keep all of it alive while the buffer accounts for the slice only.
+    fn kept_alone(&self, wire: Wire) -> Wire {
+        if wire.retained_bytes() > wire.len().saturating_mul(2) { wire.into_compact() } else { wire }
+    }
+
+    fn enqueue(&self, wire: Wire, debts: Debts, room: Room) {
+        let item = Item { wire, debts, since: Instant::now(), room: Arc::new(room) };
+        self.part().accept(item, &self.settings.batching);
+    }
+
+    /// One part's loop: waits for a request's worth, for leave, and starts the request.
+    async fn drive(self: Arc<Self>, index: usize) {
+        let part = &self.parts[index];
+        loop {
+            if self.abort.is_cancelled() {
+                return part.empty(SHUTDOWN);
+            }
+            match part.ready(&self.batching_now()) {
+                Ready::Empty if self.closing.is_cancelled() => {
+                    let freed = self.freed.notified();
+                    // Room that is still reserved may yet be committed, here or on another part.
+                    if self.buffered.load(Ordering::Acquire) == 0 {
+                        return;
+                    }
+                    tokio::select! {
+                        () = freed => {}
+                        () = part.work.notified() => {}
+                    }
+                }
+                Ready::Empty => part.work.notified().await,
+                Ready::At(due) => tokio::select! {
+                    () = part.work.notified() => {}
+                    () = tokio::time::sleep_until(due) => {}
+                },
+                Ready::Now(signal) => tokio::select! {
+                    biased;
+                    permit = self.leave_to_send() => {
+                        if let Some((id, items)) = part.take(signal, &self.batching_now()) {
+                            let request = Request::new(Arc::clone(&self), index, id);
+                            tokio::spawn(self.requests.track_future(request.run(items, permit)));
+                        }
+                    }
+                    () = self.abort.cancelled() => {}
+                    () = part.overdue(HOLD) => part.return_overdue(HOLD),
+                },
+            }
+        }
+    }
+
+    /// A permit, once the gate lets somebody pass: behind a closed gate items stay in the queue, where they can still
+    /// be joined.
+    async fn leave_to_send(&self) -> OwnedSemaphorePermit {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.expect("permits are never closed");
+        self.gate.passable().await;
+        permit
+    }
+
+    /// While draining nothing waits for company.
+    fn batching_now(&self) -> Batching {
+        let mut batching = self.settings.batching;
+        if self.closing.is_cancelled() {
+            batching.timeout = Duration::ZERO;
+        }
+        batching
+    }
+
+    fn payload_of(items: &[Item]) -> Payload {
+        let wires = items.iter().map(|item| item.wire.clone());
+        Payload::Wire(Wire::concat(wires))
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.driver.buffered.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.driver.freed.notify_waiters();
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Driver").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SinkInlet {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("SinkInlet").field("id", &self.driver.id).finish_non_exhaustive()
+    }
+}

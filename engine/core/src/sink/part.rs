@@ -1,0 +1,284 @@
+//! One lane's part of a sink: its queue, its in-flight table and its counts, under one lock.
+//!
+//! Every move of a record changes the holder and the count in one critical section, so that a snapshot balances at
+//! any moment. What is held is read from the queue and the table themselves. Not here: when to send.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use otlp::{Signal, Wire};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::Room;
+use super::batching::Batching;
+use super::request::{answer_all, not_taken};
+use crate::batch::Debts;
+use crate::ledger::{Counts, Held, Line};
+use crate::outcome::Outcome;
+
+/// A piece a sink has taken: what to send, whom to answer, and the room it takes in the buffer.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) wire: Wire,
+    pub(super) debts: Debts,
+    pub(super) since: Instant,
+    // Freed when the last part of what was taken has gone.
+    pub(super) room: Arc<Room>,
+}
+
+/// What leaves the ledger's held side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exit {
+    Delivered(u64),
+    Dropped(&'static str, u64),
+    Returned(u64),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    state: Mutex<State>,
+    /// Something was queued, or the part was told to look again.
+    pub(super) work: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queues: [Queue; 3],
+    in_flight: BTreeMap<u64, u64>,
+    next_request: u64,
+    counts: Counts,
+    refused: u64,
+    #[cfg(test)]
+    omitted: Option<&'static str>,
+}
+
+/// Items of one signal, with running sums so that nobody has to go through them to know whether they fill a request.
+#[derive(Debug, Default)]
+struct Queue {
+    items: VecDeque<Item>,
+    size: usize,
+    records: u64,
+}
+
+/// The number of a request in the in-flight table of its part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RequestId(u64);
+
+/// What the queue has to offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ready {
+    /// Enough for a request of this signal, or its oldest item has waited long enough.
+    Now(Signal),
+    /// Something is queued that may wait for company until then.
+    At(Instant),
+    /// Nothing is queued.
+    Empty,
+}
+
+impl Part {
+    /// Takes an item into the queue and the ledger.
+    pub(super) fn accept(&self, item: Item, batching: &Batching) {
+        let mut state = self.state.lock();
+        if state.is_counted("accepted") {
+            state.counts.accepted += item.wire.records();
+        }
+        let queue = &mut state.queues[item.wire.signal() as usize];
+        queue.push(item);
+        // In between the driver sleeps until the first item is due, and more of the same need not wake it.
+        let worth_a_look = queue.items.len() == 1 || batching.is_filled(queue.size, queue.records);
+        drop(state);
+        if worth_a_look {
+            self.work.notify_one();
+        }
+    }
+
+    /// Counts records that were accepted and dropped in the same moment.
+    pub(super) fn drop_at_entrance(&self, reason: &'static str, records: u64) {
+        let mut state = self.state.lock();
+        if state.is_counted("entrance") {
+            state.counts.accepted += records;
+        }
+        *state.counts.dropped.entry(reason).or_default() += records;
+    }
+
+    /// Counts records that were turned away with the answer Retry.
+    pub(super) fn refused(&self, records: u64) {
+        self.state.lock().refused += records;
+    }
+
+    /// Looks for a request's worth. The signal whose oldest item waits longest comes first.
+    pub(super) fn ready(&self, batching: &Batching) -> Ready {
+        let state = self.state.lock();
+        let mut ready = Ready::Empty;
+        let mut oldest: Option<(Instant, Signal)> = None;
+        for signal in Signal::ALL {
+            let queue = &state.queues[signal as usize];
+            let Some(first) = queue.items.front() else { continue };
+            let due = first.since + batching.timeout;
+            if due <= Instant::now() || batching.is_filled(queue.size, queue.records) {
+                if oldest.is_none_or(|(since, _)| first.since < since) {
+                    oldest = Some((first.since, signal));
+                }
+            } else if !matches!(ready, Ready::At(earlier) if earlier <= due) {
+                ready = Ready::At(due);
+            }
+        }
+        oldest.map_or(ready, |(_, signal)| Ready::Now(signal))
+    }
+
+    /// Moves items of one signal from the queue to the in-flight table: as many as fit into one request, at least one.
+    pub(super) fn take(&self, signal: Signal, batching: &Batching) -> Option<(RequestId, Vec<Item>)> {
+        let mut state = self.state.lock();
+        let queue = &mut state.queues[signal as usize];
+        let items = queue.take(batching);
+        if items.is_empty() {
+            return None;
+        }
+        let records = items.iter().map(|item| item.wire.records()).sum();
+        let id = state.next_request;
+        state.next_request += 1;
+        state.in_flight.insert(id, records);
+        Some((RequestId(id), items))
+    }
+
+    /// Takes records out of the in-flight table and counts where they went.
+    pub(super) fn leave(&self, request: RequestId, exits: &[Exit]) {
+        let mut state = self.state.lock();
+        for exit in exits {
+            let (what, records) = match *exit {
+                Exit::Delivered(records) => ("delivered", records),
+                Exit::Returned(records) => ("returned", records),
+                Exit::Dropped(_, records) => ("dropped", records),
+            };
+            if records > 0 && state.is_counted(what) {
+                state.counts.add(*exit);
+            }
+            if let Some(held) = state.in_flight.get_mut(&request.0) {
+                *held -= records;
+                if *held == 0 {
+                    state.in_flight.remove(&request.0);
+                }
+            }
+        }
+    }
+
+    /// Stops counting one kind of move, to see that the check notices.
+    #[cfg(test)]
+    pub(super) fn omit(&self, what: Option<&'static str>) {
+        self.state.lock().omitted = what;
+    }
+
+    /// Resolves when somebody has waited longer than `hold` for an item in the queue; never when nobody waits.
+    pub(super) async fn overdue(&self, hold: Duration) {
+        let oldest = {
+            let state = self.state.lock();
+            let owed = state.queues.iter().flat_map(|queue| &queue.items).filter(|item| item.debts.is_owed());
+            owed.map(|item| item.since).min()
+        };
+        match oldest {
+            // Past it by a moment, because being overdue is strictly more than the hold.
+            Some(since) => tokio::time::sleep_until(since + hold + Duration::from_millis(1)).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Gives back what somebody has waited for longer than `hold`.
+    pub(super) fn return_overdue(&self, hold: Duration) {
+        let mut overdue = Vec::new();
+        let mut state = self.state.lock();
+        for queue in &mut state.queues {
+            overdue.extend(queue.extract(|item| item.is_overdue(hold)));
+        }
+        state.counts.returned += overdue.iter().map(|item| item.wire.records()).sum::<u64>();
+        drop(state);
+        answer_all(overdue, &not_taken(None));
+    }
+
+    /// Settles everything queued: what somebody waits for is given back, the rest is dropped for `reason`.
+    pub(super) fn empty(&self, reason: &'static str) {
+        let mut state = self.state.lock();
+        let mut owed = Vec::new();
+        let mut dropped = 0;
+        for queue in &mut state.queues {
+            for item in queue.extract(|_| true) {
+                if item.debts.is_owed() {
+                    owed.push(item);
+                } else {
+                    dropped += item.wire.records();
+                }
+            }
+        }
+        state.counts.returned += owed.iter().map(|item| item.wire.records()).sum::<u64>();
+        if dropped > 0 {
+            *state.counts.dropped.entry(reason).or_default() += dropped;
+        }
+        drop(state);
+        answer_all(owed, &Outcome::retry(reason));
+    }
+
+    /// This part's line at one moment.
+    pub(super) fn line(&self) -> Line {
+        let state = self.state.lock();
+        let queued = state.queues.iter().flat_map(|queue| &queue.items).map(|item| item.wire.records()).sum();
+        let in_flight = state.in_flight.values().sum();
+        Line { counts: state.counts.clone(), held: Held { queued, in_flight }, refused: state.refused }
+    }
+}
+
+impl State {
+    /// Whether a kind of move is counted: always, but for the one that a test of the check takes away.
+    #[cfg(test)]
+    fn is_counted(&self, what: &'static str) -> bool {
+        self.omitted != Some(what)
+    }
+
+    #[cfg(not(test))]
+    #[inline]
+    fn is_counted(&self, _what: &'static str) -> bool {
+        true
+    }
+}
+
+impl Counts {
+    fn add(&mut self, exit: Exit) {
+        match exit {
+            Exit::Delivered(records) => self.delivered += records,
+            Exit::Returned(records) => self.returned += records,
+            Exit::Dropped(reason, records) => *self.dropped.entry(reason).or_default() += records,
+        }
+    }
+}
+
+impl Queue {
+    fn push(&mut self, item: Item) {
+        self.size += item.wire.len();
+        self.records += item.wire.records();
+        self.items.push_back(item);
+    }
+
+    fn take(&mut self, batching: &Batching) -> Vec<Item> {
+        let count = batching.take(self.items.iter().map(|item| &item.wire));
+        let items: Vec<Item> = self.items.drain(..count).collect();
+        self.size -= items.iter().map(|item| item.wire.len()).sum::<usize>();
+        self.records -= items.iter().map(|item| item.wire.records()).sum::<u64>();
+        items
+    }
+
+    fn extract(&mut self, mut leaves: impl FnMut(&Item) -> bool) -> Vec<Item> {
+        let (leaving, staying): (Vec<_>, Vec<_>) = self.items.drain(..).partition(|item| leaves(item));
+        self.size = staying.iter().map(|item| item.wire.len()).sum();
+        self.records = staying.iter().map(|item| item.wire.records()).sum();
+        self.items = staying.into();
+        leaving
+    }
+}
+
+impl Item {
+    /// Whether somebody waits for its answer and has waited longer than `hold`, or has given up.
+    pub(super) fn is_overdue(&self, hold: Duration) -> bool {
+        self.debts.is_owed() && (self.since.elapsed() > hold || self.debts.is_abandoned())
+    }
+}

@@ -1,0 +1,239 @@
+//! One request from the queue to its end: attempts, waits, halves, answers.
+//!
+//! Not here: which items make a request (`batching`) and how often the backend is asked at all (`gate`).
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use super::part::{Exit, Item, RequestId};
+use super::{Driver, EXPIRED, HOLD, PARTIAL, SHUTDOWN};
+use crate::edge::panic_message;
+use crate::outcome::{Outcome, Rejection, RejectionKind};
+use crate::telemetry::HealthState;
+
+/// Panics of `deliver` on one request after which the request is refused for good.
+const TOLERATED_PANICS: u32 = 3;
+
+/// A request under way on one part.
+pub(super) struct Request {
+    driver: Arc<Driver>,
+    part: usize,
+    id: RequestId,
+}
+
+/// How the attempts at one group of items ended.
+enum End {
+    /// The far end said something final about these items.
+    Answered(Vec<Item>, Outcome),
+    /// Nobody waits any more, or the process ends: these items are settled without the far end.
+    GivenUp(Vec<Item>, GivenUp),
+}
+
+/// Why attempts ended without an answer.
+#[derive(Clone, Copy)]
+enum GivenUp {
+    Shutdown,
+    Expired,
+}
+
+impl Request {
+    pub(super) fn new(driver: Arc<Driver>, part: usize, id: RequestId) -> Self {
+        Self { driver, part, id }
+    }
+
+    /// Delivers the items or settles them otherwise. The permit is kept until all of them are settled.
+    pub(super) async fn run(self, items: Vec<Item>, permit: OwnedSemaphorePermit) {
+        let mut groups = vec![items];
+        while let Some(group) = groups.pop() {
+            match self.attempt(group).await {
+                End::Answered(answered, Outcome::Rejected(rejection)) => {
+                    if let Some(halves) = self.divide(answered, &rejection) {
+                        groups.extend(halves);
+                    }
+                }
+                End::Answered(answered, outcome) => self.settle(answered, &outcome),
+                End::GivenUp(items, why) => self.give_up(items, why),
+            }
+        }
+        drop(permit);
+    }
+
+    /// Tries until the far end says something final.
+    async fn attempt(&self, mut items: Vec<Item>) -> End {
+        let driver = &self.driver;
+        let started = Instant::now();
+        let (mut failures, mut panics) = (0_u32, 0_u32);
+        while !items.is_empty() {
+            let pass = tokio::select! {
+                pass = driver.gate.enter() => pass,
+                () = driver.abort.cancelled() => return End::GivenUp(items, GivenUp::Shutdown),
+                () = until_overdue(&items) => {
+                    items = self.return_overdue(items, None);
+                    continue;
+                }
+            };
+            let payload = Driver::payload_of(&items);
+            let delivery = AssertUnwindSafe(driver.sink.deliver(payload)).catch_unwind();
+            let outcome = tokio::select! {
+                outcome = delivery => outcome,
+                () = driver.abort.cancelled() => return End::GivenUp(items, GivenUp::Shutdown),
+            };
+            let (asked, reason) = match outcome {
+                Ok(Outcome::Retry { after, reason }) => (after, reason),
+                Ok(outcome) => {
+                    if pass.answered() {
+                        tracing::info!(sink = %driver.id, "the backend answers again");
+                    }
+                    self.healthy();
+                    return End::Answered(items, outcome);
+                }
+                Err(panic) => {
+                    panics += 1;
+                    let message = panic_message(panic.as_ref());
+                    driver.telemetry.panicked(message.clone());
+                    if panics == TOLERATED_PANICS {
+                        drop(pass);
+                        return End::Answered(items, Outcome::rejected(RejectionKind::Panic, message));
+                    }
+                    (None, message)
+                }
+            };
+            failures += 1;
+            if pass.failed(asked) {
+                tracing::warn!(sink = %driver.id, %reason, "the backend does not take data, trying again until it does");
+            }
+            driver.telemetry.error("retry", reason);
+            driver.degraded.store(true, Ordering::Relaxed);
+            driver.telemetry.set_state(HealthState::Degraded);
+            items = self.return_overdue(items, asked);
+            if driver.settings.max_elapsed.is_some_and(|limit| started.elapsed() >= limit) {
+                return End::GivenUp(items, GivenUp::Expired);
+            }
+            let wait = driver.settings.backoff.wait(failures, asked);
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = until_overdue(&items) => items = self.return_overdue(items, asked),
+                () = driver.abort.cancelled() => return End::GivenUp(items, GivenUp::Shutdown),
+            }
+        }
+        End::GivenUp(items, GivenUp::Expired)
+    }
+
+    /// After a refusal for good: halves to try again, so that one bad part takes nobody with it, or none when this is
+    /// the bad part (or dividing cannot help) and it has been settled.
+    fn divide(&self, mut items: Vec<Item>, rejection: &Rejection) -> Option<[Vec<Item>; 2]> {
+        let may_help =
+            matches!(rejection.kind, RejectionKind::Invalid | RejectionKind::TooLarge | RejectionKind::Panic);
+        if may_help && items.len() > 1 {
+            let second = items.split_off(items.len() / 2);
+            return Some([second, items]);
+        }
+        if rejection.kind != RejectionKind::TooLarge || items.len() != 1 {
+            self.reject(items, rejection);
+            return None;
+        }
+        let item = items.pop().expect("there is one item");
+        let (since, room) = (item.since, Arc::clone(&item.room));
+        match item.wire.clone().halve() {
+            Ok((first, second)) => {
+                let halves = [second, first].map(|wire| {
+                    let debts = item.debts.branch(wire.records());
+                    vec![Item { wire, debts, since, room: Arc::clone(&room) }]
+                });
+                item.debts.answer(&Outcome::Delivered);
+                Some(halves)
+            }
+            Err(_one_record) => {
+                self.reject(vec![item], rejection);
+                None
+            }
+        }
+    }
+
+    fn reject(&self, items: Vec<Item>, rejection: &Rejection) {
+        self.driver.telemetry.error(rejection.kind.as_str(), rejection.message.clone());
+        let records = records_of(&items);
+        self.leave(&[Exit::Dropped(rejection.kind.as_str(), records)]);
+        answer_all(items, &Outcome::Rejected(rejection.clone()));
+    }
+
+    /// Counts and answers items that the far end took, all or in part.
+    fn settle(&self, items: Vec<Item>, outcome: &Outcome) {
+        let records = records_of(&items);
+        let Outcome::Partial { rejected, message } = outcome else {
+            self.leave(&[Exit::Delivered(records)]);
+            return answer_all(items, outcome);
+        };
+        let rejected = (*rejected).min(records);
+        self.driver.telemetry.error(PARTIAL, message.clone());
+        self.leave(&[Exit::Delivered(records - rejected), Exit::Dropped(PARTIAL, rejected)]);
+        if items.len() == 1 {
+            return answer_all(items, outcome);
+        }
+        // Whose records were rejected out of a joined request is not known.
+        answer_all(items, &Outcome::Delivered);
+    }
+
+    fn give_up(&self, items: Vec<Item>, why: GivenUp) {
+        let reason = match why {
+            GivenUp::Shutdown => SHUTDOWN,
+            GivenUp::Expired => EXPIRED,
+        };
+        let (owed, unowed): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| item.debts.is_owed());
+        self.leave(&[Exit::Returned(records_of(&owed)), Exit::Dropped(reason, records_of(&unowed))]);
+        answer_all(owed, &Outcome::retry(reason));
+    }
+
+    /// Gives back what somebody has waited for long enough.
+    fn return_overdue(&self, items: Vec<Item>, asked: Option<Duration>) -> Vec<Item> {
+        let (overdue, kept): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| item.is_overdue(HOLD));
+        if !overdue.is_empty() {
+            self.leave(&[Exit::Returned(records_of(&overdue))]);
+            answer_all(overdue, &not_taken(asked));
+        }
+        kept
+    }
+
+    fn healthy(&self) {
+        if self.driver.degraded.swap(false, Ordering::Relaxed) {
+            self.driver.telemetry.set_state(HealthState::Ok);
+        }
+    }
+
+    fn leave(&self, exits: &[Exit]) {
+        self.driver.parts[self.part].leave(self.id, exits);
+    }
+}
+
+/// What a sender is told whose data the far end has not taken for [`HOLD`].
+pub(super) fn not_taken(asked: Option<Duration>) -> Outcome {
+    Outcome::Retry {
+        after: asked.or(Some(Duration::from_secs(1))),
+        reason: "the backend does not take data".to_owned(),
+    }
+}
+
+pub(super) fn answer_all(items: Vec<Item>, outcome: &Outcome) {
+    for item in items {
+        item.debts.answer(outcome);
+    }
+}
+
+fn records_of(items: &[Item]) -> u64 {
+    items.iter().map(|item| item.wire.records()).sum()
+}
+
+/// Resolves when somebody has waited for one of these items for [`HOLD`]; never when nobody waits.
+async fn until_overdue(items: &[Item]) {
+    match items.iter().filter(|item| item.debts.is_owed()).map(|item| item.since + HOLD).min() {
+        // Past it by a moment, because being overdue is strictly more than the hold.
+        Some(due) => tokio::time::sleep_until(due + Duration::from_millis(1)).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,406 @@
+//! The sink driver through its entrance, with a scripted far end and paused time.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::*;
+use crate::lane::LaneThreads;
+use crate::receipt::Receipt;
+use crate::test_kit::{ScriptedSink, logs, records_of, traces};
+
+struct Driven {
+    inlet: SinkInlet,
+    handle: SinkHandle,
+    telemetry: Arc<ComponentTelemetry>,
+    _threads: LaneThreads,
+}
+
+fn settings(acknowledge: Acknowledge) -> DriverSettings {
+    DriverSettings {
+        acknowledge,
+        when_full: WhenFull::Refuse,
+        max_buffer: 1 << 20,
+        batching: Batching { max_size: 1 << 20, max_records: 8192, timeout: Duration::ZERO },
+        concurrency: 4,
+        backoff: Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(5) },
+        max_elapsed: None,
+    }
+}
+
+fn drive(sink: &ScriptedSink, settings: DriverSettings) -> Driven {
+    let threads = LaneThreads::start(1).unwrap();
+    let telemetry = Arc::new(ComponentTelemetry::default());
+    let (inlet, handle) = start("out", Box::new(sink.clone()), settings, Arc::clone(&telemetry), &threads.lanes());
+    Driven { inlet, handle, telemetry, _threads: threads }
+}
+
+impl Driven {
+    fn offer(&self, payload: Payload) -> Receipt {
+        let (batch, receipt) = Batch::new(payload);
+        let room = self.inlet.reserve(batch.encoded_len()).unwrap();
+        self.inlet.commit(batch, room);
+        receipt
+    }
+
+    async fn drained(&self) -> Line {
+        self.handle.drain(Instant::now() + Duration::from_secs(30)).await;
+        let line = self.handle.line();
+        line.check().unwrap();
+        assert_eq!(line.held.total(), 0);
+        assert_eq!(self.handle.buffered_bytes(), 0);
+        line
+    }
+}
+
+fn numbered(numbers: std::ops::Range<u64>) -> Payload {
+    logs(&[("service.name", "shop")], numbers)
+}
+
+/// With `buffered` the sender is answered while the far end has said nothing; with `delivered` it is not.
+#[tokio::test(start_paused = true)]
+async fn declares_success_where_configured() {
+    let silent = ScriptedSink::new(|_| Box::pin(std::future::pending()) as BoxFuture<'static, Outcome>);
+    let buffered = drive(&silent, settings(Acknowledge::Buffered));
+    assert_eq!(buffered.offer(numbered(0..3)).await, Outcome::Delivered);
+    let delivered = drive(&silent, settings(Acknowledge::Delivered));
+    let receipt = delivered.offer(numbered(0..3));
+    silent.called(2).await;
+    assert!(receipt.now_or_never().is_none());
+}
+
+/// What waits while requests are under way goes out joined, in order, within the limits.
+#[tokio::test(start_paused = true)]
+async fn joins_what_waits() {
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    let sink = ScriptedSink::new(move |_| {
+        let gate = Arc::clone(&held);
+        Box::pin(async move {
+            gate.acquire().await.unwrap().forget();
+            Outcome::Delivered
+        })
+    });
+    let mut one_at_a_time = settings(Acknowledge::Delivered);
+    one_at_a_time.concurrency = 1;
+    one_at_a_time.batching.max_records = 25;
+    let driven = drive(&sink, one_at_a_time);
+    let first = driven.offer(numbered(0..1));
+    sink.called(1).await;
+    let rest: Vec<_> = (1..5).map(|round| driven.offer(numbered(round * 10..round * 10 + 10))).collect();
+    gate.add_permits(10);
+    assert_eq!(first.await, Outcome::Delivered);
+    for receipt in rest {
+        assert_eq!(receipt.await, Outcome::Delivered);
+    }
+    let sent: Vec<_> = sink.seen().iter().map(|delivery| records_of(&delivery.payload)).collect();
+    assert_eq!(sent, [vec![0], (10..30).collect(), (30..50).collect()]);
+    assert_eq!(driven.drained().await.counts.delivered, 41);
+}
+
+/// A small item waits for company as long as configured, and no longer.
+#[tokio::test(start_paused = true)]
+async fn waits_for_company() {
+    let sink = ScriptedSink::answering(|_| Outcome::Delivered);
+    let mut lingering = settings(Acknowledge::Buffered);
+    lingering.batching.timeout = Duration::from_millis(200);
+    let driven = drive(&sink, lingering);
+    let start = Instant::now();
+    driven.offer(numbered(0..2)).await;
+    driven.offer(numbered(2..4)).await;
+    sink.called(1).await;
+    assert_eq!(start.elapsed(), Duration::from_millis(200));
+    driven.drained().await;
+    assert_eq!(sink.seen().len(), 1);
+}
+
+/// Signals are never joined with each other.
+#[tokio::test(start_paused = true)]
+async fn keeps_signals_apart() {
+    let sink = ScriptedSink::answering(|_| Outcome::Delivered);
+    let mut lingering = settings(Acknowledge::Buffered);
+    lingering.batching.timeout = Duration::from_millis(200);
+    let driven = drive(&sink, lingering);
+    driven.offer(numbered(0..2)).await;
+    driven.offer(traces(&[], 0..3)).await;
+    driven.offer(numbered(2..4)).await;
+    assert_eq!(driven.drained().await.counts.delivered, 7);
+    assert_eq!(sink.seen().len(), 2);
+}
+
+/// One bad part of a joined request is found by halves: it alone is rejected, its sender is told, the others arrive.
+#[tokio::test(start_paused = true)]
+async fn one_bad_part_takes_nobody_with_it() {
+    let sink = ScriptedSink::answering(|payload| {
+        let bad = records_of(payload).contains(&33);
+        if bad { Outcome::rejected(RejectionKind::Invalid, "no such tenant") } else { Outcome::Delivered }
+    });
+    let mut lingering = settings(Acknowledge::Delivered);
+    lingering.batching.timeout = Duration::from_millis(200);
+    let driven = drive(&sink, lingering);
+    let receipts: Vec<_> = (0..7).map(|part| driven.offer(numbered(part * 10..part * 10 + 10))).collect();
+    let mut outcomes = Vec::new();
+    for receipt in receipts {
+        outcomes.push(receipt.await);
+    }
+    let refused = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Rejected(_))).count();
+    assert_eq!(refused, 1);
+    assert!(matches!(&outcomes[3], Outcome::Rejected(rejection) if rejection.message == "no such tenant"));
+    let line = driven.drained().await;
+    assert_eq!((line.counts.delivered, line.counts.dropped["rejected"]), (60, 10));
+}
+
+/// A request the far end calls too large is halved down to one record; only a record that is too large by itself is lost.
+#[tokio::test(start_paused = true)]
+async fn halves_what_is_too_large() {
+    let sink = ScriptedSink::answering(|payload| {
+        let records = records_of(payload);
+        let fits = records.len() <= 2 && !records.contains(&5);
+        if fits { Outcome::Delivered } else { Outcome::rejected(RejectionKind::TooLarge, "too large") }
+    });
+    let driven = drive(&sink, settings(Acknowledge::Delivered));
+    let outcome = driven.offer(numbered(0..9)).await;
+    assert!(matches!(outcome, Outcome::Partial { rejected: 1, .. }), "{outcome:?}");
+    let line = driven.drained().await;
+    assert_eq!((line.counts.delivered, line.counts.dropped["too_large"]), (8, 1));
+}
+
+/// Partial success passes on for a request of one part, is counted once for a joined one, and is never sent again.
+#[tokio::test(start_paused = true)]
+async fn partial_success_is_not_sent_again() {
+    let sink = ScriptedSink::answering(|_| Outcome::Partial { rejected: 2, message: "two too old".to_owned() });
+    let mut lingering = settings(Acknowledge::Delivered);
+    lingering.batching.timeout = Duration::from_millis(200);
+    let driven = drive(&sink, lingering);
+    let alone = driven.offer(numbered(0..5)).await;
+    assert_eq!(alone, Outcome::Partial { rejected: 2, message: "two too old".to_owned() });
+    let (one, other) = (driven.offer(numbered(5..10)), driven.offer(numbered(10..15)));
+    assert_eq!((one.await, other.await), (Outcome::Delivered, Outcome::Delivered));
+    let line = driven.drained().await;
+    assert_eq!((line.counts.delivered, line.counts.dropped[PARTIAL]), (11, 4));
+    assert_eq!(sink.seen().len(), 2);
+}
+
+/// A far end that is away for a minute costs nothing that was buffered, and is not hammered.
+#[tokio::test(start_paused = true)]
+async fn outlasts_an_outage() {
+    let start = Instant::now();
+    let sink = ScriptedSink::answering(move |_| {
+        if start.elapsed() < Duration::from_secs(60) { Outcome::retry("away") } else { Outcome::Delivered }
+    });
+    let driven = drive(&sink, settings(Acknowledge::Buffered));
+    for round in 0..20 {
+        driven.offer(numbered(round * 10..round * 10 + 10)).await;
+    }
+    let mut records: Vec<u64> = Vec::new();
+    while records.len() < 200 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let delivered = sink.seen().into_iter().filter(|delivery| delivery.outcome == Outcome::Delivered);
+        records = delivered.flat_map(|delivery| records_of(&delivery.payload)).collect();
+    }
+    records.sort_unstable();
+    assert_eq!(records, (0..200).collect::<Vec<_>>());
+    let attempts = sink.seen().iter().filter(|delivery| delivery.outcome != Outcome::Delivered).count();
+    assert!(attempts < 80, "{attempts} attempts in a minute");
+    driven.drained().await;
+}
+
+/// A sender who waits for delivery is told to come again after the hold, queued or in flight, and nothing is lost track of.
+#[tokio::test(start_paused = true)]
+async fn a_waiting_sender_is_told_to_come_again() {
+    let sink = ScriptedSink::answering(|_| Outcome::retry("away"));
+    let mut one_at_a_time = settings(Acknowledge::Delivered);
+    one_at_a_time.concurrency = 1;
+    let driven = drive(&sink, one_at_a_time);
+    let start = Instant::now();
+    let receipts: Vec<_> = (0..5).map(|part| driven.offer(numbered(part * 10..part * 10 + 10))).collect();
+    for receipt in receipts {
+        assert!(matches!(receipt.await, Outcome::Retry { after: Some(_), .. }));
+    }
+    assert!(start.elapsed() >= HOLD && start.elapsed() < HOLD * 2, "{:?}", start.elapsed());
+    assert_eq!(driven.drained().await.counts.returned, 50);
+}
+
+/// A batch whose sender has gone away is not tried again: the sender will send it elsewhere or again.
+#[tokio::test(start_paused = true)]
+async fn an_abandoned_batch_is_not_tried_again() {
+    let sink = ScriptedSink::answering(|_| Outcome::retry("away"));
+    let driven = drive(&sink, settings(Acknowledge::Delivered));
+    drop(driven.offer(numbered(0..10)));
+    assert_eq!(driven.drained().await.counts.returned, 10);
+    assert_eq!(sink.seen().len(), 1);
+}
+
+/// A full buffer refuses, waits are woken when room appears, and what is larger than the buffer gets in alone.
+#[tokio::test(start_paused = true)]
+async fn bounds_what_is_buffered() {
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    let sink = ScriptedSink::new(move |_| {
+        let gate = Arc::clone(&held);
+        Box::pin(async move {
+            gate.acquire().await.unwrap().forget();
+            Outcome::Delivered
+        })
+    });
+    let mut small = settings(Acknowledge::Buffered);
+    small.max_buffer = 200;
+    let driven = drive(&sink, small);
+    driven.offer(numbered(0..50)).await;
+    assert!(driven.handle.buffered_bytes() > 200);
+    assert!(matches!(driven.inlet.reserve(1), Err(NoRoom::Full)));
+    let freed = driven.inlet.freed();
+    gate.add_permits(1);
+    freed.await;
+    assert!(driven.inlet.reserve(200).is_ok());
+    driven.drained().await;
+    assert!(matches!(driven.inlet.reserve(1), Err(NoRoom::Closed)));
+}
+
+/// At the deadline of a drain whoever waits is told Retry, and what was answered OK is counted as lost by shutdown.
+#[tokio::test(start_paused = true)]
+async fn settles_everything_at_the_deadline() {
+    for (acknowledge, lost) in [(Acknowledge::Buffered, 50), (Acknowledge::Delivered, 0)] {
+        let silent = ScriptedSink::new(|_| Box::pin(std::future::pending()) as BoxFuture<'static, Outcome>);
+        let mut one_at_a_time = settings(acknowledge);
+        one_at_a_time.concurrency = 1;
+        let driven = drive(&silent, one_at_a_time);
+        let receipts: Vec<_> = (0..5).map(|part| driven.offer(numbered(part * 10..part * 10 + 10))).collect();
+        silent.called(1).await;
+        let dropped = driven.handle.drain(Instant::now() + Duration::from_secs(2)).await;
+        assert_eq!(dropped, lost);
+        let line = driven.handle.line();
+        line.check().unwrap();
+        assert_eq!((line.held.total(), line.counts.returned), (0, 50 - lost));
+        for receipt in receipts {
+            let outcome = receipt.await;
+            assert_eq!(matches!(outcome, Outcome::Retry { .. }), acknowledge == Acknowledge::Delivered);
+        }
+    }
+}
+
+/// A sink that panics costs an attempt; one that panics on the same request three times costs the request, counted.
+#[tokio::test(start_paused = true)]
+async fn a_panicking_sink_is_survived() {
+    let sink = ScriptedSink::answering(|payload| {
+        if records_of(payload).contains(&13) {
+            std::panic::resume_unwind(Box::new("unlucky"));
+        }
+        Outcome::Delivered
+    });
+    let driven = drive(&sink, settings(Acknowledge::Delivered));
+    let outcome = driven.offer(numbered(10..20)).await;
+    assert!(matches!(&outcome, Outcome::Rejected(rejection) if rejection.kind == RejectionKind::Panic), "{outcome:?}");
+    assert_eq!(driven.offer(numbered(20..30)).await, Outcome::Delivered);
+    assert_eq!(driven.telemetry.read().panics, 3);
+    let line = driven.drained().await;
+    assert_eq!((line.counts.delivered, line.counts.dropped["panic"]), (10, 10));
+}
+
+/// A request is dropped and counted when it was tried for longer than configured.
+#[tokio::test(start_paused = true)]
+async fn expires_only_when_configured() {
+    let sink = ScriptedSink::answering(|_| Outcome::retry("away"));
+    let mut impatient = settings(Acknowledge::Buffered);
+    impatient.max_elapsed = Some(Duration::from_secs(20));
+    let driven = drive(&sink, impatient);
+    driven.offer(numbered(0..10)).await;
+    while driven.handle.line().counts.dropped.get(EXPIRED) != Some(&10) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    driven.drained().await;
+}
+
+/// Without batching every item goes as it came, also when several wait.
+#[tokio::test(start_paused = true)]
+async fn sends_as_it_came_without_batching() {
+    let sink = ScriptedSink::answering(|_| Outcome::Delivered);
+    let mut apart = settings(Acknowledge::Buffered);
+    apart.batching = Batching::NONE;
+    let driven = drive(&sink, apart);
+    for part in 0..3 {
+        driven.offer(numbered(part * 10..part * 10 + 10)).await;
+    }
+    driven.drained().await;
+    assert_eq!(sink.seen().len(), 3);
+}
+
+/// Leaving out any one count makes the ledger's check fail: the check sees every move.
+#[tokio::test(start_paused = true)]
+async fn the_check_sees_every_count() {
+    let moves = [None, Some("accepted"), Some("delivered"), Some("dropped"), Some("returned"), Some("entrance")];
+    for omitted in moves {
+        let start = Instant::now();
+        let sink = ScriptedSink::answering(move |payload| match records_of(payload).first() {
+            Some(0) => Outcome::Delivered,
+            Some(10) => Outcome::Partial { rejected: 3, message: "old".to_owned() },
+            Some(20) => Outcome::rejected(RejectionKind::Invalid, "bad"),
+            _ if start.elapsed() > Duration::from_secs(20) => Outcome::Delivered,
+            _ => Outcome::retry("away"),
+        });
+        let mut apart = settings(Acknowledge::Delivered);
+        apart.batching = Batching::NONE;
+        let driven = drive(&sink, apart);
+        for part in &driven.inlet.driver.parts {
+            part.omit(omitted);
+        }
+        for first in [0, 10, 20, 30] {
+            driven.offer(numbered(first..first + 10)).await;
+        }
+        driven.inlet.drop_at_entrance(Batch::new(numbered(40..50)).0, "full");
+        driven.handle.drain(Instant::now() + Duration::from_secs(30)).await;
+        assert_eq!(driven.handle.line().check().is_ok(), omitted.is_none(), "without {omitted:?}");
+    }
+}
+
+/// The ledger balances in every snapshot taken while lanes deliver, fail and reject, and at rest nothing is held.
+#[test]
+fn balances_under_load() {
+    let threads = LaneThreads::start(2).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    let calls = AtomicUsize::new(0);
+    let sink = ScriptedSink::answering(move |_| match calls.fetch_add(1, Ordering::Relaxed) % 7 {
+        3 => Outcome::rejected(RejectionKind::Invalid, "bad"),
+        5 => Outcome::Partial { rejected: 2, message: "old".to_owned() },
+        _ => Outcome::Delivered,
+    });
+    let mut several = settings(Acknowledge::Buffered);
+    several.batching.max_records = 30;
+    let telemetry = Arc::new(ComponentTelemetry::default());
+    let (inlet, handle) = start("out", Box::new(sink), several, telemetry, &threads.lanes());
+    let inlet = Arc::new(inlet);
+    let senders: Vec<_> = threads
+        .lanes()
+        .iter()
+        .map(|lane| {
+            let inlet = Arc::clone(&inlet);
+            lane.spawn(async move {
+                for _ in 0..300 {
+                    let (batch, receipt) = Batch::new(numbered(0..10));
+                    match inlet.reserve(batch.encoded_len()) {
+                        Ok(room) => inlet.commit(batch, room),
+                        Err(_) => inlet.drop_at_entrance(batch, "full"),
+                    }
+                    assert_eq!(receipt.await, Outcome::Delivered);
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    let mut snapshots = 0;
+    while !senders.iter().all(tokio::task::JoinHandle::is_finished) || snapshots < 100 {
+        handle.line().check().unwrap();
+        snapshots += 1;
+    }
+    for sender in senders {
+        runtime.block_on(sender).unwrap();
+    }
+    runtime.block_on(handle.drain(Instant::now() + Duration::from_secs(30)));
+    let line = handle.line();
+    line.check().unwrap();
+    assert_eq!((line.counts.accepted, line.held.total()), (6000, 0));
+    drop(inlet);
+    drop(_entered);
+    threads.stop();
+}
