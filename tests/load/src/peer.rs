@@ -12,8 +12,8 @@ use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
 use crate::{
-    engine_config::Hop,
     frames::Frames,
+    hop::Hop,
     null_hop,
     process::Usage,
     roles::{Actor, Role},

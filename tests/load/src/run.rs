@@ -7,9 +7,9 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     counting_sink::{self, Received},
-    engine_config::Hop,
     frames::Frames,
     generator::{self, Sent, Stop},
+    hop::Hop,
     payload::Shape,
     peer::{Peer, Program, Setting},
     roles::{Actor, Order, Role},

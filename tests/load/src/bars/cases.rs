@@ -6,8 +6,8 @@ use anyhow::Result;
 use super::{Bar, Options, Verdict, compare::Comparison};
 use crate::{
     compression::Compression,
-    engine_config::{Acknowledge, Hop},
     frames::Frames,
+    hop::{Acknowledge, Hop},
     payload::Shape,
     run::Case,
     signal::Signal,

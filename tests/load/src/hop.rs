@@ -1,4 +1,4 @@
-//! The configuration files of the engine under test.
+//! What a hop does, and the engine's configuration file for it.
 
 use std::net::SocketAddr;
 
@@ -57,5 +57,29 @@ acknowledge = "{acknowledge}"
             upserts.join(", "),
             self.compression.encoding().unwrap_or("none"),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+    use engine_config::{Catalog, Environment, ParseOptions, SourceFile, load};
+
+    use super::*;
+
+    /// The engine takes the configuration as it stands, without a warning, for every hop that bars use.
+    #[test]
+    fn configuration_is_valid() {
+        for acknowledge in [Acknowledge::Delivered, Acknowledge::Buffered] {
+            for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+                let hop = Hop { upserts: &[("k8s.cluster.name", "production")], acknowledge, compression };
+                let text = hop.toml("127.0.0.1:4317".parse().unwrap(), "127.0.0.1:5317".parse().unwrap());
+                let file = SourceFile::new("engine.toml", text);
+                let loaded =
+                    load(&[file], &Catalog::builtin(), &Environment::Unknown, &ParseOptions::default()).unwrap();
+                assert_eq!(loaded.plan.warnings.iter().count(), 0, "{:?}", loaded.plan.warnings);
+            }
+        }
     }
 }
