@@ -1,1 +1,8 @@
-//! Placeholder head, replaced by the first content.
+//! The engine: one binary that runs a DAG of sources, transforms and sinks.
+//!
+//! Wires what the other crates bring. There is no role here: a role is a configuration.
+
+pub mod topology;
+
+// Without a use of the component crates the linker would drop them, and with them their registrations.
+use {sinks as _, sources as _, transforms as _};

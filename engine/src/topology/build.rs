@@ -1,0 +1,105 @@
+//! Builds every component of a plan and binds its sockets. Nothing runs yet, so a failure changes nothing.
+
+use std::path::PathBuf;
+
+use engine_config::{ComponentId, Kind, Plan, Resource};
+use engine_core::contract::{Sink, Source, Stage, Transform};
+use engine_core::lane::{LaneThreads, Lanes};
+use engine_core::registry::{Build, BuildContext, BuildError, find};
+use engine_core::socket::{BindError, Sockets};
+
+/// Everything a plan names, built and bound, ready to run.
+pub struct Built {
+    pub(super) plan: Plan,
+    pub(super) components: Vec<BuiltComponent>,
+    pub(super) sockets: Sockets,
+    pub(super) lanes: LaneThreads,
+}
+
+/// A component that does not run yet, in the order of the plan's nodes.
+pub(super) enum BuiltComponent {
+    Source(Box<dyn Source>),
+    Transform(Box<dyn Transform>),
+    Stage(Box<dyn Stage>),
+    Sink(Box<dyn Sink>),
+}
+
+/// Why a plan cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildFailure {
+    /// The plan names a type that is not part of this binary.
+    #[error("{id}: {kind} `{type_name}` is not part of this binary")]
+    NotPresent {
+        /// The component.
+        id: ComponentId,
+        /// Its kind.
+        kind: Kind,
+        /// Its type.
+        type_name: &'static str,
+    },
+    /// A component cannot be built.
+    #[error("{id}: {error}")]
+    Component {
+        /// The component.
+        id: ComponentId,
+        /// What stands in the way.
+        #[source]
+        error: BuildError,
+    },
+    /// An address cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The operating system gives no more threads.
+    #[error("cannot start a lane")]
+    Lanes(#[source] std::io::Error),
+}
+
+/// Builds all components, then binds all sockets.
+///
+/// # Errors
+/// Every component that cannot be built and every address that cannot be bound.
+pub fn build(plan: Plan, state_directory: Option<PathBuf>) -> Result<Built, Vec<BuildFailure>> {
+    let lanes = LaneThreads::start(plan.settings.lanes).map_err(|error| vec![BuildFailure::Lanes(error)])?;
+    let mut failures = Vec::new();
+    let mut components = Vec::new();
+    for node in &plan.nodes {
+        let context = context(&node.id, lanes.lanes(), state_directory.clone());
+        let Some(registration) = find(node.kind, node.type_name) else {
+            let (id, kind, type_name) = (node.id.clone(), node.kind, node.type_name);
+            failures.push(BuildFailure::NotPresent { id, kind, type_name });
+            continue;
+        };
+        let options = node.options.as_ref();
+        let built = match registration.build {
+            Build::Source(build) => build(options, &context).map(BuiltComponent::Source),
+            Build::Transform(build) => build(options, &context).map(BuiltComponent::Transform),
+            Build::Stage(build) => build(options, &context).map(BuiltComponent::Stage),
+            Build::Sink(build) => build(options, &context).map(BuiltComponent::Sink),
+        };
+        match built {
+            Ok(component) => components.push(component),
+            Err(error) => failures.push(BuildFailure::Component { id: node.id.clone(), error }),
+        }
+    }
+    let sockets = Sockets::default();
+    for node in &plan.nodes {
+        for claim in &node.facts.claims {
+            let Resource::Tcp(address) = &claim.resource else { continue };
+            if let Err(error) = sockets.bind(&node.id, address.get()) {
+                failures.push(error.into());
+            }
+        }
+    }
+    if failures.is_empty() { Ok(Built { plan, components, sockets, lanes }) } else { Err(failures) }
+}
+
+impl Built {
+    /// The sockets that were bound, to learn the ports the operating system chose.
+    pub fn sockets(&self) -> &Sockets {
+        &self.sockets
+    }
+}
+
+fn context(id: &ComponentId, lanes: Lanes, state_directory: Option<PathBuf>) -> BuildContext {
+    BuildContext { id: id.clone(), lanes, state_directory }
+}

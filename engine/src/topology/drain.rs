@@ -1,0 +1,72 @@
+//! The end of a running graph: sources stop admitting and wait for their receipts, what follows ends by itself, sinks
+//! deliver what they hold until the deadline and settle the rest.
+
+use std::sync::Arc;
+
+use engine_core::sink::SinkHandle;
+use engine_core::telemetry::HealthState;
+use tokio::time::Instant;
+
+use super::run::Running;
+
+/// How a drain went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DrainReport {
+    /// Components that had not ended at the deadline and were stopped.
+    pub unfinished: Vec<String>,
+    /// Records that had been answered OK, were in memory only and are lost, by sink.
+    pub dropped: Vec<(String, u64)>,
+}
+
+impl Running {
+    /// Tells sources to stop admitting at once, and waits for the end of everything, at most the configured grace.
+    pub async fn drain(mut self) -> DrainReport {
+        let deadline = Instant::now() + self.settings.shutdown_grace;
+        for node in &self.nodes {
+            node.telemetry.set_state(HealthState::Draining);
+        }
+        self.draining.cancel();
+        self.drain.cancel();
+        let mut report = DrainReport::default();
+        // Sources hold the outputs; with them go the routes, and with those the inputs of stages end.
+        while let Some(joined) = next_until(&mut self.sources, deadline).await {
+            self.note_end(joined);
+        }
+        while let Some(joined) = next_until(&mut self.stages, deadline).await {
+            self.note_end(joined);
+        }
+        if !self.sources.is_empty() || !self.stages.is_empty() {
+            let late = self
+                .nodes
+                .iter()
+                .filter(|node| node.has_task && node.telemetry.health().state == HealthState::Draining);
+            report.unfinished = late.map(|node| node.id.to_string()).collect();
+            self.sources.shutdown().await;
+            self.stages.shutdown().await;
+        }
+        let sinks: Vec<(String, Arc<SinkHandle>)> = self
+            .nodes
+            .iter()
+            .filter_map(|node| node.sink.as_ref().map(|sink| (node.id.to_string(), Arc::clone(sink))))
+            .collect();
+        let drains = sinks.iter().map(|(id, sink)| async move { (id.clone(), sink.drain(deadline).await) });
+        for (id, dropped) in futures::future::join_all(drains).await {
+            if dropped > 0 {
+                tracing::error!(sink = %id, records = dropped, "records were answered OK and are lost by shutdown");
+                report.dropped.push((id, dropped));
+            }
+        }
+        for node in &self.nodes {
+            node.telemetry.set_state(HealthState::Stopped);
+        }
+        self.lanes.stop();
+        report
+    }
+}
+
+async fn next_until<T: 'static>(
+    tasks: &mut tokio::task::JoinSet<T>,
+    deadline: Instant,
+) -> Option<Result<T, tokio::task::JoinError>> {
+    tokio::time::timeout_at(deadline, tasks.join_next()).await.ok().flatten()
+}

@@ -1,0 +1,11 @@
+//! From a plan to running components and back: build (I/O, nothing runs), run (spawns), drain.
+//!
+//! Not here: reading and judging configurations (`engine-config`), what a component does.
+
+mod build;
+mod drain;
+mod run;
+
+pub use build::{BuildFailure, Built, build};
+pub use drain::DrainReport;
+pub use run::{Running, RunningNode};

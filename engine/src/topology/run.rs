@@ -1,0 +1,258 @@
+//! Starts what was built, from the sinks towards the sources, so that nobody sends before its takers are there.
+
+use std::sync::Arc;
+
+use engine_config::{ComponentId, Kind, Plan, PlannedNode, ProcessSettings};
+use engine_core::budget::Budget;
+use engine_core::contract::{ComponentError, Source, SourceContext, Stage, StageContext};
+use engine_core::edge::{self, Consumer, Output, Route, Target, TransformNode, WhenRefused};
+use engine_core::lane::{LaneThreads, Lanes};
+use engine_core::poison::PoisonMemory;
+use engine_core::sink::{self, DriverSettings, SinkHandle};
+use engine_core::socket::Sockets;
+use engine_core::telemetry::{ComponentTelemetry, HealthState};
+use futures::future::BoxFuture;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::build::{Built, BuiltComponent};
+
+/// Name of the output that every source and transform has.
+const DEFAULT_OUTPUT: &str = "default";
+
+/// A running graph.
+pub struct Running {
+    pub(super) settings: ProcessSettings,
+    pub(super) nodes: Vec<RunningNode>,
+    pub(super) sources: JoinSet<Ended>,
+    pub(super) stages: JoinSet<Ended>,
+    pub(super) drain: CancellationToken,
+    pub(super) draining: CancellationToken,
+    pub(super) lanes: LaneThreads,
+    sockets: Sockets,
+    admission: Budget,
+}
+
+/// What can be read of one running component.
+#[derive(Clone, Debug)]
+pub struct RunningNode {
+    /// Its id.
+    pub id: ComponentId,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its type.
+    pub type_name: &'static str,
+    /// The pipeline label of a sink.
+    pub pipeline: Option<Arc<str>>,
+    /// Its counts and health.
+    pub telemetry: Arc<ComponentTelemetry>,
+    /// The driver of a sink.
+    pub sink: Option<Arc<SinkHandle>>,
+    /// Whether it runs in a task of its own, whose end is waited for.
+    pub has_task: bool,
+}
+
+/// The end of a component that runs in a task of its own.
+pub(super) struct Ended {
+    pub(super) id: ComponentId,
+    pub(super) result: Result<(), ComponentError>,
+}
+
+impl Built {
+    /// Starts everything. Runs on, and spawns stages and sources onto, the runtime it is called on.
+    pub fn run(self) -> Running {
+        let Self { plan, components, sockets, lanes } = self;
+        let admission = usize::try_from(plan.memory.admission.0).unwrap_or(usize::MAX);
+        let mut starter = Starter {
+            plan: &plan,
+            lanes: lanes.lanes(),
+            sockets: sockets.clone(),
+            admission: Budget::new(admission),
+            poison: Arc::default(),
+            drain: CancellationToken::new(),
+            draining: CancellationToken::new(),
+            targets: vec![None; plan.nodes.len()],
+            sources: JoinSet::new(),
+            stages: JoinSet::new(),
+        };
+        let mut nodes = Vec::new();
+        for (index, component) in components.into_iter().enumerate().rev() {
+            nodes.push(starter.start(index, component));
+        }
+        nodes.reverse();
+        let Starter { admission, drain, draining, sources, stages, .. } = starter;
+        Running { settings: plan.settings, nodes, sources, stages, drain, draining, lanes, sockets, admission }
+    }
+}
+
+impl Running {
+    /// The components in the order of the plan: each behind those it gets data from.
+    pub fn nodes(&self) -> &[RunningNode] {
+        &self.nodes
+    }
+
+    /// The settings of the process.
+    pub fn settings(&self) -> &ProcessSettings {
+        &self.settings
+    }
+
+    /// The sockets, to learn the ports the operating system chose.
+    pub fn sockets(&self) -> &Sockets {
+        &self.sockets
+    }
+
+    /// What requests in flight are charged to.
+    pub fn admission(&self) -> &Budget {
+        &self.admission
+    }
+
+    /// The lanes, to see whether they run.
+    pub fn lanes(&self) -> Lanes {
+        self.lanes.lanes()
+    }
+
+    /// Resolves when every source has ended by itself: there is nothing more to come.
+    pub async fn sources_ended(&mut self) {
+        while let Some(joined) = self.sources.join_next().await {
+            self.note_end(joined);
+        }
+    }
+
+    pub(super) fn note_end(&self, joined: Result<Ended, tokio::task::JoinError>) {
+        match joined {
+            Ok(Ended { id, result: Ok(()) }) => self.set_state(&id, HealthState::Stopped),
+            Ok(Ended { id, result: Err(error) }) => {
+                tracing::error!(component = %id, error = %Chain(&error), "component failed");
+                if let Some(node) = self.nodes.iter().find(|node| node.id == id) {
+                    node.telemetry.error("failed", Chain(&error).to_string());
+                }
+                self.set_state(&id, HealthState::Failed);
+            }
+            Err(error) if error.is_cancelled() => {}
+            // The task caught nothing, so which component it was is in the panic's own message only.
+            Err(error) => tracing::error!(%error, "a component panicked"),
+        }
+    }
+
+    fn set_state(&self, id: &ComponentId, state: HealthState) {
+        if let Some(node) = self.nodes.iter().find(|node| node.id == *id) {
+            node.telemetry.set_state(state);
+        }
+    }
+}
+
+/// An error with its causes on one line.
+struct Chain<'e>(&'e dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(formatter, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// What starting needs, and the targets of what has been started.
+struct Starter<'p> {
+    plan: &'p Plan,
+    lanes: Lanes,
+    sockets: Sockets,
+    admission: Budget,
+    poison: Arc<PoisonMemory>,
+    drain: CancellationToken,
+    draining: CancellationToken,
+    targets: Vec<Option<Target>>,
+    sources: JoinSet<Ended>,
+    stages: JoinSet<Ended>,
+}
+
+impl Starter<'_> {
+    fn start(&mut self, index: usize, component: BuiltComponent) -> RunningNode {
+        let plan = self.plan;
+        let node = &plan.nodes[index];
+        let outputs = node.outputs.iter().map(|output| output.name.as_deref().unwrap_or(DEFAULT_OUTPUT).to_owned());
+        let telemetry = Arc::new(ComponentTelemetry::new(outputs));
+        telemetry.set_state(HealthState::Ok);
+        let mut handle = None;
+        let has_task = matches!(component, BuiltComponent::Source(_) | BuiltComponent::Stage(_));
+        match component {
+            BuiltComponent::Source(source) => self.start_source(node, source, &telemetry),
+            BuiltComponent::Stage(stage) => self.targets[index] = Some(self.start_stage(node, stage, &telemetry)),
+            BuiltComponent::Transform(transform) => {
+                let routes = self.routes(node);
+                let started = TransformNode::new(transform, Arc::clone(&telemetry), routes);
+                self.targets[index] = Some(Target::Transform(Arc::new(started)));
+            }
+            BuiltComponent::Sink(built) => {
+                let settings = node.sink.as_ref().expect("the plan settles every sink");
+                let driver = DriverSettings::from(settings);
+                let (inlet, started) =
+                    sink::start(node.id.as_str(), built, driver, Arc::clone(&telemetry), &self.lanes);
+                self.targets[index] = Some(Target::Sink(Arc::new(inlet)));
+                handle = Some(Arc::new(started));
+            }
+        }
+        RunningNode {
+            id: node.id.clone(),
+            kind: node.kind,
+            type_name: node.type_name,
+            pipeline: node.sink.as_ref().and_then(|settings| settings.pipeline.clone()),
+            telemetry,
+            sink: handle,
+            has_task,
+        }
+    }
+
+    fn start_source(&mut self, node: &PlannedNode, source: Box<dyn Source>, telemetry: &Arc<ComponentTelemetry>) {
+        let when_refused = if node.facts.pull { WhenRefused::Wait } else { WhenRefused::Answer };
+        let route = self.routes(node).into_iter().next().unwrap_or_default();
+        let context = SourceContext {
+            id: node.id.clone(),
+            output: Output::new(0, route, Arc::clone(telemetry), Arc::clone(&self.poison), when_refused),
+            drain: self.drain.clone(),
+            lanes: self.lanes.clone(),
+            budget: self.admission.clone(),
+            sockets: self.sockets.clone(),
+            telemetry: Arc::clone(telemetry),
+        };
+        self.sources.spawn(named(node.id.clone(), source.run(context)));
+    }
+
+    fn start_stage(
+        &mut self,
+        node: &PlannedNode,
+        stage: Box<dyn Stage>,
+        telemetry: &Arc<ComponentTelemetry>,
+    ) -> Target {
+        let (inlet, input) = edge::stage(node.id.as_str(), Arc::clone(telemetry));
+        // A stage waits for room: what it holds may have been answered already.
+        let output = |(port, route)| {
+            Output::new(port, route, Arc::clone(telemetry), Arc::clone(&self.poison), WhenRefused::Wait)
+        };
+        let context = StageContext {
+            id: node.id.clone(),
+            outputs: self.routes(node).into_iter().enumerate().map(output).collect(),
+            draining: self.draining.clone(),
+            telemetry: Arc::clone(telemetry),
+        };
+        self.stages.spawn(named(node.id.clone(), stage.run(input, context)));
+        Target::Stage(Arc::new(inlet))
+    }
+
+    /// The routes of a node's outputs to consumers that have been started already.
+    fn routes(&self, node: &PlannedNode) -> Vec<Route> {
+        let consumer = |planned: &engine_config::Consumer| Consumer {
+            signals: planned.signals,
+            target: self.targets[planned.node].clone().expect("consumers start before those they get data from"),
+        };
+        node.outputs.iter().map(|output| Route::new(output.consumers.iter().map(consumer).collect())).collect()
+    }
+}
+
+async fn named(id: ComponentId, running: BoxFuture<'static, Result<(), ComponentError>>) -> Ended {
+    Ended { id, result: running.await }
+}
