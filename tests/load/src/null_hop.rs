@@ -41,8 +41,6 @@ pub struct Spec {
     pub frames: Frames,
     /// How requests come in and go out; decompressed and compressed again in between.
     pub compression: Compression,
-    /// Connections to the endpoint, used in turn.
-    pub connections_out: usize,
 }
 
 /// Binds the address of the spec and serves until the runtime ends.
@@ -58,17 +56,12 @@ pub async fn serve(spec: Spec) -> Result<()> {
 /// # Errors
 /// When the socket breaks.
 pub async fn serve_on(listener: TcpListener, spec: Spec) -> Result<()> {
-    let channels = (0..spec.connections_out.max(1))
-        .map(|_| {
-            let endpoint = Endpoint::from_shared(format!("http://{}", spec.endpoint))?;
-            Ok(endpoint
-                .tcp_nodelay(true)
-                .initial_stream_window_size(spec.frames.stream_window)
-                .initial_connection_window_size(spec.frames.connection_window)
-                .connect_lazy())
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let forward = Forward { channels, next: 0, compression: spec.compression };
+    let channel = Endpoint::from_shared(format!("http://{}", spec.endpoint))?
+        .tcp_nodelay(true)
+        .initial_stream_window_size(spec.frames.stream_window)
+        .initial_connection_window_size(spec.frames.connection_window)
+        .connect_lazy();
+    let forward = Forward { channel, compression: spec.compression };
     Server::builder()
         .max_frame_size(spec.frames.max_frame)
         .initial_stream_window_size(spec.frames.stream_window)
@@ -81,19 +74,17 @@ pub async fn serve_on(listener: TcpListener, spec: Spec) -> Result<()> {
     Ok(())
 }
 
-/// Where requests go; `next` turns through the channels.
+/// Where requests go, and how they are compressed.
 #[derive(Debug, Clone)]
 struct Forward {
-    channels: Vec<Channel>,
-    next: usize,
+    channel: Channel,
     compression: Compression,
 }
 
 /// One call in flight.
 #[derive(Debug)]
 struct Call {
-    channel: Channel,
-    compression: Compression,
+    forward: Forward,
     path: PathAndQuery,
 }
 
@@ -102,11 +93,11 @@ impl UnaryService<Bytes> for Call {
     type Future = BoxFuture<'static, Result<tonic::Response<Bytes>, Status>>;
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
-        let flagged = Flagged { channel: self.channel.clone(), compression: self.compression };
+        let forward = self.forward.clone();
         let path = self.path.clone();
-        let codec = Raw { compression: self.compression };
+        let codec = Raw { compression: forward.compression };
         Box::pin(async move {
-            let mut client = tonic::client::Grpc::new(flagged).max_encoding_message_size(MAX_MESSAGE);
+            let mut client = tonic::client::Grpc::new(forward).max_encoding_message_size(MAX_MESSAGE);
             client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
             let body = request.into_inner();
             client.unary(tonic::Request::new(body), path, codec).await
@@ -167,24 +158,20 @@ impl<S: Otlp> Service<Request<Body>> for Export<S> {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let forward = &mut self.forward;
-        forward.next = (forward.next + 1) % forward.channels.len();
-        let compression = forward.compression;
+        let forward = self.forward.clone();
         let path = Signal::from_path(request.uri().path()).map(|signal| PathAndQuery::from_static(signal.path()));
-        let channel = forward.channels[forward.next].clone();
         Box::pin(async move {
             let Some(path) = path else {
                 return Ok(Status::unimplemented("no such call").into_http());
             };
             let codec = Raw { compression: Compression::None };
             let mut server = tonic::server::Grpc::new(codec).max_decoding_message_size(MAX_MESSAGE);
-            server = match compression {
+            server = match forward.compression {
                 Compression::None => server,
                 Compression::Gzip => server.accept_compressed(CompressionEncoding::Gzip),
                 Compression::Zstd => server.accept_compressed(CompressionEncoding::Zstd),
             };
-            let call = Call { channel, compression, path };
-            Ok(server.unary(call, request).await)
+            Ok(server.unary(Call { forward, path }, request).await)
         })
     }
 }
@@ -234,14 +221,8 @@ impl Decoder for Raw {
     }
 }
 
-/// A channel that marks each message as compressed where the codec has compressed it.
-#[derive(Debug, Clone)]
-struct Flagged {
-    channel: Channel,
-    compression: Compression,
-}
-
-impl Service<Request<Body>> for Flagged {
+/// The channel, marking each message as compressed where the codec has compressed it.
+impl Service<Request<Body>> for Forward {
     type Response = Response<Body>;
     type Error = tonic::transport::Error;
     type Future = <Channel as Service<Request<Body>>>::Future;

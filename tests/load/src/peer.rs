@@ -26,9 +26,6 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a state is looked at.
 const POLL: Duration = Duration::from_millis(10);
 
-/// Connections of the null hop to the sink: as many as the generator usually has to it.
-const NULL_HOP_CONNECTIONS: usize = 2;
-
 /// A program that stands between generator and sink.
 #[derive(Debug, Clone)]
 pub enum Program {
@@ -95,7 +92,6 @@ impl Peer {
                     endpoint: setting.endpoint,
                     frames: setting.frames,
                     compression: setting.hop.compression,
-                    connections_out: NULL_HOP_CONNECTIONS,
                 };
                 Process::Role(Actor::start(Role::NullHop, &spec)?)
             }

@@ -31,10 +31,7 @@ async fn start_sink(compression: Compression, expected: &[&str]) -> CountingSink
 async fn start_null_hop(endpoint: SocketAddr, compression: Compression) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let listen = listener.local_addr().unwrap();
-    tokio::spawn(null_hop::serve_on(
-        listener,
-        null_hop::Spec { listen, endpoint, frames: Frames::LARGE, compression, connections_out: 2 },
-    ));
+    tokio::spawn(null_hop::serve_on(listener, null_hop::Spec { listen, endpoint, frames: Frames::LARGE, compression }));
     listen
 }
 
