@@ -87,11 +87,7 @@ impl Dialer {
         };
         let host = endpoint.host().filter(|host| !host.is_empty()).ok_or_else(|| refuse("it names no host"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let port = endpoint.port_u16().unwrap_or(match (options.protocol, secure) {
-            (Protocol::Grpc, _) => 4317,
-            (Protocol::Http, true) => 443,
-            (Protocol::Http, false) => 80,
-        });
+        let port = endpoint.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let tls = if secure {
             let tls = match &options.tls {
                 Some(tls) => tls.clone(),

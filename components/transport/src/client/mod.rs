@@ -133,6 +133,7 @@ impl ClientOptions {
 impl Client {
     /// Checks the options and loads trust roots. Connects to nothing yet.
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
+        let pool = Arc::new(Pool::new(&options)?);
         let heads = Signal::ALL.map(|signal| match options.protocol {
             Protocol::Grpc => grpc::head(&options, signal),
             Protocol::Http => http::head(&options, signal),
@@ -146,7 +147,7 @@ impl Client {
             max_response_size: options.max_response_size,
             endpoint: options.endpoint.to_string(),
             heads,
-            pool: Arc::new(Pool::new(&options)?),
+            pool,
         })))
     }
 

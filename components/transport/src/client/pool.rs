@@ -93,9 +93,10 @@ impl Pool {
     pub(super) async fn take(&self) -> Result<Connection, DialError> {
         let index = lane::current().map_or(LANE_SLOTS, |lane| lane.0 % LANE_SLOTS);
         let slot = &self.slots[index];
+        // Ages are judged at the time of the call: what is dialled for it is young enough.
+        let now = Instant::now();
         loop {
-            let offer = self.offer(slot);
-            match offer {
+            match self.offer(slot, now) {
                 Offer::Open(open) => return Ok(Connection::Http2 { open, slot: Arc::clone(slot) }),
                 Offer::Idle(mut idle) => {
                     if idle.sender.ready().await.is_ok() {
@@ -136,8 +137,7 @@ impl Pool {
         }
     }
 
-    fn offer(&self, slot: &Arc<Slot>) -> Offer {
-        let now = Instant::now();
+    fn offer(&self, slot: &Arc<Slot>, now: Instant) -> Offer {
         let mut state = slot.lock();
         if let Some(open) = &state.open {
             if !open.sender.is_closed() && !is_over(open.retire_at, now) {
@@ -146,7 +146,10 @@ impl Pool {
             state.open = None;
         }
         while let Some(idle) = state.idle.pop() {
-            if !idle.sender.is_closed() && !is_over(idle.retire_at, now) && now - idle.since < IDLE_TIMEOUT {
+            if !idle.sender.is_closed()
+                && !is_over(idle.retire_at, now)
+                && now.saturating_duration_since(idle.since) < IDLE_TIMEOUT
+            {
                 return Offer::Idle(idle);
             }
         }
@@ -183,7 +186,7 @@ impl Pool {
 }
 
 fn is_over(at: Option<Instant>, now: Instant) -> bool {
-    at.is_some_and(|at| at <= now)
+    at.is_some_and(|at| at < now)
 }
 
 impl Slot {

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod client_grpc;
+mod client_http;
 mod grpc_server;
 mod harness;
 mod http_server;
+mod scripted;
