@@ -183,7 +183,7 @@ static SCOPE_SPANS: Message = Message {
     ],
 };
 
-pub(crate) static RESOURCE: Message = Message {
+static RESOURCE: Message = Message {
     fields: &[
         NONE,
         many("attributes", Kind::Message(&KEY_VALUE)),
@@ -192,7 +192,7 @@ pub(crate) static RESOURCE: Message = Message {
     ],
 };
 
-static ENTITY_REF: Message = Message {
+pub(crate) static ENTITY_REF: Message = Message {
     fields: &[
         NONE,
         one(1, "schema_url", Kind::String),
@@ -212,7 +212,7 @@ static SCOPE: Message = Message {
     ],
 };
 
-static KEY_VALUE: Message = Message {
+pub(crate) static KEY_VALUE: Message = Message {
     fields: &[
         NONE,
         one(1, "key", Kind::String),
@@ -221,7 +221,7 @@ static KEY_VALUE: Message = Message {
     ],
 };
 
-static ANY_VALUE: Message = Message {
+pub(crate) static ANY_VALUE: Message = Message {
     fields: &[
         NONE,
         one(1, "string_value", Kind::String).member_of(ONEOF),
@@ -289,7 +289,7 @@ static EVENT: Message = Message {
     ],
 };
 
-static LINK: Message = Message {
+pub(crate) static LINK: Message = Message {
     fields: &[
         NONE,
         one(1, "trace_id", Kind::Id),
@@ -301,7 +301,7 @@ static LINK: Message = Message {
     ],
 };
 
-static STATUS: Message =
+pub(crate) static STATUS: Message =
     Message { fields: &[NONE, NONE, one(2, "message", Kind::String), one(3, "code", Kind::Varint(Number::I32))] };
 
 static METRIC: Message = Message {
@@ -425,7 +425,7 @@ static VALUE_AT_QUANTILE: Message = Message {
     fields: &[NONE, one(1, "quantile", Kind::Fixed64(Number::Double)), one(2, "value", Kind::Fixed64(Number::Double))],
 };
 
-static EXEMPLAR: Message = Message {
+pub(crate) static EXEMPLAR: Message = Message {
     fields: &[
         NONE,
         NONE,

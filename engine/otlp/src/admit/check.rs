@@ -1,5 +1,7 @@
 //! The reference checker: walks any OTLP message by its table and accepts exactly what prost decodes, apart from
 //! [`Fault::TooManyRepeats`]. It says whether bytes are sound; it changes and stores nothing.
+//!
+//! Its methods answer `None` after a fault, which is then in [`Checker::fault`].
 
 use super::Fault;
 use crate::protobuf::{WireType, varint};
@@ -16,6 +18,7 @@ const REPEATS_LIMIT: u32 = 1024;
 pub(crate) struct Checker<'a> {
     bytes: &'a [u8],
     pub(crate) state: State,
+    pub(crate) fault: Option<FaultAt>,
 }
 
 /// What a checker has found so far.
@@ -35,25 +38,31 @@ pub(crate) struct FaultAt {
     pub(crate) fault: Fault,
 }
 
+/// A field of which the key is read.
+#[derive(Copy, Clone)]
+pub(crate) struct Key {
+    /// Where the field begins.
+    pub(crate) at: usize,
+    pub(crate) number: u32,
+    pub(crate) wire: WireType,
+    /// Where its value begins.
+    pub(crate) value: usize,
+}
+
 impl<'a> Checker<'a> {
     /// A checker of `bytes` that goes on from `state`.
     pub(crate) const fn new(bytes: &'a [u8], state: State) -> Self {
-        Self { bytes, state }
+        Self { bytes, state, fault: None }
     }
 
     /// Checks the message in `at..end`; `depth` levels of messages may still follow inside.
-    pub(crate) fn message(
-        &mut self,
-        message: &'static Message,
-        mut at: usize,
-        end: usize,
-        depth: u32,
-    ) -> Result<(), FaultAt> {
+    pub(crate) fn message(&mut self, message: &'static Message, at: usize, end: usize, depth: u32) -> Option<()> {
         let mut seen = 0;
-        while at < end {
-            at = self.field(message, at, end, depth, &mut seen)?;
+        let mut next = at;
+        while next < end {
+            next = self.field(message, next, end, depth, &mut seen)?;
         }
-        Ok(())
+        Some(())
     }
 
     /// Checks the field at `at` of a message that ends at `end`, and returns where the next one begins.
@@ -65,140 +74,138 @@ impl<'a> Checker<'a> {
         end: usize,
         depth: u32,
         seen: &mut u32,
-    ) -> Result<usize, FaultAt> {
-        let (number, wire, value_at) = key(&self.bytes[..end], at)?;
-        match message.field(number) {
+    ) -> Option<usize> {
+        let key = self.key(at, end)?;
+        match message.field(key.number) {
             Some(field) => {
                 if *seen & field.once != 0 {
                     self.repeat(at)?;
                 }
                 *seen |= field.once;
                 self.state.records += u64::from(field.record);
-                self.value(field, wire, at, value_at, end, depth)
+                self.value(field, key, end, depth)
             }
-            None => self.skip(number, wire, at, value_at, end, depth),
+            None => self.skip(key, end, depth),
         }
     }
 
-    fn value(
-        &mut self,
-        field: &'static Field,
-        wire: WireType,
-        at: usize,
-        value_at: usize,
-        end: usize,
-        depth: u32,
-    ) -> Result<usize, FaultAt> {
-        let fault = |fault| FaultAt { at, fault };
-        match (field.kind, wire) {
-            (Kind::Varint(_) | Kind::Varints, WireType::Varint) => self.varint(at, value_at, end).map(|(_, next)| next),
-            (Kind::Fixed64(_) | Kind::Fixed64s(_), WireType::Fixed64) => fixed(8, at, value_at, end),
-            (Kind::Fixed32, WireType::Fixed32) => fixed(4, at, value_at, end),
+    /// Reads the key of the field at `at`.
+    #[inline]
+    pub(crate) fn key(&mut self, at: usize, end: usize) -> Option<Key> {
+        let Some((key, len)) = varint(&self.bytes[at..end]) else { return self.fail(at, Fault::Varint) };
+        let (Ok(bits), Some(wire)) = (u32::try_from(key), WireType::from_key(key)) else {
+            return self.fail(at, Fault::Key);
+        };
+        if bits < 8 {
+            return self.fail(at, Fault::Key);
+        }
+        Some(Key { at, number: bits >> 3, wire, value: at + len })
+    }
+
+    /// Reads the length of a field and checks that as much follows: the content's start and end.
+    #[inline]
+    pub(crate) fn length(&mut self, key: Key, end: usize) -> Option<(usize, usize)> {
+        let Some((len, len_len)) = varint(&self.bytes[key.value..end]) else { return self.fail(key.at, Fault::Varint) };
+        let start = key.value + len_len;
+        if len > (end - start) as u64 {
+            return self.fail(key.at, Fault::Truncated);
+        }
+        Some((start, start + len as usize))
+    }
+
+    fn value(&mut self, field: &'static Field, key: Key, end: usize, depth: u32) -> Option<usize> {
+        match (field.kind, key.wire) {
             (Kind::String, WireType::Length) => {
-                let (start, next) = self.length(at, value_at, end)?;
-                simdutf8::basic::from_utf8(&self.bytes[start..next]).map_err(|_| fault(Fault::Utf8))?;
-                Ok(next)
+                let (start, next) = self.length(key, end)?;
+                if is_text(&self.bytes[start..next]) { Some(next) } else { self.fail(key.at, Fault::Utf8) }
             }
-            (Kind::Bytes | Kind::Id, WireType::Length) => self.length(at, value_at, end).map(|(_, next)| next),
             (Kind::Message(inner), WireType::Length) => {
-                let (start, next) = self.length(at, value_at, end)?;
-                let inner_depth = depth.checked_sub(1).ok_or(fault(Fault::Depth))?;
+                let (start, next) = self.length(key, end)?;
+                let Some(inner_depth) = depth.checked_sub(1) else { return self.fail(key.at, Fault::Depth) };
                 self.message(inner, start, next, inner_depth)?;
-                Ok(next)
+                Some(next)
             }
+            (Kind::Varint(_) | Kind::Varints, WireType::Varint) => self.varint(key.at, key.value, end),
+            (Kind::Fixed64(_) | Kind::Fixed64s(_), WireType::Fixed64) => self.fixed(8, key, end),
+            (Kind::Fixed32, WireType::Fixed32) => self.fixed(4, key, end),
+            (Kind::Bytes | Kind::Id, WireType::Length) => self.length(key, end).map(|(_, next)| next),
             (Kind::Fixed64s(_), WireType::Length) => {
-                let (start, next) = self.length(at, value_at, end)?;
-                if !(next - start).is_multiple_of(8) {
-                    return Err(fault(Fault::Truncated));
-                }
-                Ok(next)
+                let (start, next) = self.length(key, end)?;
+                if (next - start).is_multiple_of(8) { Some(next) } else { self.fail(key.at, Fault::Truncated) }
             }
             (Kind::Varints, WireType::Length) => {
-                let (mut inside, next) = self.length(at, value_at, end)?;
+                let (mut inside, next) = self.length(key, end)?;
                 while inside < next {
-                    inside = self.varint(at, inside, next)?.1;
+                    inside = self.varint(key.at, inside, next)?;
                 }
-                Ok(next)
+                Some(next)
             }
-            _ => Err(fault(Fault::WireType)),
+            _ => self.fail(key.at, Fault::WireType),
         }
     }
 
     /// Skips a field that the table does not know, as prost does.
-    fn skip(
-        &mut self,
-        number: u32,
-        wire: WireType,
-        at: usize,
-        value_at: usize,
-        end: usize,
-        depth: u32,
-    ) -> Result<usize, FaultAt> {
-        let inner_depth = depth.checked_sub(1).ok_or(FaultAt { at, fault: Fault::Depth })?;
-        match wire {
-            WireType::Varint => self.varint(at, value_at, end).map(|(_, next)| next),
-            WireType::Fixed64 => fixed(8, at, value_at, end),
-            WireType::Fixed32 => fixed(4, at, value_at, end),
-            WireType::Length => self.length(at, value_at, end).map(|(_, next)| next),
-            WireType::EndGroup => Err(FaultAt { at, fault: Fault::Group }),
+    fn skip(&mut self, key: Key, end: usize, depth: u32) -> Option<usize> {
+        let Some(inner_depth) = depth.checked_sub(1) else { return self.fail(key.at, Fault::Depth) };
+        match key.wire {
+            WireType::Varint => self.varint(key.at, key.value, end),
+            WireType::Fixed64 => self.fixed(8, key, end),
+            WireType::Fixed32 => self.fixed(4, key, end),
+            WireType::Length => self.length(key, end).map(|(_, next)| next),
+            WireType::EndGroup => self.fail(key.at, Fault::Group),
             WireType::StartGroup => {
                 self.state.irregular = true;
-                let mut inside = value_at;
+                let mut inside = key.value;
                 loop {
-                    let (inner, inner_wire, inner_value) = key(&self.bytes[..end], inside)?;
-                    if inner_wire == WireType::EndGroup {
-                        return if inner == number {
-                            Ok(inner_value)
-                        } else {
-                            Err(FaultAt { at, fault: Fault::Group })
-                        };
+                    let inner = self.key(inside, end)?;
+                    if inner.wire != WireType::EndGroup {
+                        inside = self.skip(inner, end, inner_depth)?;
+                    } else if inner.number == key.number {
+                        return Some(inner.value);
+                    } else {
+                        return self.fail(inner.at, Fault::Group);
                     }
-                    inside = self.skip(inner, inner_wire, inside, inner_value, end, inner_depth)?;
                 }
             }
         }
     }
 
-    fn repeat(&mut self, at: usize) -> Result<(), FaultAt> {
+    fn repeat(&mut self, at: usize) -> Option<()> {
         self.state.irregular = true;
         self.state.repeats += 1;
         if self.state.repeats > REPEATS_LIMIT {
-            return Err(FaultAt { at, fault: Fault::TooManyRepeats });
+            return self.fail(at, Fault::TooManyRepeats);
         }
-        Ok(())
+        Some(())
     }
 
-    /// Reads a varint that ends before `end`: its value and where the next byte is.
-    fn varint(&self, field_at: usize, at: usize, end: usize) -> Result<(u64, usize), FaultAt> {
-        let (value, len) = varint(&self.bytes[at..end]).ok_or(FaultAt { at: field_at, fault: Fault::Varint })?;
-        Ok((value, at + len))
+    /// Checks a varint that ends before `end`, and returns where the next byte is.
+    fn varint(&mut self, field_at: usize, at: usize, end: usize) -> Option<usize> {
+        match varint(&self.bytes[at..end]) {
+            Some((_, len)) => Some(at + len),
+            None => self.fail(field_at, Fault::Varint),
+        }
     }
 
-    /// Reads a length and checks that as much follows: the content's start and end.
-    pub(crate) fn length(&self, field_at: usize, at: usize, end: usize) -> Result<(usize, usize), FaultAt> {
-        let (len, start) = self.varint(field_at, at, end)?;
-        if len > (end - start) as u64 {
-            return Err(FaultAt { at: field_at, fault: Fault::Truncated });
+    fn fixed(&mut self, width: usize, key: Key, end: usize) -> Option<usize> {
+        if end - key.value < width {
+            return self.fail(key.at, Fault::Truncated);
         }
-        Ok((start, start + len as usize))
+        Some(key.value + width)
+    }
+
+    #[cold]
+    fn fail<T>(&mut self, at: usize, fault: Fault) -> Option<T> {
+        self.fault = Some(FaultAt { at, fault });
+        None
     }
 }
 
-/// Reads the key of the field at `at`: its number, wire type and where the value begins.
+/// Whether bytes are UTF-8. Most strings are short and ASCII.
 #[inline]
-pub(crate) fn key(message: &[u8], at: usize) -> Result<(u32, WireType, usize), FaultAt> {
-    let (key, len) = varint(&message[at..]).ok_or(FaultAt { at, fault: Fault::Varint })?;
-    let number = u32::try_from(key).map_err(|_| FaultAt { at, fault: Fault::Key })? >> 3;
-    let wire = WireType::from_key(key).ok_or(FaultAt { at, fault: Fault::Key })?;
-    if number == 0 {
-        return Err(FaultAt { at, fault: Fault::Key });
+fn is_text(bytes: &[u8]) -> bool {
+    if bytes.len() <= 64 && bytes.is_ascii() {
+        return true;
     }
-    Ok((number, wire, at + len))
-}
-
-fn fixed(width: usize, field_at: usize, at: usize, end: usize) -> Result<usize, FaultAt> {
-    if end - at < width {
-        return Err(FaultAt { at: field_at, fault: Fault::Truncated });
-    }
-    Ok(at + width)
+    simdutf8::basic::from_utf8(bytes).is_ok()
 }

@@ -7,11 +7,12 @@
 
 mod check;
 mod error;
+mod fast;
 mod normalise;
 
 use bytes::Bytes;
 
-use self::check::{Checker, DEPTH_LIMIT, FaultAt, State, key};
+use self::check::{Checker, DEPTH_LIMIT, FaultAt, Key, State};
 pub use self::error::{AdmitError, Fault};
 use crate::protobuf::{WireType, put_length_head};
 use crate::rope::Rope;
@@ -75,9 +76,10 @@ struct OpenScope {
     seen: u32,
 }
 
-/// Levels that may follow inside an entry and a scope list.
+/// Levels that may follow inside an entry, inside its Resource or a scope list, and inside a record.
 const ENTRY_DEPTH: u32 = DEPTH_LIMIT - 1;
 const SCOPE_DEPTH: u32 = ENTRY_DEPTH - 1;
+const RECORD_DEPTH: u32 = SCOPE_DEPTH - 1;
 
 impl Admission {
     /// Starts to check a body. No work is done yet.
@@ -107,95 +109,93 @@ impl Admission {
         let mut checker = Checker::new(&body, self.state);
         let ended = self.advance(&mut checker, &body, stop);
         self.state = checker.state;
-        match ended {
-            Ok(()) if self.at < body.len() => Ok(Progress::More),
-            Ok(()) => Ok(Progress::Done(self.finish())),
-            Err(FaultAt { at, fault }) => {
-                let path = error::path_of(schema::request(self.signal), &body, at);
-                Err(AdmitError::Malformed { path, offset: at, fault })
-            }
+        if ended.is_none() {
+            let FaultAt { at, fault } = checker.fault.expect("checks end early at a fault only");
+            let path = error::path_of(schema::request(self.signal), &body, at);
+            return Err(AdmitError::Malformed { path, offset: at, fault });
         }
+        if self.at < body.len() {
+            return Ok(Progress::More);
+        }
+        Ok(Progress::Done(self.finish()))
     }
 
     /// Checks until `stop` is reached between two fields of the upper levels, or the body ends.
-    fn advance(&mut self, checker: &mut Checker<'_>, body: &[u8], stop: usize) -> Result<(), FaultAt> {
+    fn advance(&mut self, checker: &mut Checker<'_>, body: &[u8], stop: usize) -> Option<()> {
         loop {
             if let Some(scope) = &mut self.scope {
-                let message = schema::scope(self.signal);
                 while self.at < scope.end {
                     if self.at >= stop {
-                        return Ok(());
+                        return Some(());
                     }
-                    self.at = checker.field(message, self.at, scope.end, SCOPE_DEPTH, &mut scope.seen)?;
+                    self.at = scope_field(self.signal, checker, body, self.at, scope)?;
                 }
                 self.scope = None;
             }
             if let Some(entry) = &mut self.entry {
                 if self.at < entry.end {
                     if self.at >= stop {
-                        return Ok(());
+                        return Some(());
                     }
-                    let (number, wire, value_at) = key(&body[..entry.end], self.at)?;
-                    if number == 2 && wire == WireType::Length {
-                        let (start, end) = checker.length(self.at, value_at, entry.end)?;
+                    let key = checker.key(self.at, entry.end)?;
+                    if key.number == 2 && key.wire == WireType::Length {
+                        let (start, end) = checker.length(key, entry.end)?;
                         self.at = start;
                         self.scope = Some(OpenScope { end, seen: 0 });
                     } else {
-                        let message = schema::entry(self.signal);
-                        self.at = checker.field(message, self.at, entry.end, ENTRY_DEPTH, &mut entry.seen)?;
+                        self.at = entry_field(self.signal, checker, body, key, entry)?;
                     }
                     continue;
                 }
                 self.close_entry(checker, body)?;
             }
             if self.at >= body.len() || self.at >= stop {
-                return Ok(());
+                return Some(());
             }
             self.request_field(checker, body)?;
         }
     }
 
     /// Opens an entry, or drops a field of the request that nobody knows.
-    fn request_field(&mut self, checker: &mut Checker<'_>, body: &[u8]) -> Result<(), FaultAt> {
+    fn request_field(&mut self, checker: &mut Checker<'_>, body: &[u8]) -> Option<()> {
         let start = self.at;
-        let (number, wire, value_at) = key(body, start)?;
-        if number == 1 && wire == WireType::Length {
-            let (content, end) = checker.length(start, value_at, body.len())?;
+        let key = checker.key(start, body.len())?;
+        if key.number == 1 && key.wire == WireType::Length {
+            let (content, end) = checker.length(key, body.len())?;
             self.at = content;
             checker.state.irregular = false;
             self.entry = Some(OpenEntry { start, content, end, seen: 0, records_before: checker.state.records });
-            return Ok(());
+            return Some(());
         }
         self.at = checker.field(schema::request(self.signal), start, body.len(), DEPTH_LIMIT, &mut 0)?;
         self.rope.push(self.body.slice(self.kept_from..start));
         self.kept_from = self.at;
-        Ok(())
+        Some(())
     }
 
-    fn close_entry(&mut self, checker: &mut Checker<'_>, body: &[u8]) -> Result<(), FaultAt> {
-        let Some(entry) = self.entry.take() else {
-            return Ok(());
-        };
+    fn close_entry(&mut self, checker: &mut Checker<'_>, body: &[u8]) -> Option<()> {
+        let entry = self.entry.take()?;
         if checker.state.irregular {
-            let (len, records) = self.normalise(&entry, body)?;
+            let (len, records) = self.normalise(&entry, checker, body)?;
             checker.state.records = entry.records_before + records;
             self.entries.push(Entry { len, records });
         } else {
             let records = checker.state.records - entry.records_before;
             self.entries.push(Entry { len: entry.end - entry.start, records });
         }
-        Ok(())
+        Some(())
     }
 
     /// Replaces an entry by its normal form: its new length and records.
-    fn normalise(&mut self, entry: &OpenEntry, body: &[u8]) -> Result<(usize, u64), FaultAt> {
+    fn normalise(&mut self, entry: &OpenEntry, refusals: &mut Checker<'_>, body: &[u8]) -> Option<(usize, u64)> {
         let message = schema::entry(self.signal);
         let mut content = Vec::with_capacity(entry.end - entry.content);
         normalise::rewrite(message, &[&body[entry.content..entry.end]], &mut content);
         let mut checker = Checker::new(&content, State::default());
-        checker
-            .message(message, 0, content.len(), ENTRY_DEPTH)
-            .map_err(|FaultAt { fault, .. }| FaultAt { at: entry.start, fault })?;
+        if checker.message(message, 0, content.len(), ENTRY_DEPTH).is_none() {
+            refusals.fault = checker.fault.map(|fault| FaultAt { at: entry.start, ..fault });
+            return None;
+        }
         debug_assert!(!checker.state.irregular, "the normal form is regular");
         let records = checker.state.records;
         let mut whole = Vec::with_capacity(content.len() + 11);
@@ -206,7 +206,7 @@ impl Admission {
         self.rope.push(Bytes::from(whole));
         self.kept_from = entry.end;
         self.normalised = true;
-        Ok((len, records))
+        Some((len, records))
     }
 
     fn finish(&mut self) -> Wire {
@@ -225,4 +225,51 @@ impl Admission {
         let records = std::mem::take(&mut self.state).records;
         Wire { signal: self.signal, rope, entries, records, retained, normalised: self.normalised }
     }
+}
+
+/// Checks the field at `at` of a scope list, and returns where the next one begins.
+#[inline]
+fn scope_field(
+    signal: Signal,
+    checker: &mut Checker<'_>,
+    body: &[u8],
+    at: usize,
+    scope: &mut OpenScope,
+) -> Option<usize> {
+    let key = checker.key(at, scope.end)?;
+    if key.number == 2 && key.wire == WireType::Length {
+        let (start, end) = checker.length(key, scope.end)?;
+        let before = checker.state;
+        let ordinary = match signal {
+            Signal::Logs => fast::log_record(checker, body, start, end, RECORD_DEPTH).map(|()| 1),
+            Signal::Metrics => fast::metric(checker, body, start, end, RECORD_DEPTH),
+            Signal::Traces => fast::span(checker, body, start, end, RECORD_DEPTH).map(|()| 1),
+        };
+        if let Some(records) = ordinary {
+            checker.state.records += records;
+            return Some(end);
+        }
+        checker.state = before;
+    }
+    checker.field(schema::scope(signal), at, scope.end, SCOPE_DEPTH, &mut scope.seen)
+}
+
+/// Checks a field of an entry that is no scope list, and returns where the next one begins.
+fn entry_field(
+    signal: Signal,
+    checker: &mut Checker<'_>,
+    body: &[u8],
+    key: Key,
+    entry: &mut OpenEntry,
+) -> Option<usize> {
+    if key.number == 1 && key.wire == WireType::Length && entry.seen & 1 << 1 == 0 {
+        let (start, end) = checker.length(key, entry.end)?;
+        let before = checker.state;
+        if fast::resource(checker, body, start, end, SCOPE_DEPTH).is_some() {
+            entry.seen |= 1 << 1;
+            return Some(end);
+        }
+        checker.state = before;
+    }
+    checker.field(schema::entry(signal), key.at, entry.end, ENTRY_DEPTH, &mut entry.seen)
 }
