@@ -109,8 +109,8 @@ impl Entry {
 
     /// The description's first sentence.
     pub fn summary(&self) -> &str {
-        let description = self.description();
-        description.split_once(". ").map_or(description, |(first, _)| first).trim_end_matches('.')
+        let paragraph = self.description().lines().next().unwrap_or_default();
+        paragraph.split_once(". ").map_or(paragraph, |(first, _)| first).trim_end_matches('.')
     }
 
     /// The whole description.

@@ -3,7 +3,7 @@
 //! Reports everything that is wrong in all files at once; a component with an error is left out and the others are read.
 //! Files are merged and never override each other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
@@ -14,8 +14,8 @@ use crate::check::{Check, did_you_mean};
 use crate::component::Kind;
 use crate::document::{At, Entry, Files, Finding, Node, Report, Value, expand, read};
 use crate::environment::Environment;
-use crate::id::ComponentId;
-use crate::pipeline::{Component, Origin, Pipeline};
+use crate::id::{ComponentId, InputRef};
+use crate::pipeline::{BrokenComponent, BrokenComponents, Component, Origin, Pipeline};
 use crate::plan::{Plan, plan_known};
 use crate::problem::{Code, Problems};
 use crate::schema::{self, VERSION};
@@ -42,7 +42,7 @@ pub struct Loaded {
 /// What could be read, the ids of what could not, and why.
 struct Parsed {
     pipeline: Pipeline,
-    broken: BTreeSet<ComponentId>,
+    broken: BrokenComponents,
     problems: Problems,
 }
 
@@ -92,8 +92,12 @@ pub fn load(
             }
         };
     }
+    // After a slip of syntax whole tables may be missing: what is said about connections would be noise.
+    let is_whole = problems.errors().all(|problem| problem.code != Code::Syntax);
     problems.extend(validate(&pipeline, environment));
-    problems.extend(plan_known(&pipeline, &broken));
+    if is_whole {
+        problems.extend(plan_known(&pipeline, &broken));
+    }
     Err(problems)
 }
 
@@ -110,7 +114,7 @@ fn parse_all(files: &[SourceFile], catalog: &Catalog, environment: &Environment,
     }
     let settings = read_settings(&merged.sections, &mut report);
     let mut pipeline = Pipeline::new(settings);
-    let mut broken = BTreeSet::new();
+    let mut broken = BrokenComponents::new();
     let mut places: BTreeMap<ComponentId, String> = BTreeMap::new();
     for (kind, entry) in merged.components {
         let Some(id) = read_id(kind, &entry, &mut report) else { continue };
@@ -122,13 +126,14 @@ fn parse_all(files: &[SourceFile], catalog: &Catalog, environment: &Environment,
         }
         let place = report.place(entry.key_at);
         places.insert(id.clone(), format!("{label} at {place}"));
-        match read_component(kind, &label, entry, catalog, &mut report) {
+        match read_component(kind, &label, &entry, catalog, &mut report) {
             Some(component) => {
                 let inserted = pipeline.insert(id, component);
                 debug_assert!(inserted.is_ok(), "a taken id was reported above");
             }
             None => {
-                broken.insert(id);
+                let inputs = well_formed_inputs(&entry);
+                broken.insert(id, BrokenComponent { kind, inputs });
             }
         }
     }
@@ -182,7 +187,7 @@ fn check_version(entry: &Entry, report: &mut Report<'_>) {
 
 fn merge_section(entry: Entry, merged: &mut Merged, report: &mut Report<'_>) {
     let Some(section) = merged.sections.get_mut(&entry.key) else {
-        merged.sections.insert(entry.key, Origin { key_at: entry.key_at, node: entry.node });
+        merged.sections.insert(entry.key, Origin { key_at: entry.key_at, node: entry.node.clone() });
         return;
     };
     let (Value::Table(known), Value::Table(added)) = (&mut section.node.value, entry.node.value) else {
@@ -234,11 +239,11 @@ fn read_id(kind: Kind, entry: &Entry, report: &mut Report<'_>) -> Option<Compone
 fn read_component(
     kind: Kind,
     label: &str,
-    entry: Entry,
+    entry: &Entry,
     catalog: &Catalog,
     report: &mut Report<'_>,
 ) -> Option<Component> {
-    let catalog_entry = find_type(kind, label, &entry, catalog, report)?;
+    let catalog_entry = find_type(kind, label, entry, catalog, report)?;
     let errors_before = report.error_count();
     let json = Check::new(report, Some(label.to_owned())).value(&entry.node, catalog_entry.schema(), entry.key_at);
     if report.error_count() > errors_before {
@@ -246,7 +251,7 @@ fn read_component(
     }
     match build_component(kind, catalog_entry, json) {
         Ok(component) => {
-            Some(Component { origin: Some(Origin { key_at: entry.key_at, node: entry.node }), ..component })
+            Some(Component { origin: Some(Origin { key_at: entry.key_at, node: entry.node.clone() }), ..component })
         }
         Err(error) => {
             // The schema admits what serde refuses: still an error at the right component.
@@ -255,6 +260,18 @@ fn read_component(
             None
         }
     }
+}
+
+/// The inputs of a component of which something else is wrong.
+fn well_formed_inputs(entry: &Entry) -> Vec<(InputRef, At)> {
+    let Some(Value::List(items)) = entry.node.entry("inputs").map(|inputs| &inputs.node.value) else {
+        return Vec::new();
+    };
+    let input = |item: &Node| match &item.value {
+        Value::Text(text) => Some((InputRef::new(text).ok()?, item.at)),
+        _ => None,
+    };
+    items.iter().filter_map(input).collect()
 }
 
 /// Finds the option module that `type` names.

@@ -43,6 +43,18 @@ pub(crate) struct Origin {
     pub(crate) node: Node,
 }
 
+/// What is known of a component that could not be read.
+#[derive(Clone, Debug)]
+pub(crate) struct BrokenComponent {
+    /// Its kind.
+    pub(crate) kind: Kind,
+    /// Its inputs, as far as they are well-formed.
+    pub(crate) inputs: Vec<(InputRef, At)>,
+}
+
+/// Components that could not be read, by id.
+pub(crate) type BrokenComponents = BTreeMap<ComponentId, BrokenComponent>;
+
 /// A secret or file that some component needs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ComponentReference {

@@ -119,7 +119,8 @@ fn rows(text: &mut String, schema: &Json, prefix: &str, typed: &[&str]) {
         };
         let description = property.get("description").and_then(Json::as_str).unwrap_or_default();
         let description = description.replace("\n\n", " ").replace('|', "\\|");
-        line(text, &format!("| `{key}` | {} | {default} | {description} |", type_words(property)));
+        let limits = limits(property);
+        line(text, &format!("| `{key}` | {}{limits} | {default} | {description} |", type_words(property)));
         rows(text, property, &format!("{key}."), typed);
         if let Some(values) = property.get("additionalProperties").filter(|values| values.is_object()) {
             for branch in std::iter::once(values).chain(branches_of(values)) {
@@ -161,6 +162,22 @@ fn type_words(schema: &Json) -> String {
         },
     };
     types_of(schema).into_iter().map(name).collect::<Vec<_>>().join(" or ")
+}
+
+/// The limits of a value, in words.
+fn limits(schema: &Json) -> String {
+    let limit = |text: &str, number: &str| match (schema.get(text), schema.get(number)) {
+        (Some(Json::String(text)), _) => Some(text.clone()),
+        (None, Some(Json::Number(number))) => Some(number.to_string()),
+        _ => None,
+    };
+    let least = limit("x-minimum", "minimum").filter(|least| least != "0");
+    match (least, limit("x-maximum", "maximum")) {
+        (Some(least), Some(most)) => format!(", {least} to {most}"),
+        (Some(least), None) => format!(", at least {least}"),
+        (None, Some(most)) => format!(", at most {most}"),
+        (None, None) => String::new(),
+    }
 }
 
 fn line(text: &mut String, line: &str) {

@@ -40,7 +40,8 @@ fn missing_references(pipeline: &Pipeline, environment: &Environment, report: &m
             pipeline.get(needed.component.as_str()).expect("references() lists components of this pipeline");
         let label = Pipeline::label(&needed.component, component);
         let message = format!("`{}` cannot be read: {reason}", needed.reference.target);
-        let finding = Finding::error(Code::MissingSecret, message).help("create it, or name another one");
+        let finding =
+            Finding::error(Code::MissingSecret, message).help("make it readable for this program, or name another one");
         report.add(component.place(&needed.reference.path), Some(&label), finding);
     }
 }

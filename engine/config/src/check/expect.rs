@@ -32,7 +32,7 @@ fn expected_type(name: &str, schema: &Json) -> String {
         "string" => format!("a string{}", length_limits(schema)),
         "integer" => format!("a whole number{}", range(schema).words()),
         "number" => "a number".to_owned(),
-        "boolean" => "true or false".to_owned(),
+        "boolean" => "a boolean".to_owned(),
         "array" => format!("a list, each item {}", schema.get("items").map(expected).unwrap_or_default()),
         "object" => "a table".to_owned(),
         other => other.to_owned(),
@@ -42,7 +42,7 @@ fn expected_type(name: &str, schema: &Json) -> String {
 fn text_limits(schema: &Json) -> String {
     let limit = |keyword: &str| schema.get(keyword).and_then(Json::as_str);
     match (limit("x-minimum"), limit("x-maximum")) {
-        (Some(least), Some(most)) => format!(" from {least} to {most}"),
+        (Some(least), Some(most)) => format!(", from {least} to {most}"),
         (Some(least), None) => format!(", at least {least}"),
         (None, Some(most)) => format!(", at most {most}"),
         (None, None) => String::new(),

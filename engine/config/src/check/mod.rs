@@ -71,6 +71,12 @@ impl<'r, 'f> Check<'r, 'f> {
         };
         match format::of(schema).and_then(format::example) {
             Some(example) => json!(schema.get("default").and_then(Json::as_str).unwrap_or(example)),
+            None if format::of(schema) == Some("input") => {
+                let message = format!("{} depends on a variable, and the environment is not known", self.name());
+                let finding = Finding::error(Code::MissingVariable, message).expected(expect::expected(schema));
+                self.add(node.at, finding);
+                Json::Null
+            }
             None => json!(text),
         }
     }

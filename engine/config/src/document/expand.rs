@@ -20,7 +20,11 @@ pub(crate) fn expand(node: &mut Node, environment: &Environment, report: &mut Re
         Value::Text(text) if text.contains("${") => match expand_text(text, environment) {
             Ok(Expanded::Text(expanded)) => node.value = Value::Text(expanded),
             Ok(Expanded::Unknown(original)) => node.value = Value::Unknown(original),
-            Err(finding) => report.add(node.at, None, finding),
+            Err(finding) => {
+                let original = std::mem::take(text);
+                report.add(node.at, None, finding);
+                node.value = Value::Unknown(original);
+            }
         },
         Value::List(items) => items.iter_mut().for_each(|item| expand(item, environment, report)),
         Value::Table(entries) => entries.iter_mut().for_each(|entry| expand(&mut entry.node, environment, report)),

@@ -26,8 +26,8 @@ pub(super) fn check(pipeline: &Pipeline, report: &mut Report<'_>) {
             claimed.push(Claimed { resource: claim.resource, owner: owner.clone(), at });
         }
     }
-    // The later one in the file gets the message, whatever the order of ids.
-    claimed.sort_by_key(|claim| (claim.at == At::NOWHERE, claim.at.file, claim.at.start));
+    // The later one in the files gets the message; what is written nowhere cannot be shown and stands first.
+    claimed.sort_by_key(|claim| (claim.at != At::NOWHERE, claim.at.file, claim.at.start));
     for (index, claim) in claimed.iter().enumerate() {
         let Some(first) = claimed[..index].iter().find(|first| excludes(&first.resource, &claim.resource)) else {
             continue;

@@ -10,7 +10,7 @@ use crate::check::did_you_mean;
 use crate::component::Kind;
 use crate::document::{Finding, Report};
 use crate::id::{ComponentId, InputRef, PortRef};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{BrokenComponents, Pipeline};
 use crate::problem::Code;
 
 /// Resolved connections.
@@ -43,8 +43,8 @@ impl Graph {
     }
 }
 
-/// Resolves every input. Ids in `broken` exist and could not be read: naming them is no mistake.
-pub(super) fn resolve(pipeline: &Pipeline, broken: &BTreeSet<ComponentId>, report: &mut Report<'_>) -> Graph {
+/// Resolves every input. Components in `broken` exist and could not be read: naming them is no mistake.
+pub(super) fn resolve(pipeline: &Pipeline, broken: &BrokenComponents, report: &mut Report<'_>) -> Graph {
     let mut graph = Graph::default();
     for (id, component) in pipeline.components() {
         if component.kind() == Kind::Sink {
@@ -65,7 +65,7 @@ pub(super) fn resolve(pipeline: &Pipeline, broken: &BTreeSet<ComponentId>, repor
         }
         let mut resolved = Vec::new();
         for (index, input) in component.inputs.iter().enumerate() {
-            match resolve_input(pipeline, &graph, broken, input) {
+            match resolve_input(pipeline, &graph, broken, id, input) {
                 Ok(Some(port)) => resolved.push(port),
                 Ok(None) => {
                     graph.incomplete.insert(id.clone());
@@ -78,6 +78,13 @@ pub(super) fn resolve(pipeline: &Pipeline, broken: &BTreeSet<ComponentId>, repor
         }
         graph.inputs.insert(id.clone(), resolved);
     }
+    for (id, component) in broken {
+        for (input, at) in &component.inputs {
+            if let Err(finding) = resolve_input(pipeline, &graph, broken, id, input) {
+                report.add(*at, Some(&format!("{}.{id}", component.kind.table())), finding);
+            }
+        }
+    }
     graph
 }
 
@@ -85,7 +92,8 @@ pub(super) fn resolve(pipeline: &Pipeline, broken: &BTreeSet<ComponentId>, repor
 fn resolve_input(
     pipeline: &Pipeline,
     graph: &Graph,
-    broken: &BTreeSet<ComponentId>,
+    broken: &BrokenComponents,
+    own: &ComponentId,
     input: &InputRef,
 ) -> Result<Option<PortRef>, Finding> {
     let split = input.split();
@@ -108,7 +116,7 @@ fn resolve_input(
         (None, Some(port)) => return Ok(Some(port.clone())),
         (None, None) => {}
     }
-    let is_broken = |id: &ComponentId| broken.contains(id);
+    let is_broken = |id: &ComponentId| broken.contains_key(id);
     if is_broken(input.as_component()) || split.as_ref().is_some_and(|(component, _)| is_broken(component)) {
         return Ok(None);
     }
@@ -120,19 +128,22 @@ fn resolve_input(
         let finding = if names.is_empty() {
             finding.help(format!("it has one output, `{component}`"))
         } else {
-            finding.expected(format!("one of {}", names.join(", ")))
+            let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            finding.expected(quoted.join(" or "))
         };
         return Err(finding.maybe_help(did_you_mean(output, names.into_iter())));
     }
-    let ports: Vec<String> = graph.ports.values().flatten().map(PortRef::to_string).collect();
-    let help = did_you_mean(input.as_str(), ports.iter().map(String::as_str));
-    let all = if ports.is_empty() { "there are none".to_owned() } else { format!("known are {}", ports.join(", ")) };
+    let known = graph.ports.values().flatten().map(PortRef::to_string);
+    let unread = broken.iter().filter(|(_, component)| component.kind != Kind::Sink).map(|(id, _)| id.to_string());
+    let known: Vec<String> = known.chain(unread).filter(|other| other != own.as_str()).collect();
+    let help = did_you_mean(input.as_str(), known.iter().map(String::as_str));
+    let all = if known.is_empty() { "there are none".to_owned() } else { format!("known are {}", known.join(", ")) };
     let finding = Finding::error(Code::UnknownInput, format!("there is no source or transform `{input}`"));
     Err(finding.help(all).maybe_help(help))
 }
 
-/// Reports every cycle once, with the way around it. Returns whether there is one.
-pub(super) fn cycles(pipeline: &Pipeline, graph: &Graph, report: &mut Report<'_>) -> bool {
+/// Reports every cycle once, with the way around it. Returns who takes part in one.
+pub(super) fn cycles(pipeline: &Pipeline, graph: &Graph, report: &mut Report<'_>) -> BTreeSet<ComponentId> {
     let mut connections: DiGraphMap<&str, ()> = DiGraphMap::new();
     for (id, inputs) in &graph.inputs {
         connections.add_node(id.as_str());
@@ -140,13 +151,13 @@ pub(super) fn cycles(pipeline: &Pipeline, graph: &Graph, report: &mut Report<'_>
             connections.add_edge(port.component.as_str(), id.as_str(), ());
         }
     }
-    let mut found = false;
+    let mut found = BTreeSet::new();
     for members in tarjan_scc(&connections) {
         let is_loop = members.len() > 1 || connections.contains_edge(members[0], members[0]);
         if !is_loop {
             continue;
         }
-        found = true;
+        found.extend(members.iter().filter_map(|id| ComponentId::new(id).ok()));
         let way = way_around(&connections, &members);
         let first = ComponentId::new(way[0]).expect("nodes are ids");
         let (label, component) = labelled(pipeline, &first);
@@ -172,9 +183,6 @@ fn way_around<'c>(connections: &DiGraphMap<&'c str, ()>, members: &[&'c str]) ->
                     way.push(step);
                 }
                 way.reverse();
-                if node == start {
-                    way.pop();
-                }
                 return way;
             }
             if !came_from.contains_key(next) {
@@ -189,9 +197,12 @@ fn way_around<'c>(connections: &DiGraphMap<&'c str, ()>, members: &[&'c str]) ->
 /// An order in which every component stands behind those whose data it gets; `None` when there is none. Reports cycles
 /// and what no source reaches or what reaches no sink.
 pub(super) fn order(pipeline: &Pipeline, graph: &Graph, report: &mut Report<'_>) -> Option<Vec<ComponentId>> {
-    let has_cycle = cycles(pipeline, graph, report);
-    unreachable(pipeline, graph, report);
-    if has_cycle {
+    let in_cycles = cycles(pipeline, graph, report);
+    unreached(pipeline, graph, &in_cycles, report);
+    if graph.incomplete.is_empty() {
+        useless(pipeline, graph, report);
+    }
+    if !in_cycles.is_empty() {
         return None;
     }
     let mut order: Vec<ComponentId> = Vec::new();
@@ -206,7 +217,8 @@ pub(super) fn order(pipeline: &Pipeline, graph: &Graph, report: &mut Report<'_>)
     Some(order)
 }
 
-fn unreachable(pipeline: &Pipeline, graph: &Graph, report: &mut Report<'_>) {
+/// Reports what no source reaches, except for those who take part in a cycle: they were reported.
+fn unreached(pipeline: &Pipeline, graph: &Graph, in_cycles: &BTreeSet<ComponentId>, report: &mut Report<'_>) {
     let mut reached: BTreeSet<&ComponentId> = BTreeSet::new();
     let mut stack: Vec<&ComponentId> = pipeline.of_kind(Kind::Source).map(|(id, _)| id).collect();
     // What hangs behind an input that does not resolve might be reached by what was meant.
@@ -216,6 +228,18 @@ fn unreachable(pipeline: &Pipeline, graph: &Graph, report: &mut Report<'_>) {
             stack.extend(graph.followers(id));
         }
     }
+    for (id, component) in pipeline.components() {
+        if reached.contains(id) || in_cycles.contains(id) {
+            continue;
+        }
+        let finding = Finding::error(Code::Unreachable, format!("no source reaches this {}", component.kind()));
+        let finding = finding.help("name a source, or a transform behind one, in `inputs`");
+        report.add(component.place(&[]), Some(&Pipeline::label(id, component)), finding);
+    }
+}
+
+/// Reports what reaches no sink.
+fn useless(pipeline: &Pipeline, graph: &Graph, report: &mut Report<'_>) {
     let mut useful: BTreeSet<&ComponentId> = BTreeSet::new();
     let mut stack: Vec<&ComponentId> = pipeline.of_kind(Kind::Sink).map(|(id, _)| id).collect();
     while let Some(id) = stack.pop() {
@@ -224,18 +248,16 @@ fn unreachable(pipeline: &Pipeline, graph: &Graph, report: &mut Report<'_>) {
         }
     }
     for (id, component) in pipeline.components() {
-        let finding = if !reached.contains(id) {
-            let message = format!("no source reaches this {}", component.kind());
-            Finding::error(Code::Unreachable, message).help("name a source or a transform behind one in `inputs`")
-        } else if useful.contains(id) {
+        if useful.contains(id) {
             continue;
-        } else if component.kind() == Kind::Source {
-            let finding = Finding::warning(Code::Unused, "no sink gets the data of this source");
-            finding.help(format!("name `{id}` in the `inputs` of a transform or sink, or remove it"))
-        } else {
-            let finding = Finding::error(Code::Unreachable, "no sink gets the data of this transform");
-            finding.help(format!("name `{id}` in the `inputs` of a sink, or remove it"))
+        }
+        let message = format!("no sink gets the data of this {}", component.kind());
+        let finding = match component.kind() {
+            Kind::Source => Finding::warning(Code::Unused, message),
+            Kind::Transform | Kind::Sink => Finding::error(Code::Unreachable, message),
         };
+        let finding =
+            finding.help(format!("name `{id}` in the `inputs` of a sink or of a transform before one, or remove it"));
         report.add(component.place(&[]), Some(&Pipeline::label(id, component)), finding);
     }
 }

@@ -8,7 +8,7 @@ mod graph;
 mod memory;
 mod signals;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::component::{Facts, Kind, SharedOptions};
 use crate::document::{At, Finding, Report};
 use crate::environment::Environment;
 use crate::id::{ComponentId, PortRef};
-use crate::pipeline::{Component, Pipeline};
+use crate::pipeline::{BrokenComponents, Component, Pipeline};
 use crate::problem::{Code, Problems};
 use crate::settings::MAX_LANES;
 use crate::signal::SignalSet;
@@ -129,7 +129,7 @@ pub fn plan(pipeline: &Pipeline, catalog: &Catalog, environment: &Environment) -
     unknown_types(pipeline, catalog, &mut report);
     not_enough(pipeline, &mut report);
     claims::check(pipeline, &mut report);
-    let no_broken = BTreeSet::new();
+    let no_broken = BrokenComponents::new();
     let graph = graph::resolve(pipeline, &no_broken, &mut report);
     let lanes = lanes(pipeline, environment);
     let memory = memory::divide(pipeline, environment, &mut report);
@@ -157,7 +157,7 @@ pub fn plan(pipeline: &Pipeline, catalog: &Catalog, environment: &Environment) -
 }
 
 /// What can be said about the components that could be read while others could not.
-pub(crate) fn plan_known(pipeline: &Pipeline, broken: &BTreeSet<ComponentId>) -> Problems {
+pub(crate) fn plan_known(pipeline: &Pipeline, broken: &BrokenComponents) -> Problems {
     let mut report = Report::new(&pipeline.files);
     claims::check(pipeline, &mut report);
     let graph = graph::resolve(pipeline, broken, &mut report);

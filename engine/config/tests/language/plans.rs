@@ -1,0 +1,276 @@
+//! What the plan makes of a configuration that is right.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use engine_config::{ByteSize, Environment, Kind, Known, Loaded, SignalSet, WhenFull, sinks, sources};
+use insta::assert_snapshot;
+
+use crate::fakes::judge_with_fakes;
+use crate::{accepted, judge_in};
+
+fn when_full(loaded: &Loaded, sink: &str) -> WhenFull {
+    loaded.plan.node(sink).unwrap().sink.as_ref().unwrap().buffer.when_full
+}
+
+/// Nodes stand behind those whose data they get, and options come out typed.
+#[test]
+fn nodes_stand_in_the_order_of_the_data() {
+    let loaded = accepted(
+        r#"version = 1
+[sinks.a]
+type = "otlp"
+inputs = ["z", "y"]
+endpoint = "http://backend:4317"
+[transforms.z]
+type = "resource"
+inputs = ["y"]
+delete = ["a"]
+[transforms.y]
+type = "resource"
+inputs = ["x"]
+delete = ["a"]
+[sources.x]
+type = "generate"
+"#,
+    );
+    let ids: Vec<&str> = loaded.plan.nodes.iter().map(|node| node.id.as_str()).collect();
+    assert_eq!(ids, ["x", "y", "z", "a"]);
+    let kinds: Vec<Kind> = loaded.plan.nodes.iter().map(|node| node.kind).collect();
+    assert_eq!(kinds, [Kind::Source, Kind::Transform, Kind::Transform, Kind::Sink]);
+    let consumers = |node: usize| -> Vec<usize> {
+        loaded.plan.nodes[node].outputs[0].consumers.iter().map(|consumer| consumer.node).collect()
+    };
+    assert_eq!((consumers(0), consumers(1), consumers(2)), (vec![1], vec![3, 2], vec![3]));
+    assert!(loaded.plan.nodes[0].options.downcast_ref::<sources::Generate>().is_some());
+    assert!(loaded.plan.nodes[3].options.downcast_ref::<sinks::OtlpSink>().is_some());
+    assert!(loaded.plan.nodes[3].options.downcast_ref::<sinks::Console>().is_none());
+}
+
+/// Signals flow from sources on; an edge carries what both ends do.
+#[test]
+fn signals_are_inferred() {
+    let loaded = accepted(
+        r#"version = 1
+[sources.apps]
+type = "otlp"
+[sources.host]
+type = "host_metrics"
+[transforms.mark]
+type = "resource"
+inputs = ["apps", "host"]
+delete = ["a"]
+[sinks.logs]
+type = "console"
+inputs = ["mark"]
+signals = ["logs"]
+[sinks.others]
+type = "blackhole"
+inputs = ["mark"]
+signals = ["traces", "metrics"]
+"#,
+    );
+    let signals = |id: &str| loaded.plan.node(id).unwrap().signals;
+    assert_eq!((signals("host"), signals("mark")), (SignalSet::METRICS, SignalSet::ALL));
+    assert_eq!((signals("logs"), signals("others")), (SignalSet::LOGS, SignalSet::ALL.without(SignalSet::LOGS)));
+    let edges: Vec<SignalSet> =
+        loaded.plan.node("mark").unwrap().outputs[0].consumers.iter().map(|c| c.signals).collect();
+    assert_eq!(edges, [signals("logs"), signals("others")]);
+    assert!(loaded.plan.warnings.is_empty());
+}
+
+/// A full buffer refuses, blocks or drops, whichever cannot hurt a neighbour.
+#[test]
+fn a_full_buffer_never_hurts_a_neighbour() {
+    let one_sink = |source: &str| {
+        accepted(&format!(
+            "version = 1\n[sources.a]\ntype = \"{source}\"\n[sinks.b]\ntype = \"console\"\ninputs = [\"a\"]\n"
+        ))
+    };
+    assert_eq!(when_full(&one_sink("otlp"), "b"), WhenFull::Refuse);
+    assert_eq!(when_full(&one_sink("generate"), "b"), WhenFull::Block);
+    let two_sinks = |left: &str, right: &str| {
+        accepted(&format!(
+            r#"version = 1
+[sources.a]
+type = "generate"
+[sinks.b]
+type = "console"
+inputs = ["a"]
+signals = {left}
+[sinks.c]
+type = "blackhole"
+inputs = ["a"]
+signals = {right}
+"#
+        ))
+    };
+    let same = two_sinks(r#"["logs", "traces"]"#, r#"["metrics", "logs"]"#);
+    assert_eq!((when_full(&same, "b"), when_full(&same, "c")), (WhenFull::DropNewest, WhenFull::DropNewest));
+    let apart = two_sinks(r#"["logs", "traces"]"#, r#"["metrics"]"#);
+    assert_eq!((when_full(&apart, "b"), when_full(&apart, "c")), (WhenFull::Refuse, WhenFull::Refuse));
+}
+
+/// Named outputs are inputs of others, and an output that does not exist is answered with those that do.
+#[test]
+fn named_outputs() {
+    let text = |input: &str| {
+        format!(
+            r#"version = 1
+[sources.t]
+type = "otlp"
+[transforms.split]
+type = "split"
+inputs = ["t"]
+[sinks.errors]
+type = "console"
+inputs = ["{input}"]
+[sinks.rest]
+type = "blackhole"
+inputs = ["split"]
+"#
+        )
+    };
+    let loaded = judge_with_fakes(&text("split.errors")).unwrap_or_else(|problems| panic!("{problems}"));
+    let split = loaded.plan.node("split").unwrap();
+    let outputs: Vec<_> = split.outputs.iter().map(|output| (output.name.as_deref(), output.signals)).collect();
+    assert_eq!(outputs, [(None, SignalSet::ALL), (Some("errors"), SignalSet::LOGS)]);
+    assert_eq!(split.outputs[1].consumers[0].id.as_str(), "errors");
+    assert_eq!(loaded.plan.node("errors").unwrap().inputs[0].to_string(), "split.errors");
+    assert!(split.facts.looks_at_records);
+    let problems = judge_with_fakes(&text("split.error")).unwrap_err();
+    assert_snapshot!(problems, @r#"engine.toml:9:11: sinks.errors: `split` has no output `error`, expected `errors`, did you mean `errors`?"#);
+    let problems = judge_with_fakes(&text("t.error")).unwrap_err();
+    assert_snapshot!(problems, @r#"engine.toml:9:11: sinks.errors: `t` has no output `error`; it has one output, `t`"#);
+}
+
+/// A source that can read again is not told "safe" before the backend has answered, unless the user accepts it.
+#[test]
+fn a_source_that_can_read_again() {
+    let text = |keys: &str| {
+        format!("version = 1\n[sources.t]\ntype = \"tail\"\n[sinks.b]\ntype = \"console\"\ninputs = [\"t\"]\n{keys}\n")
+    };
+    assert_snapshot!(judge_with_fakes(&text("")).unwrap_err(), @r#"engine.toml:4:8: sinks.b: the source `t` can read its data again after a crash, and a memory buffer that answers early makes it forget what was not delivered, expected `acknowledge = "delivered"`, or `may_lose_on_crash = true`"#);
+    assert!(judge_with_fakes(&text("acknowledge = \"delivered\"")).is_ok());
+    assert!(judge_with_fakes(&text("may_lose_on_crash = true")).is_ok());
+    let useless = text("acknowledge = \"delivered\"\nmay_lose_on_crash = true");
+    assert_snapshot!(judge_with_fakes(&useless).unwrap_err(), @r#"engine.toml:8:21: sinks.b: `may_lose_on_crash` has no effect: nothing is answered before it is delivered; remove it"#);
+}
+
+/// Parts of the memory add up to the limit, whoever sets it.
+#[test]
+fn memory_is_divided() {
+    let text = |limit: &str, first: &str| {
+        format!(
+            r#"version = 1
+{limit}
+[sources.apps]
+type = "otlp"
+[sinks.a]
+type = "blackhole"
+inputs = ["apps"]
+{first}
+[sinks.b]
+type = "blackhole"
+inputs = ["apps"]
+"#
+        )
+    };
+    let known = |memory_limit, memory_total| Known {
+        memory_limit: Option::map(memory_limit, ByteSize::mib),
+        memory_total: Option::map(memory_total, ByteSize::mib),
+        ..Known::default()
+    };
+    let cases: [(&str, &str, Known, u64, u64, u64); 5] = [
+        ("", "", known(Some(100), Some(64_000)), 70, 17, 17),
+        ("", "", known(None, Some(2_000)), 500, 64, 64),
+        ("", "", known(None, Some(64_000)), 1024, 64, 64),
+        ("memory.limit = \"40MiB\"", "", known(Some(100), None), 40, 10, 10),
+        ("", "buffer.max_size = \"300MiB\"", known(None, Some(2_000)), 500, 300, 64),
+    ];
+    for (limit, first, environment, expected_limit, expected_a, expected_b) in cases {
+        let loaded = judge_in(&text(limit, first), &Environment::Known(environment)).unwrap();
+        let memory = &loaded.plan.memory;
+        let mebibytes = |size: ByteSize| size.0 >> 20;
+        let shares: BTreeMap<&str, u64> =
+            memory.buffers.iter().map(|(id, size)| (id.as_str(), mebibytes(*size))).collect();
+        assert_eq!(shares, BTreeMap::from([("a", expected_a), ("b", expected_b)]), "{limit} {first}");
+        assert_eq!(mebibytes(memory.limit), expected_limit);
+        let sum = memory.frames.0 + memory.admission.0 + memory.buffers.values().map(|size| size.0).sum::<u64>();
+        assert_eq!(sum, memory.limit.0);
+        assert!(memory.admission.0 >= memory.limit.0 / 8);
+    }
+}
+
+/// Settings that are not written come from the machine or from their defaults.
+#[test]
+fn settings_of_the_process() {
+    let text = |engine: &str| {
+        format!(
+            "version = 1\n{engine}\n[sources.a]\ntype = \"generate\"\n[sinks.b]\ntype = \"console\"\ninputs = [\"a\"]\n"
+        )
+    };
+    let lanes = |engine: &str, cores: usize| {
+        let environment = Environment::Known(Known { cores: Some(cores), ..Known::default() });
+        judge_in(&text(engine), &environment).unwrap().plan.settings.lanes
+    };
+    assert_eq!((lanes("", 4), lanes("", 64), lanes("engine.lanes = 2", 64)), (4, 8, 2));
+    let settings = accepted(&text("engine.role = \"gateway\"\nshutdown.delay = \"10s\"")).plan.settings;
+    assert_eq!(settings.role.as_deref(), Some("gateway"));
+    assert_eq!((settings.shutdown_delay, settings.shutdown_grace), (Duration::from_secs(10), Duration::from_secs(30)));
+    assert_eq!(settings.admin_listen.to_string(), "127.0.0.1:13133");
+}
+
+/// What runs and was hardly meant is a warning.
+#[test]
+fn warnings() {
+    let loaded = accepted(
+        r#"version = 1
+[sources.apps]
+type = "otlp"
+[sources.idle]
+type = "generate"
+[sinks.backend]
+type = "otlp"
+inputs = ["apps"]
+signals = ["logs"]
+endpoint = "http://backend:4318"
+"#,
+    );
+    assert_snapshot!(loaded.plan.warnings, @r#"
+    engine.toml:2:10: warning: sources.apps: no sink gets the metrics, traces of this source: what comes is thrown away and counted; write `signals = ["logs"]`, or add a sink
+    engine.toml:4:10: warning: sources.idle: no sink gets the data of this source; name `idle` in the `inputs` of a sink or of a transform before one, or remove it
+    engine.toml:10:12: warning: sinks.backend: port 4318 is usually OTLP over HTTP, and this sink speaks gRPC; set `protocol = "http"`, or use port 4317
+    "#);
+}
+
+/// An instance lives on when only its neighbours change, and not when its own keys do.
+#[test]
+fn the_same_instance() {
+    let text = |delete: &str, input: &str, timeout: &str| {
+        format!(
+            r#"version = 1
+[sources.a]
+type = "otlp"
+[transforms.t]
+type = "resource"
+inputs = ["a"]
+delete = ["{delete}"]
+[sinks.b]
+type = "otlp"
+inputs = ["{input}"]
+endpoint = "http://backend:4317"
+timeout = "{timeout}"
+[sinks.c]
+type = "blackhole"
+inputs = ["t"]
+"#
+        )
+    };
+    let first = accepted(&text("x", "t", "1s"));
+    let rewired = accepted(&text("y", "a", "1s"));
+    let changed = accepted(&text("x", "t", "2s"));
+    let same = |other: &Loaded, id: &str| first.plan.node(id).unwrap().is_same_instance(other.plan.node(id).unwrap());
+    assert!(same(&rewired, "a") && same(&rewired, "b") && same(&changed, "t"));
+    assert!(!same(&rewired, "t") && !same(&changed, "b"));
+}

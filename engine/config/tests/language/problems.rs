@@ -1,0 +1,470 @@
+//! The full text of the problems that people meet most, as they read it.
+
+use std::collections::BTreeMap;
+
+use engine_config::{ByteSize, Environment, Known, ParseOptions, SecretRef, SourceFile, load};
+use insta::assert_snapshot;
+
+use crate::{CATALOG, judge, judge_in, refused};
+
+/// A cycle is named with the way around it, and what hangs behind it is unreachable.
+#[test]
+fn cycle_and_unreachable_sink() {
+    let text = refused(
+        r#"version = 1
+[sources.apps]
+type = "otlp"
+[sinks.console]
+type = "console"
+inputs = ["apps"]
+
+[transforms.one]
+type = "resource"
+inputs = ["three"]
+delete = ["a"]
+[transforms.two]
+type = "resource"
+inputs = ["one"]
+delete = ["a"]
+[transforms.three]
+type = "resource"
+inputs = ["two"]
+delete = ["a"]
+[sinks.lost]
+type = "blackhole"
+inputs = ["three"]
+"#,
+    );
+    assert_snapshot!(text, @r#"
+    engine.toml:10:10: transforms.one: data goes in a circle: one -> two -> three -> one; remove one of these connections from `inputs`
+    engine.toml:20:8: sinks.lost: no source reaches this sink; name a source, or a transform behind one, in `inputs`
+    "#);
+}
+
+/// A component cannot be its own input.
+#[test]
+fn cycle_of_one() {
+    let text = refused(
+        r#"version = 1
+[sources.apps]
+type = "otlp"
+[transforms.self]
+type = "resource"
+inputs = ["apps", "self"]
+delete = ["a"]
+[sinks.console]
+type = "console"
+inputs = ["self"]
+"#,
+    );
+    assert_snapshot!(text, @r#"engine.toml:6:10: transforms.self: data goes in a circle: self -> self; remove one of these connections from `inputs`"#);
+}
+
+/// A transform whose data nobody takes does nothing.
+#[test]
+fn useless_transform() {
+    let text = refused(
+        r#"version = 1
+[sources.apps]
+type = "otlp"
+[transforms.idle]
+type = "resource"
+inputs = ["apps"]
+delete = ["a"]
+[sinks.console]
+type = "console"
+inputs = ["apps"]
+"#,
+    );
+    assert_snapshot!(text, @r#"engine.toml:4:13: transforms.idle: no sink gets the data of this transform; name `idle` in the `inputs` of a sink or of a transform before one, or remove it"#);
+}
+
+/// An input that does not exist is answered with the nearest that does.
+#[test]
+fn missing_input() {
+    let text = refused(
+        r#"version = 1
+[sources.apps]
+type = "otlp"
+[sinks.console]
+type = "console"
+inputs = ["app"]
+[sinks.file]
+type = "file"
+path = "out.json"
+inputs = ["console"]
+[sinks.nothing]
+type = "blackhole"
+"#,
+    );
+    assert_snapshot!(text, @r#"
+    engine.toml:6:11: sinks.console: there is no source or transform `app`, did you mean `apps`?
+    engine.toml:10:11: sinks.file: `console` is a sink, which gives no data, expected a source or a transform
+    engine.toml:11:8: sinks.nothing: `inputs` is missing, expected a list, each item the id of a component, or "ID.output"
+    "#);
+}
+
+/// Two components and the administration server want one port.
+#[test]
+fn two_components_on_one_port() {
+    let text = refused(
+        r#"version = 1
+[sources.apps]
+type = "otlp"
+grpc.listen = "[::]:4317"
+[sources.agents]
+type = "otlp"
+grpc.listen = "127.0.0.1:4317"
+http.listen = "127.0.0.1:13133"
+[sinks.one]
+type = "file"
+path = "/tmp/out.json"
+inputs = ["apps"]
+[sinks.two]
+type = "file"
+path = "/tmp/./out.json"
+inputs = ["agents"]
+"#,
+    );
+    assert_snapshot!(text, @r#"
+    engine.toml:7:15: sources.agents: the address 127.0.0.1:4317 is taken by sources.apps, which listens on [::]:4317; choose another port
+    engine.toml:8:15: sources.agents: the address 127.0.0.1:13133 is taken by admin; choose another port
+    engine.toml:15:8: sinks.two: the file /tmp/./out.json is taken by sinks.one; choose another path
+    "#);
+}
+
+/// A component that cannot carry a signal says which it can, and an input over which nothing comes is a mistake.
+#[test]
+fn wrong_signal() {
+    let text = refused(
+        r#"version = 1
+[sources.host]
+type = "host_metrics"
+[sources.traces]
+type = "host_metrics"
+signals = ["traces"]
+[sinks.logs]
+type = "console"
+inputs = ["host"]
+signals = ["logs"]
+[sinks.all]
+type = "blackhole"
+inputs = ["traces"]
+"#,
+    );
+    assert_snapshot!(text, @r#"
+    engine.toml:6:11: sources.traces: the source `host_metrics` cannot carry traces, expected metrics
+    engine.toml:9:11: sinks.logs: `host` gives metrics, and this sink takes logs; remove the input, or change `signals`
+    "#);
+}
+
+/// A secret that is not there is named where it is used, with the reason.
+#[test]
+fn missing_secret() {
+    let token = SecretRef::File("/etc/telemetry/token".into());
+    let ca = SecretRef::File("/etc/telemetry/ca.pem".into());
+    let secrets = BTreeMap::from([(token, Err("no such file".to_owned())), (ca, Err("permission denied".to_owned()))]);
+    let environment = Environment::Known(Known { secrets, ..Known::default() });
+    let text = r#"version = 1
+[sources.apps]
+type = "otlp"
+[sinks.backend]
+type = "otlp"
+inputs = ["apps"]
+endpoint = "https://backend:4317"
+headers.authorization = { secret = "file:/etc/telemetry/token", prefix = "Bearer" }
+tls.ca = "/etc/telemetry/ca.pem"
+"#;
+    assert_snapshot!(judge_in(text, &environment).unwrap_err(), @r#"
+    engine.toml:8:36: sinks.backend: `file:/etc/telemetry/token` cannot be read: no such file; make it readable for this program, or name another one
+    engine.toml:9:10: sinks.backend: `file:/etc/telemetry/ca.pem` cannot be read: permission denied; make it readable for this program, or name another one
+    "#);
+    assert!(judge(text).is_ok(), "an unknown environment is not asked");
+}
+
+/// An id is unique across kinds and files; settings are not overridden either.
+#[test]
+fn duplicate_id() {
+    let first = r#"version = 1
+memory.limit = "256MiB"
+[sources.apps]
+type = "otlp"
+[sinks.console]
+type = "console"
+inputs = ["apps"]
+"#;
+    let second = r#"version = 1
+memory.limit = "512MiB"
+[transforms.apps]
+type = "resource"
+inputs = ["apps"]
+delete = ["a"]
+[sinks.console]
+type = "console"
+inputs = ["apps"]
+"#;
+    let files = [SourceFile::new("one.toml", first), SourceFile::new("two.toml", second)];
+    let problems = load(&files, &CATALOG, &Environment::Unknown, &ParseOptions::default()).unwrap_err();
+    assert_snapshot!(problems, @r#"
+    two.toml:2:8: memory: `limit` is set in another file already; keep one of them
+    two.toml:3:13: transforms.apps: the id `apps` is taken by sources.apps at one.toml:3:10; give one of them another id
+    two.toml:7:8: sinks.console: the id `console` is taken by sinks.console at one.toml:5:8; give one of them another id
+    "#);
+}
+
+/// Behind a source with two sinks neither may make it wait.
+#[test]
+fn delivered_with_two_sinks() {
+    let text = refused(
+        r#"version = 1
+[sources.apps]
+type = "otlp"
+[sinks.backend]
+type = "otlp"
+inputs = ["apps"]
+endpoint = "http://backend:4317"
+acknowledge = "delivered"
+[sinks.file]
+type = "file"
+path = "/tmp/out.json"
+inputs = ["apps"]
+buffer.when_full = "block"
+[sinks.third]
+type = "blackhole"
+inputs = ["apps"]
+buffer.when_full = "refuse"
+"#,
+    );
+    assert_snapshot!(text, @r#"
+    engine.toml:8:15: sinks.backend: `acknowledge = "delivered"` needs the source `apps` for itself, and that feeds `file` and `third` too: a slow backend here would hold up the others, expected "buffered", or a source of its own
+    engine.toml:13:20: sinks.file: `buffer.when_full = "block"` needs the source `apps` for itself, and that feeds `backend` and `third` too: a full buffer here would hold up the others, expected "drop_newest", or a source of its own
+    engine.toml:17:20: sinks.third: `buffer.when_full = "refuse"` needs the source `apps` for itself, and that feeds `backend` and `file` too: a full buffer here would hold up the others, expected "drop_newest", or a source of its own
+    "#);
+}
+
+/// Buffers cannot promise more than there is.
+#[test]
+fn budget_overdrawn() {
+    let text = refused(
+        r#"version = 1
+memory.limit = "128MiB"
+[sources.apps]
+type = "otlp"
+[sinks.backend]
+type = "otlp"
+inputs = ["apps"]
+endpoint = "http://backend:4317"
+buffer.max_size = "96MiB"
+[sinks.console]
+type = "console"
+inputs = ["apps"]
+"#,
+    );
+    assert_snapshot!(text, @r#"engine.toml:9:19: sinks.backend: the buffers want 97MiB, and the memory limit of 128MiB leaves 96MiB for them beside connections and requests in flight; lower `buffer.max_size` of this or other sinks, or raise `memory.limit`"#);
+    let text = r#"version = 1
+[sources.apps]
+type = "generate"
+[sinks.console]
+type = "console"
+inputs = ["apps"]
+buffer.max_size = "96MiB"
+"#;
+    let small = Known { memory_limit: Some(ByteSize::mib(100)), ..Known::default() };
+    assert_snapshot!(judge_in(text, &Environment::Known(small)).unwrap_err(), @r#"engine.toml:7:19: sinks.console: the buffers want 96MiB, and the memory limit of 70MiB leaves 61MiB for them beside connections and requests in flight; lower `buffer.max_size` of this or other sinks, or raise `memory.limit`"#);
+}
+
+/// Everything that is wrong is said at once, in the order of the file, each with its place.
+#[test]
+fn several_errors_at_once() {
+    let text = refused(
+        r#"version = 2
+admin.lisen = "127.0.0.1:13133"
+shutdown.grace = 30
+
+[sources.apps]
+type = "otpl"
+
+[sources.Host]
+type = "host_metrics"
+
+[sources.other]
+type = "otlp"
+grpc.listen = ":4317"
+http.tls.certificate = "/etc/cert.pem"
+
+[transforms.shop]
+type = "select"
+inputs = ["aps"]
+keep = { k8s.namespace.name = ["shop"] }
+
+[transforms.mark]
+type = "resource"
+inputs = ["other"]
+insert.cluster = "a"
+delete = ["cluster"]
+
+[sinks.backend]
+type = "otlp"
+inputs = ["shop", "mark"]
+endpoint = "backend:4317"
+timeout = "1000"
+compresion = "gzip"
+buffer = { type = "disk", max_size = "1KiB" }
+retry.initial_interval = "10s"
+
+[sinks.my.console]
+type = "console"
+inputs = ["shop"]
+
+[outputs]
+"#,
+    );
+    assert_snapshot!(text, @r#"
+    engine.toml:1:11: this program does not read this `version`, expected the integer 1
+    engine.toml:2:7: admin: unknown key `lisen`, did you mean `listen`?
+    engine.toml:3:18: shutdown: `grace` is the integer 30, expected a duration such as "5s" or "100ms", at most 1h
+    engine.toml:6:8: sources.apps: there is no source `otpl`, expected one of "generate", "host_metrics", "otlp", did you mean `otlp`?
+    engine.toml:8:10: sources.Host: `Host` is not an id: `H` is not allowed in an id at position 1, expected a letter or digit, then letters, digits and `_.-`, all lower-case
+    engine.toml:13:15: sources.other: `grpc.listen`: `:4317` is not an IP address and a port, expected an IP address and a port such as "127.0.0.1:4317" or "[::]:4317"; write "[::]:4317" for every address
+    engine.toml:14:6: sources.other: `http.tls.key` is missing, expected an absolute path such as "/etc/telemetry/ca.pem"
+    engine.toml:18:11: transforms.shop: there is no source or transform `aps`, did you mean `apps`?
+    engine.toml:19:10: transforms.shop: `keep.k8s` is a table, expected a list, each item a string, a boolean or a whole number; to write a key with dots, put it in quotes: `"k8s.namespace.name"`
+    engine.toml:25:1: transforms.mark: the attribute `cluster` stands in `insert` and in `delete`; keep one of them
+    engine.toml:30:12: sinks.backend: `endpoint`: `backend:4317` has no scheme, expected an address such as "http://host:4317" or "https://host:4317"; write "http://backend:4317", or "https://backend:4317" for TLS
+    engine.toml:31:11: sinks.backend: `timeout`: `1000` is not a duration, expected a duration such as "5s" or "100ms", from 10ms to 10m
+    engine.toml:32:1: sinks.backend: unknown key `compresion`, did you mean `compression`?
+    engine.toml:33:19: sinks.backend: `buffer.type` is the string "disk", expected "memory"
+    engine.toml:33:38: sinks.backend: `buffer.max_size`: 1KiB is too small, expected a size such as "64MiB", at least 64KiB
+    engine.toml:36:8: sinks.my: `type` is missing, expected one of "blackhole", "console", "file", "otlp"; put an id with dots in quotes: `[sinks."my.console"]`
+    engine.toml:40:2: unknown key `outputs`; known tables are `sources`, `transforms`, `sinks`, `admin`, `memory`, `shutdown`, `engine`
+    "#);
+}
+
+/// What one key says against another.
+#[test]
+fn contradictions_inside_a_component() {
+    let text = refused(
+        r#"version = 1
+[sources.host]
+type = "host_metrics"
+scrapers = ["cpu", "cpu"]
+[sources.other]
+type = "host_metrics"
+scrapers = ["memory"]
+cpu.per_cpu = true
+[transforms.both]
+type = "select"
+inputs = ["other"]
+keep = { a = [1] }
+drop = { b = [] }
+[transforms.none]
+type = "select"
+inputs = ["other"]
+[sinks.backend]
+type = "otlp"
+inputs = ["both", "none"]
+endpoint = "http://backend:4318/otlp"
+compression_level = 3
+paths.logs = "/logs"
+headers = { Content-Type = "x", A = "1", a = "2" }
+tls.certificate = "/etc/cert.pem"
+may_lose_on_crash = true
+[sinks.zipped]
+type = "otlp"
+inputs = ["both"]
+endpoint = "https://backend"
+compression = "gzip"
+compression_level = 12
+[sinks.file]
+type = "file"
+inputs = ["both"]
+path = "out.json"
+max_files = 3
+"#,
+    );
+    assert_snapshot!(text, @r#"
+    engine.toml:4:20: sources.host: `scrapers[1]` stands in the list already; remove it
+    engine.toml:8:1: sources.other: `cpu` has no effect: `scrapers` does not hold "cpu"; add "cpu" to `scrapers` or remove `cpu`
+    engine.toml:13:1: transforms.both: `keep` and `drop` exclude each other; remove one, or put two `select` one behind the other
+    engine.toml:13:14: transforms.both: the attribute `b` has no values, so nothing can match, expected at least one value
+    engine.toml:14:13: transforms.none: nothing is selected, expected one of `keep` and `drop`; for example `keep = { "k8s.namespace.name" = ["shop"] }`
+    engine.toml:20:12: sinks.backend: the path `/otlp` has no meaning with gRPC; remove it, or set `protocol = "http"`
+    engine.toml:20:12: warning: sinks.backend: port 4318 is usually OTLP over HTTP, and this sink speaks gRPC; set `protocol = "http"`, or use port 4317
+    engine.toml:21:21: sinks.backend: `compression_level` has no effect without `compression`; set `compression` or remove the level
+    engine.toml:22:1: sinks.backend: `paths` has no effect with gRPC; remove it, or set `protocol = "http"`
+    engine.toml:23:28: sinks.backend: the header `Content-Type` is set by the sink itself; remove it
+    engine.toml:23:46: sinks.backend: the headers `A` and `a` are the same: case does not count; keep one of them
+    engine.toml:24:1: sinks.backend: `tls` has no effect with an `http://` endpoint; write `https://`, or remove `tls`
+    engine.toml:24:19: sinks.backend: `tls.certificate` without `tls.key`; add `tls.key`
+    engine.toml:31:21: sinks.zipped: gzip has no level 12, expected a whole number from 1 to 9
+    engine.toml:36:13: sinks.file: `max_files` has no effect without `max_size`; add `max_size` or remove `max_files`
+    "#);
+}
+
+/// TOML that is not TOML is shown where it breaks, and the rest is judged all the same.
+#[test]
+fn syntax_errors() {
+    let text = refused(
+        r#"version = 1
+[sources.apps
+type = "otlp"
+[sinks.console]
+type = "console"
+inputs = ["apps"
+"#,
+    );
+    assert_snapshot!(text, @r#"
+    engine.toml:2:14: unclosed table, expected `]`
+    engine.toml:6:17: unclosed array, expected `]`
+    "#);
+}
+
+/// Nothing at all, and no source or sink.
+#[test]
+fn too_little() {
+    assert_snapshot!(refused(""), @r#"engine.toml:1:1: `version` is missing; write `version = 1` in the first line"#);
+    assert_snapshot!(refused("version = 1\n"), @r#"
+    engine.toml:1:1: there is no source; add a table `[sources.ID]`
+    engine.toml:1:1: there is no sink; add a table `[sinks.ID]`
+    "#);
+    let text = refused("version = 1\nsources = 3\nmemory = 1\n[sinks]\nx = 1\n[sinks.y]\n");
+    assert_snapshot!(text, @r#"
+    engine.toml:2:11: `sources` is not a table, expected tables `[sources.ID]`
+    engine.toml:3:10: memory: this is the integer 1, expected a table
+    engine.toml:5:5: sinks.x: this is not a table, expected `[sinks.x]`; a component is a table with a `type`
+    engine.toml:6:8: sinks.y: `type` is missing, expected one of "blackhole", "console", "file", "otlp"
+    "#);
+}
+
+/// A variable that is not set is named; an unknown environment asks for none.
+#[test]
+fn environment_variables() {
+    let text = r#"version = 1
+[sources.apps]
+type = "otlp"
+grpc.listen = "${LISTEN}"
+[sinks.backend]
+type = "otlp"
+inputs = ["apps"]
+endpoint = "http://${BACKEND:-localhost}:4317"
+timeout = "${TIMEOUT}"
+compression = "${COMPRESSION}"
+"#;
+    let files = [SourceFile::new("engine.toml", text)];
+    let options = ParseOptions { expand_environment: true };
+    let judged = |environment: Environment| load(&files, &CATALOG, &environment, &options);
+    let variables = BTreeMap::from([("TIMEOUT".to_owned(), "5".to_owned())]);
+    let known = Environment::Known(Known { variables, ..Known::default() });
+    assert_snapshot!(judged(known).unwrap_err(), @r#"
+    engine.toml:4:15: the environment variable `LISTEN` is not set; set it, or write `${LISTEN:-default}`
+    engine.toml:9:11: sinks.backend: `timeout`: `5` is not a duration, expected a duration such as "5s" or "100ms", from 10ms to 10m
+    engine.toml:10:15: the environment variable `COMPRESSION` is not set; set it, or write `${COMPRESSION:-default}`
+    "#);
+    assert!(judged(Environment::Unknown).is_ok());
+    assert_snapshot!(refused(text), @r#"
+    engine.toml:4:15: sources.apps: `grpc.listen`: `${LISTEN}` is not an IP address and a port, expected an IP address and a port such as "127.0.0.1:4317" or "[::]:4317"
+    engine.toml:8:12: sinks.backend: `endpoint`: `$` is not allowed in a host name, expected an address such as "http://host:4317" or "https://host:4317"
+    engine.toml:9:11: sinks.backend: `timeout`: `${TIMEOUT}` is not a duration, expected a duration such as "5s" or "100ms", from 10ms to 10m
+    engine.toml:10:15: sinks.backend: `compression` is the string "${COMPRESSION}", expected "none", "gzip" or "zstd"
+    "#);
+}
