@@ -115,17 +115,17 @@ fn parse_all(files: &[SourceFile], catalog: &Catalog, environment: &Environment,
     let settings = read_settings(&merged.sections, &mut report);
     let mut pipeline = Pipeline::new(settings);
     let mut broken = BrokenComponents::new();
-    let mut places: BTreeMap<ComponentId, String> = BTreeMap::new();
+    let mut taken: BTreeMap<ComponentId, (Kind, At)> = BTreeMap::new();
     for (kind, entry) in merged.components {
         let Some(id) = read_id(kind, &entry, &mut report) else { continue };
         let label = format!("{}.{id}", kind.table());
-        if let Some(first) = places.get(&id) {
+        if let Some((first_kind, first_at)) = taken.get(&id) {
+            let first = format!("{}.{id} at {}", first_kind.table(), report.place(*first_at));
             let finding = Finding::error(Code::Duplicate, format!("the id `{id}` is taken by {first}"));
             report.add(entry.key_at, Some(&label), finding.help("give one of them another id"));
             continue;
         }
-        let place = report.place(entry.key_at);
-        places.insert(id.clone(), format!("{label} at {place}"));
+        taken.insert(id.clone(), (kind, entry.key_at));
         match read_component(kind, &label, &entry, catalog, &mut report) {
             Some(component) => {
                 let inserted = pipeline.insert(id, component);

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use otlp::Signal;
+
 use super::graph::Graph;
 use super::labelled;
 use super::memory::MemoryPlan;
@@ -27,29 +29,40 @@ struct Neighbourhood<'p> {
     sources: Vec<&'p ComponentId>,
 }
 
-/// The sinks that get one of some signals from a source.
-pub(super) fn sinks_behind(
-    graph: &Graph,
-    flow: &Flow,
-    source: &ComponentId,
-    signals: SignalSet,
-) -> BTreeSet<ComponentId> {
-    let mut sinks = BTreeSet::new();
-    for signal in signals.iter() {
-        let mut seen = BTreeSet::new();
-        let mut stack = vec![source.clone()];
-        while let Some(id) = stack.pop() {
-            if !seen.insert(id.clone()) {
-                continue;
-            }
-            if graph.ports(&id).is_empty() {
-                sinks.insert(id);
-                continue;
-            }
-            for port in graph.ports(&id) {
-                let takers = graph.consumers(port).filter(|consumer| flow.of_edge(port, consumer).contains(signal));
-                stack.extend(takers.cloned());
-            }
+/// The sinks behind every source, by signal.
+#[derive(Debug, Default)]
+pub(super) struct Reach<'p>(BTreeMap<&'p ComponentId, BTreeMap<Signal, BTreeSet<ComponentId>>>);
+
+impl<'p> Reach<'p> {
+    pub(super) fn of(pipeline: &'p Pipeline, graph: &Graph, flow: &Flow) -> Self {
+        let by_signal = |source: &ComponentId| {
+            SignalSet::ALL.iter().map(|signal| (signal, follow(graph, flow, source, signal))).collect()
+        };
+        Self(pipeline.of_kind(Kind::Source).map(|(source, _)| (source, by_signal(source))).collect())
+    }
+
+    /// The signals of a source that reach a sink.
+    pub(super) fn taken(&self, source: &ComponentId) -> SignalSet {
+        let by_signal = self.0.get(source).into_iter().flatten();
+        by_signal.filter(|(_, sinks)| !sinks.is_empty()).map(|(signal, _)| *signal).collect()
+    }
+}
+
+/// The sinks that get a signal of a source.
+fn follow(graph: &Graph, flow: &Flow, source: &ComponentId, signal: Signal) -> BTreeSet<ComponentId> {
+    let (mut seen, mut sinks) = (BTreeSet::new(), BTreeSet::new());
+    let mut stack = vec![source];
+    while let Some(id) = stack.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
+        if graph.ports(id).is_empty() {
+            sinks.insert(id.clone());
+            continue;
+        }
+        for port in graph.ports(id) {
+            let consumers = graph.consumers(port).iter();
+            stack.extend(consumers.filter(|consumer| flow.of_edge(port, consumer).contains(signal)));
         }
     }
     sinks
@@ -58,14 +71,13 @@ pub(super) fn sinks_behind(
 /// Checks the promises of every sink and fills in its settings.
 pub(super) fn settle(
     pipeline: &Pipeline,
-    graph: &Graph,
-    flow: &Flow,
+    reach: &Reach<'_>,
     memory: &MemoryPlan,
     report: &mut Report<'_>,
 ) -> BTreeMap<ComponentId, SinkSettings> {
     let mut settings = BTreeMap::new();
     for (id, sink) in pipeline.of_kind(Kind::Sink) {
-        let around = neighbourhood(pipeline, graph, flow, id);
+        let around = neighbourhood(reach, id);
         check_isolation(id, sink, &around, report);
         check_rereading(pipeline, id, sink, &around, report);
         let keys = &sink.sink;
@@ -85,24 +97,21 @@ pub(super) fn settle(
     settings
 }
 
-fn neighbourhood<'p>(pipeline: &'p Pipeline, graph: &Graph, flow: &Flow, sink: &ComponentId) -> Neighbourhood<'p> {
+fn neighbourhood<'p>(reach: &Reach<'p>, sink: &ComponentId) -> Neighbourhood<'p> {
     let mut around = Neighbourhood { any: None, same_signal: None, sources: Vec::new() };
-    let others = |sinks: BTreeSet<ComponentId>| {
-        let others: Vec<ComponentId> = sinks.into_iter().filter(|other| other != sink).collect();
-        (!others.is_empty()).then_some(others)
+    let others = |source: &'p ComponentId, sinks: BTreeSet<&ComponentId>| {
+        let others: Vec<ComponentId> = sinks.into_iter().filter(|other| *other != sink).cloned().collect();
+        (!others.is_empty()).then_some((source, others))
     };
-    for (source, _) in pipeline.of_kind(Kind::Source) {
-        let all = sinks_behind(graph, flow, source, SignalSet::ALL);
+    for (source, by_signal) in &reach.0 {
+        let all: BTreeSet<&ComponentId> = by_signal.values().flatten().collect();
         if !all.contains(sink) {
             continue;
         }
         around.sources.push(source);
-        around.any = around.any.or(others(all).map(|sinks| (source, sinks)));
-        for signal in SignalSet::ALL.iter() {
-            let same = sinks_behind(graph, flow, source, SignalSet::of(signal));
-            if same.contains(sink) {
-                around.same_signal = around.same_signal.or(others(same).map(|sinks| (source, sinks)));
-            }
+        around.any = around.any.or_else(|| others(source, all));
+        for sinks in by_signal.values().filter(|sinks| sinks.contains(sink)) {
+            around.same_signal = around.same_signal.or_else(|| others(source, sinks.iter().collect()));
         }
     }
     around

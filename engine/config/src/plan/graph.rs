@@ -18,6 +18,7 @@ use crate::problem::Code;
 pub(super) struct Graph {
     inputs: BTreeMap<ComponentId, Vec<PortRef>>,
     ports: BTreeMap<ComponentId, Vec<PortRef>>,
+    consumers: BTreeMap<PortRef, Vec<ComponentId>>,
     /// Components with an input that does not resolve; it was reported.
     incomplete: BTreeSet<ComponentId>,
 }
@@ -33,13 +34,13 @@ impl Graph {
     }
 
     /// Who gets the data of an output, by id.
-    pub(super) fn consumers<'g>(&'g self, port: &'g PortRef) -> impl Iterator<Item = &'g ComponentId> {
-        self.inputs.iter().filter(move |(_, inputs)| inputs.contains(port)).map(|(id, _)| id)
+    pub(super) fn consumers(&self, port: &PortRef) -> &[ComponentId] {
+        self.consumers.get(port).map_or(&[], Vec::as_slice)
     }
 
     /// Who gets any data of a component.
-    fn followers<'g>(&'g self, id: &'g ComponentId) -> impl Iterator<Item = &'g ComponentId> {
-        self.inputs.iter().filter(move |(_, inputs)| inputs.iter().any(|port| port.component == *id)).map(|(id, _)| id)
+    fn followers(&self, id: &ComponentId) -> impl Iterator<Item = &ComponentId> {
+        self.ports(id).iter().flat_map(|port| self.consumers(port))
     }
 }
 
@@ -75,6 +76,9 @@ pub(super) fn resolve(pipeline: &Pipeline, broken: &BrokenComponents, report: &m
                     report.add(component.place(&["inputs".to_owned(), index.to_string()]), Some(&label), finding);
                 }
             }
+        }
+        for port in &resolved {
+            graph.consumers.entry(port.clone()).or_default().push(id.clone());
         }
         graph.inputs.insert(id.clone(), resolved);
     }
@@ -206,13 +210,16 @@ pub(super) fn order(pipeline: &Pipeline, graph: &Graph, report: &mut Report<'_>)
         return None;
     }
     let mut order: Vec<ComponentId> = Vec::new();
+    let mut placed: BTreeSet<&ComponentId> = BTreeSet::new();
     // Kinds first: sources, then transforms by depth, then sinks; ids decide among equals, so that the order is stable.
     let mut waiting: Vec<&ComponentId> =
         Kind::ALL.into_iter().flat_map(|kind| pipeline.of_kind(kind).map(|(id, _)| id)).collect();
     while !waiting.is_empty() {
-        let is_ready = |id: &ComponentId| graph.inputs(id).iter().all(|port| order.contains(&port.component));
+        let is_ready = |id: &ComponentId| graph.inputs(id).iter().all(|port| placed.contains(&port.component));
         let next = waiting.iter().position(|id| is_ready(id))?;
-        order.push(waiting.remove(next).clone());
+        let id = waiting.remove(next);
+        placed.insert(id);
+        order.push(id.clone());
     }
     Some(order)
 }

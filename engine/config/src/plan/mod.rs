@@ -140,7 +140,9 @@ pub fn plan(pipeline: &Pipeline, catalog: &Catalog, environment: &Environment) -
         return Err(problems);
     };
     let flow = signals::infer(pipeline, &graph, &order, &mut report);
-    let sinks = delivery::settle(pipeline, &graph, &flow, &memory, &mut report);
+    let reach = delivery::Reach::of(pipeline, &graph, &flow);
+    signals::unused(pipeline, &flow, &reach, &mut report);
+    let sinks = delivery::settle(pipeline, &reach, &memory, &mut report);
     problems.extend(report.finish());
     if problems.has_errors() {
         return Err(problems);
@@ -220,6 +222,7 @@ fn assemble(
             signals: flow.of_port(port),
             consumers: graph
                 .consumers(port)
+                .iter()
                 .map(|consumer| Consumer {
                     node: position(consumer),
                     id: consumer.clone(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::delivery::Reach;
 use super::graph::Graph;
 use super::labelled;
 use crate::component::Kind;
@@ -53,7 +54,6 @@ pub(super) fn infer(pipeline: &Pipeline, graph: &Graph, order: &[ComponentId], r
             flow.ports.insert(port.clone(), possible.intersection(signals));
         }
     }
-    unused_signals(pipeline, graph, &flow, report);
     flow
 }
 
@@ -99,25 +99,19 @@ fn incoming(
     all
 }
 
-/// Data of a source that nobody takes is thrown away: not wrong, and seldom meant.
-fn unused_signals(pipeline: &Pipeline, graph: &Graph, flow: &Flow, report: &mut Report<'_>) {
+/// Data of a source that nobody takes is thrown away: not wrong, and seldom meant. A source without any taker was
+/// reported with the graph.
+pub(super) fn unused(pipeline: &Pipeline, flow: &Flow, reach: &Reach<'_>, report: &mut Report<'_>) {
     for (id, source) in pipeline.of_kind(Kind::Source) {
-        let mut unused = SignalSet::NONE;
-        let mut has_consumer = false;
-        for signal in flow.of_node(id).iter() {
-            let takers = super::delivery::sinks_behind(graph, flow, id, SignalSet::of(signal));
-            has_consumer |= !takers.is_empty();
-            if takers.is_empty() {
-                unused = unused.union(SignalSet::of(signal));
-            }
+        let taken = reach.taken(id);
+        let unused = flow.of_node(id).without(taken);
+        if taken.is_empty() || unused.is_empty() {
+            continue;
         }
-        if has_consumer && !unused.is_empty() {
-            let message = format!("no sink gets the {unused} of this source: what comes is thrown away and counted");
-            let kept = flow.of_node(id).without(unused);
-            let names: Vec<String> = kept.iter().map(|signal| format!("\"{}\"", signal.as_str())).collect();
-            let finding = Finding::warning(Code::Unused, message);
-            let finding = finding.help(format!("write `signals = [{}]`, or add a sink", names.join(", ")));
-            report.add(source.place(&[]), Some(&Pipeline::label(id, source)), finding);
-        }
+        let message = format!("no sink gets the {unused} of this source: what comes is thrown away and counted");
+        let names: Vec<String> = taken.iter().map(|signal| format!("\"{}\"", signal.as_str())).collect();
+        let finding = Finding::warning(Code::Unused, message);
+        let finding = finding.help(format!("write `signals = [{}]`, or add a sink", names.join(", ")));
+        report.add(source.place(&[]), Some(&Pipeline::label(id, source)), finding);
     }
 }

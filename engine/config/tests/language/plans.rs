@@ -274,3 +274,32 @@ inputs = ["t"]
     assert!(same(&rewired, "a") && same(&rewired, "b") && same(&changed, "t"));
     assert!(!same(&rewired, "t") && !same(&changed, "b"));
 }
+
+/// A gateway of hundreds of pipelines is planned in one go, and every sink gets its share.
+#[test]
+fn hundreds_of_pipelines() {
+    let mut text = "version = 1\nmemory.limit = \"2GiB\"\n[sources.apps]\ntype = \"otlp\"\n".to_owned();
+    for number in 0..300 {
+        text.push_str(&format!(
+            r#"[transforms.select-{number}]
+type = "select"
+inputs = ["apps"]
+keep = {{ "k8s.namespace.name" = ["team-{number}"] }}
+[sinks.backend-{number}]
+type = "otlp"
+inputs = ["select-{number}"]
+endpoint = "http://backend-{number}:4317"
+"#
+        ));
+    }
+    let plan = accepted(&text).plan;
+    assert_eq!(plan.nodes.len(), 601);
+    assert_eq!(plan.nodes[0].outputs[0].consumers.len(), 300);
+    assert!(plan.memory.buffers.values().all(|share| *share >= ByteSize::mib(1)));
+    assert!(
+        plan.nodes
+            .iter()
+            .filter_map(|node| node.sink.as_ref())
+            .all(|sink| sink.buffer.when_full == WhenFull::DropNewest)
+    );
+}
