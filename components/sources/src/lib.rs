@@ -5,3 +5,4 @@ mod generate;
 #[cfg(target_os = "linux")]
 #[allow(dead_code, reason = "the scraper is complete, its registration follows with the source contract")]
 mod host_metrics;
+mod otlp;

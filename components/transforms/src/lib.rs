@@ -1,1 +1,3 @@
-//! Placeholder head, replaced by the first content.
+//! Transforms, one module per component. A module registers its component; nothing here is called by name.
+
+mod resource;

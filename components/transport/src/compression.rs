@@ -97,7 +97,7 @@ pub(crate) async fn inflate(
     wire: &[u8],
     limit: usize,
     budget: &Budget,
-) -> Result<Bytes, InflateError> {
+) -> Result<(Bytes, Charge), InflateError> {
     let output = Output::new(budget, limit)?;
     match encoding {
         Encoding::Gzip => inflate_gzip(wire, output).await,
@@ -122,7 +122,7 @@ pub(crate) async fn deflate(compression: Compression, body: &mut impl Buf, head:
     Ok(output)
 }
 
-async fn inflate_gzip(wire: &[u8], mut output: Output) -> Result<Bytes, InflateError> {
+async fn inflate_gzip(wire: &[u8], mut output: Output) -> Result<(Bytes, Charge), InflateError> {
     let encoding = Encoding::Gzip;
     // The last four bytes of a gzip member are its size modulo 2^32: a hint for the first allocation, no more.
     let size_hint = wire.last_chunk::<4>().map_or(0, |size| u32::from_le_bytes(*size) as usize);
@@ -155,7 +155,7 @@ async fn inflate_gzip(wire: &[u8], mut output: Output) -> Result<Bytes, InflateE
     output.finish()
 }
 
-async fn inflate_zstd(wire: &[u8], mut output: Output, budget: &Budget) -> Result<Bytes, InflateError> {
+async fn inflate_zstd(wire: &[u8], mut output: Output, budget: &Budget) -> Result<(Bytes, Charge), InflateError> {
     let encoding = Encoding::Zstd;
     let invalid = |error: std::io::Error| encoding.malformed(error.to_string());
     let mut state = match take(&ZSTD_DECODERS, |_| true) {
@@ -336,7 +336,7 @@ impl Output {
         }
     }
 
-    fn finish(mut self) -> Result<Bytes, InflateError> {
+    fn finish(mut self) -> Result<(Bytes, Charge), InflateError> {
         let made = self.made();
         if made > self.limit {
             return Err(InflateError::TooLarge(self.limit));
@@ -351,7 +351,7 @@ impl Output {
             self.current = joined;
         }
         self.charge.resize(made)?;
-        Ok(self.charge.attach(Bytes::from(self.current)))
+        Ok((Bytes::from(self.current), self.charge))
     }
 }
 

@@ -23,7 +23,11 @@ pub struct ComponentTelemetry {
     protocol_bytes: [AtomicU64; 2],
     panics: AtomicU64,
     health: Mutex<Health>,
+    own: Mutex<Option<OwnCounts>>,
 }
+
+/// Counts that a component keeps itself, read when somebody asks.
+struct OwnCounts(Box<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>);
 
 /// Batches, records and bytes that passed one end of an edge, by signal.
 #[derive(Debug, Default)]
@@ -110,6 +114,8 @@ pub struct ComponentReading {
     pub protocol_bytes_out: u64,
     /// Panics caught.
     pub panics: u64,
+    /// Counts of the component's own, such as connections.
+    pub own: BTreeMap<&'static str, u64>,
     /// Health.
     pub health: Health,
 }
@@ -141,6 +147,11 @@ impl ComponentTelemetry {
         self.protocol_bytes[direction as usize].fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Has counts that the component keeps itself read along; their names are a bounded set.
+    pub fn expose(&self, counts: impl Fn() -> Vec<(&'static str, u64)> + Send + Sync + 'static) {
+        *self.own.lock() = Some(OwnCounts(Box::new(counts)));
+    }
+
     /// Sets what the component is doing.
     pub fn set_state(&self, state: HealthState) {
         self.health.lock().state = state;
@@ -161,6 +172,7 @@ impl ComponentTelemetry {
             protocol_bytes_in: self.protocol_bytes[Direction::Inbound as usize].load(Ordering::Relaxed),
             protocol_bytes_out: self.protocol_bytes[Direction::Outbound as usize].load(Ordering::Relaxed),
             panics: self.panics.load(Ordering::Relaxed),
+            own: self.own.lock().as_ref().map(|counts| (counts.0)().into_iter().collect()).unwrap_or_default(),
             health: self.health(),
         }
     }
@@ -178,6 +190,12 @@ impl ComponentTelemetry {
     pub(crate) fn panicked(&self, message: String) {
         self.panics.fetch_add(1, Ordering::Relaxed);
         self.error("panic", message);
+    }
+}
+
+impl std::fmt::Debug for OwnCounts {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("OwnCounts")
     }
 }
 

@@ -62,7 +62,9 @@ impl Built {
     /// Starts everything. Runs on, and spawns stages and sources onto, the runtime it is called on.
     pub fn run(self) -> Running {
         let Self { plan, components, sockets, lanes } = self;
-        let admission = usize::try_from(plan.memory.admission.0).unwrap_or(usize::MAX);
+        // Listeners charge the frames of their connections and the requests in flight to the same budget.
+        let admission = plan.memory.admission.0.saturating_add(plan.memory.frames.0);
+        let admission = usize::try_from(admission).unwrap_or(usize::MAX);
         let mut starter = Starter {
             plan: &plan,
             lanes: lanes.lanes(),

@@ -262,7 +262,8 @@ async fn inflate(encoding: Encoding, data: &[u8], max_size: usize) -> Result<Byt
     // Answers are bounded by their own limit, not charged: they live for a moment and one per request in flight.
     // Besides the output a zstd decoder may hold a window of up to 8 MiB.
     let own_budget = Budget::new(max_size.saturating_add(16 * 1024 * 1024));
-    compression::inflate(encoding, data, max_size, &own_budget).await.map_err(|error| format!("the answer: {error}"))
+    let inflated = compression::inflate(encoding, data, max_size, &own_budget).await;
+    inflated.map(|(answer, _charge)| answer).map_err(|error| format!("the answer: {error}"))
 }
 
 fn encoding_named(name: &[u8]) -> Option<Encoding> {

@@ -44,6 +44,7 @@ pub(super) enum BodyError {
 #[derive(Debug)]
 pub(super) struct Received {
     pub(super) body: Bytes,
+    pub(super) charge: Charge,
     pub(super) wire_bytes: u64,
 }
 
@@ -103,11 +104,12 @@ pub(super) async fn read_grpc(
 async fn finish(assembly: Assembly, encoding: Option<Encoding>, reading: Reading<'_>) -> Result<Received, BodyError> {
     let wire_bytes = assembly.len() as u64;
     let Some(encoding) = encoding else {
-        return Ok(Received { body: assembly.finish()?, wire_bytes });
+        let (body, charge) = assembly.finish()?;
+        return Ok(Received { body, charge, wire_bytes });
     };
     let (wire, _charge) = assembly.finish_shared()?;
-    let body = compression::inflate(encoding, &wire, reading.max_size, reading.budget).await?;
-    Ok(Received { body, wire_bytes })
+    let (body, charge) = compression::inflate(encoding, &wire, reading.max_size, reading.budget).await?;
+    Ok(Received { body, charge, wire_bytes })
 }
 
 /// The next piece of data, or `None` at the end. Trailers say nothing to us.
@@ -224,14 +226,11 @@ impl Assembly {
         Ok(())
     }
 
-    /// The body with its charge attached, in an allocation that no other body shares.
-    fn finish(self) -> Result<Bytes, BodyError> {
+    /// The body in an allocation that no other body shares, and its charge.
+    fn finish(self) -> Result<(Bytes, Charge), BodyError> {
         let (body, charge, shared) = self.end()?;
-        if body.is_empty() {
-            return Ok(Bytes::new());
-        }
         let own = if shared && body.len() < COPY_BELOW { Bytes::copy_from_slice(&body) } else { body };
-        Ok(charge.attach(own))
+        Ok((own, charge))
     }
 
     /// The body as it came, with its charge beside it.

@@ -63,7 +63,8 @@ async fn export<H: Handler>(
     })?;
     let encoding = encoding_of(request.headers())?;
     let received = body::read_grpc(request.body_mut(), encoding, server.reading()).await?;
-    let request = server_api::Request { signal, body: received.body, peer, wire_bytes: received.wire_bytes };
+    let body::Received { body, charge, wire_bytes } = received;
+    let request = server_api::Request { signal, body, charge, peer, wire_bytes };
     Ok(server.handler.handle(request).await)
 }
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use engine_core::budget::Budget;
+use engine_core::budget::{Budget, Charge};
 use engine_core::lane::Lanes;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -39,8 +39,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Request {
     /// What kind of records it carries.
     pub signal: Signal,
-    /// The `Export*ServiceRequest` as bytes, not looked into yet. Every slice of it holds its charge to the budget.
+    /// The `Export*ServiceRequest` as bytes, not looked into yet.
     pub body: Bytes,
+    /// What the body counts against the memory budget, for whoever holds it.
+    pub charge: Charge,
     /// Who sent it.
     pub peer: SocketAddr,
     /// Size of the body as it came, before inflating, without framing.

@@ -1,0 +1,165 @@
+//! Receives OTLP over gRPC and HTTP: every request is admitted, sent on, and answered with what became of it.
+//!
+//! Not here: framing, limits and compression (`transport`), what makes bytes admissible (`otlp`).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine_config::ListenAddress;
+use engine_config::sources::OtlpSource;
+use engine_config::sources::otlp::Listener;
+use engine_core::batch::Batch;
+use engine_core::contract::{ComponentError, Source, SourceContext};
+use engine_core::edge::Output;
+use engine_core::outcome::{Outcome, RejectionKind};
+use engine_core::registry::{BuildContext, BuildError, BuildSource, Registration};
+use engine_core::telemetry::{ComponentTelemetry, Direction};
+use futures::future::BoxFuture;
+use otlp::{Admission, AdmitError, Payload, Progress, Wire};
+use transport::Protocol;
+use transport::server::{Counters, Handler, Limits, Refusal, Reply, Request, ServerOptions, serve};
+use transport::tls::{Identity, Pem, ServerTls};
+
+inventory::submit! { Registration::source::<Otlp>() }
+
+/// Bytes that are admitted before other tasks of the lane have their turn.
+const ADMITTED_AT_ONCE: usize = 1024 * 1024;
+/// The wait asked of clients when whoever refused named none.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The source, with its certificates read and nothing bound by itself.
+#[derive(Debug)]
+pub(crate) struct Otlp {
+    listeners: Vec<Prepared>,
+}
+
+/// One listener that does not serve yet.
+#[derive(Debug)]
+struct Prepared {
+    address: SocketAddr,
+    options: ServerOptions,
+}
+
+/// Takes whole requests from the transport.
+struct Intake {
+    output: Output,
+    telemetry: Arc<ComponentTelemetry>,
+}
+
+impl BuildSource for Otlp {
+    type Options = OtlpSource;
+
+    fn build(options: &OtlpSource, _context: &BuildContext) -> Result<Self, BuildError> {
+        let grpc = options.grpc_listener().map(|listener| (Protocol::Grpc, listener));
+        let http = options.http_listener().map(|listener| (Protocol::Http, listener));
+        let both = [grpc, http].into_iter().flatten();
+        let listeners = both.map(|(protocol, (address, listener))| prepare(protocol, address, &listener));
+        Ok(Self { listeners: listeners.collect::<Result<_, _>>()? })
+    }
+}
+
+impl Source for Otlp {
+    fn run(self: Box<Self>, context: SourceContext) -> BoxFuture<'static, Result<(), ComponentError>> {
+        Box::pin(async move {
+            let intake = Arc::new(Intake { output: context.output, telemetry: Arc::clone(&context.telemetry) });
+            let counters: Vec<_> =
+                self.listeners.iter().map(|listener| Arc::clone(&listener.options.counters)).collect();
+            context.telemetry.expose(move || transport_counts(&counters));
+            let mut serving = Vec::new();
+            for Prepared { address, options } in self.listeners {
+                let socket = context.sockets.lend(&context.id, address).and_then(tokio::net::TcpListener::from_std);
+                let listener =
+                    socket.map_err(|error| ComponentError::caused(format!("cannot serve {address}"), error))?;
+                let (lanes, budget) = (context.lanes.clone(), context.budget.clone());
+                serving.push(serve(listener, lanes, budget, options, Arc::clone(&intake), context.drain.clone()));
+            }
+            futures::future::join_all(serving).await;
+            Ok(())
+        })
+    }
+}
+
+impl Handler for Intake {
+    async fn handle(&self, request: Request) -> Reply {
+        self.telemetry.protocol_bytes(Direction::Inbound, request.wire_bytes);
+        let wire = match admitted(Admission::new(request.signal, request.body)).await {
+            Ok(wire) => wire,
+            Err(AdmitError::Malformed { path, offset, fault }) => {
+                let message = format!("{path} {fault} (byte {offset})");
+                return Reply::Invalid { message, field: Some(path) };
+            }
+            Err(error) => return Reply::Invalid { message: error.to_string(), field: None },
+        };
+        let (batch, receipt) = Batch::new(Payload::Wire(wire));
+        self.output.send(batch.charged(request.charge)).await;
+        reply_to(receipt.await)
+    }
+}
+
+async fn admitted(mut admission: Admission) -> Result<Wire, AdmitError> {
+    loop {
+        match admission.step(ADMITTED_AT_ONCE)? {
+            Progress::Done(wire) => return Ok(wire),
+            Progress::More => tokio::task::yield_now().await,
+        }
+    }
+}
+
+/// What the client is told. A backend that refuses us for good has refused this data: the client must not send it
+/// again, whatever the backend's reason.
+fn reply_to(outcome: Outcome) -> Reply {
+    match outcome {
+        Outcome::Delivered => Reply::Accepted,
+        Outcome::Partial { rejected, message } => Reply::Partial { rejected, message },
+        Outcome::Rejected(rejection) if rejection.kind == RejectionKind::TooLarge => {
+            Reply::TooLarge { message: rejection.message }
+        }
+        Outcome::Rejected(rejection) => Reply::Invalid { message: rejection.message, field: None },
+        Outcome::Retry { after, reason } => {
+            Reply::Unavailable { retry_after: after.unwrap_or(RETRY_AFTER), message: reason }
+        }
+    }
+}
+
+fn prepare(protocol: Protocol, address: ListenAddress, listener: &Listener) -> Result<Prepared, BuildError> {
+    let size = |bytes: engine_config::ByteSize| usize::try_from(bytes.0).unwrap_or(usize::MAX);
+    let count = |number: std::num::NonZeroU32| usize::try_from(number.get()).unwrap_or(usize::MAX);
+    let limits = Limits {
+        max_request_size: size(listener.max_request_size),
+        max_header_size: u32::try_from(listener.max_header_size.0).unwrap_or(u32::MAX),
+        max_connections: count(listener.max_connections),
+        max_concurrent_streams: listener.max_concurrent_streams.get(),
+        handshake_timeout: listener.handshake_timeout.get(),
+        header_timeout: listener.header_timeout.get(),
+        request_timeout: listener.request_timeout.get(),
+        idle_timeout: listener.idle_timeout.get(),
+        max_connection_age: listener.max_connection_age.map(engine_config::Span::get),
+        drain_grace: listener.drain_grace.get(),
+        ..Limits::default()
+    };
+    let tls = listener.tls.as_ref().map(|files| server_tls(protocol, files)).transpose()?;
+    let options = ServerOptions { tls, limits, ..ServerOptions::new(protocol) };
+    Ok(Prepared { address: address.get(), options })
+}
+
+fn server_tls(protocol: Protocol, files: &engine_config::ServerTls) -> Result<ServerTls, BuildError> {
+    let read = || {
+        let identity = Identity::read(&files.certificate, &files.key)?;
+        let authorities = files.client_ca.as_deref().map(Pem::read).transpose()?;
+        ServerTls::new(protocol, &identity, authorities.as_ref())
+    };
+    read().map_err(|error| BuildError::caused(error.to_string(), error))
+}
+
+fn transport_counts(counters: &[Arc<Counters>]) -> Vec<(&'static str, u64)> {
+    let mut sums = vec![("connections_opened", 0), ("connections_open", 0), ("requests_accepted", 0)];
+    sums.extend(Refusal::ALL.map(|reason| (reason.as_str(), 0)));
+    for snapshot in counters.iter().map(|counters| counters.snapshot()) {
+        let own = [snapshot.connections_opened, snapshot.connections_open, snapshot.requests_accepted];
+        for ((_, sum), value) in sums.iter_mut().zip(own.into_iter().chain(snapshot.refused)) {
+            *sum += value;
+        }
+    }
+    sums
+}
