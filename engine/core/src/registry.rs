@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use engine_config::{AnyOptions, ComponentId, ComponentOptions, Kind};
+use engine_config::{AnyOptions, ComponentId, ComponentOptions, Kind, SignalSet};
 
 use crate::contract::{Sink, Source, Stage, Transform};
 use crate::lane::Lanes;
@@ -42,6 +42,8 @@ pub type BuildFn<C> = fn(&(dyn AnyOptions + 'static), &BuildContext) -> Result<B
 pub struct BuildContext {
     /// Its id.
     pub id: ComponentId,
+    /// The signals it brings or gets, as the plan inferred them.
+    pub signals: SignalSet,
     /// The lanes it will run on.
     pub lanes: Lanes,
     /// Where components keep small documents; without it they keep none.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use engine_config::{ComponentId, Kind, Plan, Resource};
 use engine_core::contract::{Sink, Source, Stage, Transform};
-use engine_core::lane::{LaneThreads, Lanes};
+use engine_core::lane::LaneThreads;
 use engine_core::registry::{Build, BuildContext, BuildError, find};
 use engine_core::socket::{BindError, Sockets};
 
@@ -63,7 +63,12 @@ pub fn build(plan: Plan, state_directory: Option<PathBuf>) -> Result<Built, Vec<
     let mut failures = Vec::new();
     let mut components = Vec::new();
     for node in &plan.nodes {
-        let context = context(&node.id, lanes.lanes(), state_directory.clone());
+        let context = BuildContext {
+            id: node.id.clone(),
+            signals: node.signals,
+            lanes: lanes.lanes(),
+            state_directory: state_directory.clone(),
+        };
         let Some(registration) = find(node.kind, node.type_name) else {
             let (id, kind, type_name) = (node.id.clone(), node.kind, node.type_name);
             failures.push(BuildFailure::NotPresent { id, kind, type_name });
@@ -98,8 +103,4 @@ impl Built {
     pub fn sockets(&self) -> &Sockets {
         &self.sockets
     }
-}
-
-fn context(id: &ComponentId, lanes: Lanes, state_directory: Option<PathBuf>) -> BuildContext {
-    BuildContext { id: id.clone(), lanes, state_directory }
 }
