@@ -114,12 +114,14 @@ pub struct FilesystemOptions {
 }
 
 /// Options of the `network` scraper.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkOptions {
     /// Which interfaces, by name such as `"eth0"`.
     #[serde(skip_serializing_if = "is_default")]
     pub interfaces: Filter,
+    /// Count TCP connections by state. The kernel walks every socket for it, which costs on hosts with very many.
+    pub connections: bool,
 }
 
 /// Which names are read. In patterns `*` stands for any characters, `?` for one.
@@ -158,6 +160,12 @@ impl Default for FilesystemOptions {
             include_virtual_filesystems: false,
             timeout: Span::secs(5),
         }
+    }
+}
+
+impl Default for NetworkOptions {
+    fn default() -> Self {
+        Self { interfaces: Filter::default(), connections: true }
     }
 }
 
