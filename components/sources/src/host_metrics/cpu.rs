@@ -1,43 +1,31 @@
 //! `system.cpu.time`, per mode and, where asked for, per CPU. Computes no utilization: backends derive it from the rate.
 
+use engine_config::sources::host_metrics::{CpuOptions, Semconv};
+
 use super::{
-    names::{self, Naming, key},
+    names::{self, key},
     sheet::{Attribute, Points, Sheet},
     stat::{CpuTicks, Stat},
 };
 
-/// Whether CPUs are told apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CpuDetail {
-    /// One sum over all CPUs for each mode.
-    Total,
-    /// One value for each CPU and mode.
-    PerCpu,
-}
-
 /// Writes the CPU metrics. `ticks_per_second` is the kernel's `USER_HZ`.
-pub(super) fn write(sheet: &mut Sheet<'_>, stat: &Stat, detail: CpuDetail, ticks_per_second: u64) {
-    let naming = sheet.naming();
+pub(super) fn write(sheet: &mut Sheet<'_>, stat: &Stat, options: &CpuOptions, ticks_per_second: u64) {
+    let semconv = sheet.semconv();
     let mut time = sheet.metric(&names::CPU_TIME);
-    match detail {
-        CpuDetail::Total => {
-            // The kernel's own sum, unlike a sum of the rows, never falls when a CPU goes offline.
-            if let Some(ticks) = stat.total {
-                write_modes(&mut time, naming, ticks, ticks_per_second, None);
-            }
+    if options.per_cpu {
+        for (number, ticks) in &stat.cpus {
+            let label = format!("cpu{number}");
+            let cpu = match semconv {
+                Semconv::Legacy => Attribute::Text(key::CPU, &label),
+                Semconv::Stable => Attribute::Int(key::CPU, *number),
+            };
+            write_modes(&mut time, semconv, *ticks, ticks_per_second, Some(cpu));
         }
-        CpuDetail::PerCpu => {
-            for (number, ticks) in &stat.cpus {
-                let label = format!("cpu{number}");
-                let cpu = match naming {
-                    Naming::Legacy => Attribute::Text(key::CPU, &label),
-                    Naming::Stable => Attribute::Int(key::CPU, *number),
-                };
-                write_modes(&mut time, naming, *ticks, ticks_per_second, Some(cpu));
-            }
-        }
+    } else if let Some(ticks) = stat.total {
+        // The kernel's own sum, unlike a sum of the rows, never falls when a CPU goes offline.
+        write_modes(&mut time, semconv, ticks, ticks_per_second, None);
     }
-    if naming == Naming::Stable && !stat.cpus.is_empty() {
+    if semconv == Semconv::Stable && !stat.cpus.is_empty() {
         sheet.metric(&names::CPU_LOGICAL_COUNT).int(stat.cpus.len() as u64, &[]);
     }
 }
@@ -45,7 +33,7 @@ pub(super) fn write(sheet: &mut Sheet<'_>, stat: &Stat, detail: CpuDetail, ticks
 /// Guest time is part of `user` and `nice` already, so it has no mode of its own.
 fn write_modes(
     time: &mut Points<'_>,
-    naming: Naming,
+    semconv: Semconv,
     ticks: CpuTicks,
     ticks_per_second: u64,
     cpu: Option<Attribute<'_>>,
@@ -69,9 +57,9 @@ fn write_modes(
         ("steal", ticks.steal),
         ("iowait", ticks.iowait),
     ];
-    let modes: &[(&str, u64)] = match naming {
-        Naming::Legacy => &legacy,
-        Naming::Stable => &stable,
+    let modes: &[(&str, u64)] = match semconv {
+        Semconv::Legacy => &legacy,
+        Semconv::Stable => &stable,
     };
     for (mode, value) in modes {
         let seconds = *value as f64 / ticks_per_second as f64;

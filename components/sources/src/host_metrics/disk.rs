@@ -1,7 +1,8 @@
 //! `system.disk.*` from `/proc/diskstats`.
 
+use engine_config::sources::host_metrics::DiskOptions;
+
 use super::{
-    filter::Filter,
     host::{Host, ScrapeError},
     names::{self, Instrument, key, value},
     sheet::{Attribute, Sheet},
@@ -30,10 +31,10 @@ struct Direction {
 }
 
 /// Reads and writes the metrics of the devices that the filter keeps.
-pub(super) fn scrape(host: &Host, sheet: &mut Sheet<'_>, devices: &Filter) -> Result<(), ScrapeError> {
+pub(super) fn scrape(host: &Host, sheet: &mut Sheet<'_>, options: &DiskOptions) -> Result<(), ScrapeError> {
     let file = host.read(host.proc_path("diskstats"))?;
     let disks: Vec<Disk<'_>> =
-        file.text.lines().filter_map(parse_line).filter(|disk| devices.keeps(disk.device)).collect();
+        file.text.lines().filter_map(parse_line).filter(|disk| options.devices.matches(disk.device)).collect();
     write(sheet, &disks);
     Ok(())
 }

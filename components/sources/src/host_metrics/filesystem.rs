@@ -1,10 +1,15 @@
 //! `system.filesystem.*` for the mounts of the host.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use engine_config::sources::host_metrics::FilesystemOptions;
 
 use super::{
     host::{Host, ScrapeError},
-    mounts::{self, Mount, MountFilter},
+    mounts::{self, Mount},
     names::{self, Named, key, value},
     prober::{Prober, Share, Space, Unanswered},
     sheet::{Attribute, Sheet},
@@ -21,7 +26,7 @@ pub(super) struct MissedMount {
 pub(super) fn scrape<F>(
     host: &Host,
     sheet: &mut Sheet<'_>,
-    filter: &MountFilter,
+    options: &FilesystemOptions,
     prober: &mut Prober<F>,
 ) -> Result<Vec<MissedMount>, ScrapeError>
 where
@@ -29,10 +34,13 @@ where
 {
     let path = host.namespace_path("mountinfo");
     let mountinfo = std::fs::read(&path).map_err(|source| ScrapeError::Read { path, source })?;
+    let mounts = mounts::select(&mountinfo, options);
+    let paths: Vec<PathBuf> = mounts.iter().map(|mount| host.rooted(&mount.path)).collect();
+    let answers = prober.ask_all(paths.iter().map(PathBuf::as_path));
     let mut measured = Vec::new();
     let mut missed = Vec::new();
-    for mount in mounts::select(&mountinfo, filter) {
-        match prober.ask(&host.rooted(&mount.path)) {
+    for (mount, answer) in mounts.into_iter().zip(answers) {
+        match answer {
             Ok(space) => measured.push((mount, space)),
             Err(why) => missed.push(MissedMount { mount_point: mount.mount_point, why }),
         }

@@ -1,8 +1,10 @@
 //! `system.memory.*` from `/proc/meminfo`.
 
+use engine_config::sources::host_metrics::Semconv;
+
 use super::{
     host::{Host, ScrapeError},
-    names::{self, Naming, key, value},
+    names::{self, key, value},
     sheet::{Attribute, Sheet},
 };
 
@@ -72,19 +74,19 @@ pub(super) fn scrape(host: &Host, sheet: &mut Sheet<'_>) -> Result<(), ScrapeErr
 
 fn write(sheet: &mut Sheet<'_>, memory: &Memory, total: u64) {
     let state = |name| [Attribute::Name(key::MEMORY_STATE, name)];
-    let naming = sheet.naming();
+    let semconv = sheet.semconv();
     let mut usage = sheet.metric(&names::MEMORY_USAGE);
     usage.int(memory.free, &state(value::FREE));
     usage.int(memory.buffers, &state(value::BUFFERS));
-    match naming {
-        Naming::Legacy => {
+    match semconv {
+        Semconv::Legacy => {
             usage.int(memory.used_beside_caches(), &state(value::USED));
             // The Collector counts reclaimable slabs as cached and again as a state of their own.
             usage.int(memory.cached + memory.slab_reclaimable, &state(value::CACHED));
             usage.int(memory.slab_reclaimable, &state(value::SLAB_RECLAIMABLE));
             usage.int(memory.slab_unreclaimable, &state(value::SLAB_UNRECLAIMABLE));
         }
-        Naming::Stable => {
+        Semconv::Stable => {
             usage.int(memory.used(), &state(value::USED));
             usage.int(memory.cached, &state(value::CACHED));
             let slab = |name| [Attribute::Name(key::SLAB_STATE, name)];

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::filter::Filter;
+use engine_config::sources::host_metrics::FilesystemOptions;
 
 /// Types that hold no data of a disk. As in the Collector, file systems of containers (overlay) and of memory (tmpfs)
 /// are left out too; network file systems and FUSE are kept, because their space is real.
@@ -48,28 +48,6 @@ const VIRTUAL_TYPES: [&str; 34] = [
     "tracefs",
 ];
 
-/// Whether file systems that hold no data of a disk are reported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum VirtualFilesystems {
-    /// They are left out.
-    Excluded,
-    /// They are reported as any other.
-    Included,
-}
-
-/// Which mounts are reported. All parts must keep a mount.
-#[derive(Debug, Clone)]
-pub(crate) struct MountFilter {
-    /// By the mount's source, as `/dev/sda1`.
-    pub(crate) devices: Filter,
-    /// By type, as `ext4`.
-    pub(crate) types: Filter,
-    /// By the path on the host.
-    pub(crate) mount_points: Filter,
-    /// Virtual file systems.
-    pub(crate) virtual_filesystems: VirtualFilesystems,
-}
-
 /// One mounted file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mount {
@@ -87,18 +65,18 @@ pub(super) struct Mount {
     pub(super) device: String,
 }
 
-/// The mounts to report: those that the filter keeps, one for each file system.
+/// The mounts to report: those that the options keep, one for each file system.
 ///
 /// A node of a cluster bind-mounts one disk hundreds of times, each with the same numbers. As `df` does, one mount
 /// stands for all: the whole file system before a part of it, then the shortest path. Of several mounts over one path
 /// only the last is visible.
-pub(super) fn select(mountinfo: &[u8], filter: &MountFilter) -> Vec<Mount> {
+pub(super) fn select(mountinfo: &[u8], options: &FilesystemOptions) -> Vec<Mount> {
     let mut by_path: HashMap<PathBuf, Mount> = HashMap::new();
     for mount in mountinfo.split(|byte| *byte == b'\n').filter_map(parse_line) {
         by_path.insert(mount.path.clone(), mount);
     }
     let mut by_file_system: HashMap<String, Mount> = HashMap::new();
-    for mount in by_path.into_values().filter(|mount| filter.keeps(mount)) {
+    for mount in by_path.into_values().filter(|mount| is_wanted(mount, options)) {
         match by_file_system.get(&mount.file_system) {
             Some(chosen) if chosen.rank() <= mount.rank() => {}
             _ => {
@@ -130,16 +108,12 @@ pub(super) fn unescape(text: &[u8]) -> Vec<u8> {
     plain
 }
 
-impl MountFilter {
-    fn keeps(&self, mount: &Mount) -> bool {
-        let is_virtual = VIRTUAL_TYPES.contains(&mount.fs_type.as_str());
-        if is_virtual && self.virtual_filesystems == VirtualFilesystems::Excluded {
-            return false;
-        }
-        self.devices.keeps(&mount.device)
-            && self.types.keeps(&mount.fs_type)
-            && self.mount_points.keeps(&mount.mount_point)
-    }
+fn is_wanted(mount: &Mount, options: &FilesystemOptions) -> bool {
+    let is_virtual = VIRTUAL_TYPES.contains(&mount.fs_type.as_str());
+    (options.include_virtual_filesystems || !is_virtual)
+        && options.devices.matches(&mount.device)
+        && options.fs_types.matches(&mount.fs_type)
+        && options.mount_points.matches(&mount.mount_point)
 }
 
 impl Mount {
@@ -177,6 +151,8 @@ fn text(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use engine_config::sources::host_metrics::Filter;
+
     use super::*;
 
     const NODE: &[u8] = b"22 27 0:21 / /proc rw,relatime - proc proc rw\n\
@@ -191,13 +167,8 @@ mod tests {
         45 27 8:2 / /data rw - ext4 /dev/new rw\n\
         broken line\n";
 
-    fn all() -> MountFilter {
-        MountFilter {
-            devices: Filter::default(),
-            types: Filter::default(),
-            mount_points: Filter::default(),
-            virtual_filesystems: VirtualFilesystems::Excluded,
-        }
+    fn only(names: &[&str]) -> Filter {
+        Filter { include: names.iter().map(|name| (*name).to_owned()).collect(), exclude: Vec::new() }
     }
 
     fn points(mounts: &[Mount]) -> Vec<&str> {
@@ -208,7 +179,7 @@ mod tests {
     /// the last of two mounts over one path is the visible one, and escapes are resolved.
     #[test]
     fn a_node_reports_each_file_system_once() {
-        let mounts = select(NODE, &all());
+        let mounts = select(NODE, &FilesystemOptions::default());
         assert_eq!(points(&mounts), ["/", "/data", "/mnt/nfs", "/mnt/with space\\and\tmore"]);
         assert_eq!(mounts[1].device, "/dev/new");
         assert_eq!((mounts[3].mode, mounts[3].fs_type.as_str()), ("ro", "xfs"));
@@ -218,20 +189,20 @@ mod tests {
     /// A filter on a mount point is applied before the choice: a bind mount that is asked for is reported.
     #[test]
     fn a_bind_mount_can_be_asked_for() {
-        let filter = MountFilter { mount_points: Filter::new(&["/b".into()], &[]), ..all() };
-        assert_eq!(points(&select(NODE, &filter)), ["/b"]);
+        let options = FilesystemOptions { mount_points: only(&["/b"]), ..FilesystemOptions::default() };
+        assert_eq!(points(&select(NODE, &options)), ["/b"]);
     }
 
     /// Virtual file systems are reported when asked for, and types and devices filter.
     #[test]
     fn types_and_devices() {
-        let filter = MountFilter {
-            types: Filter::new(&["tmpfs".into(), "overlay".into()], &[]),
-            devices: Filter::new(&[], &["overlay".into()]),
-            virtual_filesystems: VirtualFilesystems::Included,
-            ..all()
+        let options = FilesystemOptions {
+            fs_types: only(&["tmpfs", "overlay"]),
+            devices: Filter { exclude: vec!["overlay".into()], ..Filter::default() },
+            include_virtual_filesystems: true,
+            ..FilesystemOptions::default()
         };
-        assert_eq!(points(&select(NODE, &filter)), ["/run"]);
+        assert_eq!(points(&select(NODE, &options)), ["/run"]);
     }
 
     /// Only complete octal escapes are resolved.

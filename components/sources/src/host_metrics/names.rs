@@ -6,22 +6,13 @@
 //! Collector's name with the registry's attribute keys: changing the mode loses no measurement.
 //! Nothing here reads a value.
 
-/// Which names a scrape is written with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Naming {
-    /// As the Collector's hostmetrics receiver writes them.
-    Legacy,
-    /// As the semantic conventions register them.
-    Stable,
-}
+use engine_config::sources::host_metrics::Semconv;
 
-impl Naming {
-    /// The schema that the names belong to.
-    pub(super) fn schema_url(self) -> &'static str {
-        match self {
-            Naming::Legacy => "https://opentelemetry.io/schemas/1.9.0",
-            Naming::Stable => "https://opentelemetry.io/schemas/1.41.0",
-        }
+/// The schema that names belong to.
+pub(super) fn schema_url(semconv: Semconv) -> &'static str {
+    match semconv {
+        Semconv::Legacy => "https://opentelemetry.io/schemas/1.9.0",
+        Semconv::Stable => "https://opentelemetry.io/schemas/1.41.0",
     }
 }
 
@@ -41,10 +32,10 @@ impl Named {
         Named { legacy, stable }
     }
 
-    pub(super) const fn text(self, naming: Naming) -> &'static str {
-        match naming {
-            Naming::Legacy => self.legacy,
-            Naming::Stable => self.stable,
+    pub(super) const fn text(self, semconv: Semconv) -> &'static str {
+        match semconv {
+            Semconv::Legacy => self.legacy,
+            Semconv::Stable => self.stable,
         }
     }
 }

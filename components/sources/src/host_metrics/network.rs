@@ -6,8 +6,9 @@ use std::{
     path::PathBuf,
 };
 
+use engine_config::sources::host_metrics::NetworkOptions;
+
 use super::{
-    filter::Filter,
     host::{Host, ScrapeError},
     names::{self, Instrument, Named, key, value},
     sheet::{Attribute, Sheet},
@@ -33,15 +34,6 @@ const SYN_RECEIVED: Named = Named::new("SYN_RECV", "syn_received");
 /// States that are written; the twelfth shares the name of the third.
 const NAMED_STATES: usize = 11;
 
-/// Whether TCP connections are counted. The kernel walks every socket for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Connections {
-    /// Count them by state.
-    Counted,
-    /// Leave them out.
-    Ignored,
-}
-
 #[derive(Debug, PartialEq, Eq)]
 struct Interface<'a> {
     name: &'a str,
@@ -58,10 +50,14 @@ struct Traffic {
 }
 
 /// Reads and writes the metrics of the interfaces that the filter keeps.
-pub(super) fn scrape(host: &Host, sheet: &mut Sheet<'_>, interfaces: &Filter) -> Result<(), ScrapeError> {
+pub(super) fn scrape(host: &Host, sheet: &mut Sheet<'_>, options: &NetworkOptions) -> Result<(), ScrapeError> {
     let file = host.read(host.namespace_path("net/dev"))?;
-    let found: Vec<Interface<'_>> =
-        file.text.lines().filter_map(parse_line).filter(|interface| interfaces.keeps(interface.name)).collect();
+    let found: Vec<Interface<'_>> = file
+        .text
+        .lines()
+        .filter_map(parse_line)
+        .filter(|interface| options.interfaces.matches(interface.name))
+        .collect();
     write(sheet, &names::NETWORK_IO, &found, key::INTERFACE, |traffic| traffic.bytes);
     // The registry identifies the interface by `system.device` here and by its name everywhere else.
     write(sheet, &names::NETWORK_PACKETS, &found, key::DEVICE, |traffic| traffic.packets);
@@ -145,6 +141,8 @@ fn state_of(line: &str) -> Option<Named> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a missing value is a failed test")]
+    use engine_config::sources::host_metrics::Semconv;
+
     use super::*;
 
     /// A name may touch its first counter, and an alias holds a colon; headers are no interfaces.
@@ -167,8 +165,8 @@ mod tests {
     fn connection_states() {
         let line =
             |state: &str| format!("   0: 0100007F:0035 00000000:0000 {state} 00000000:00000000 00:00000000 0 0 0 1\n");
-        assert_eq!(state_of(&line("0A")).unwrap().text(names::Naming::Stable), "listen");
-        assert_eq!(state_of(&line("01")).unwrap().text(names::Naming::Legacy), "ESTABLISHED");
+        assert_eq!(state_of(&line("0A")).unwrap().text(Semconv::Stable), "listen");
+        assert_eq!(state_of(&line("01")).unwrap().text(Semconv::Legacy), "ESTABLISHED");
         assert_eq!(state_of(&line("0C")), state_of(&line("03")));
         assert_eq!(state_of("  sl  local_address rem_address   st tx_queue rx_queue"), None);
         assert_eq!(state_of(&line("FF")), None);

@@ -16,6 +16,8 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 /// Most calls that may hang at once. A host with more dead mounts reports the others late rather than holding threads.
 const MOST_PENDING: usize = 64;
+/// How long the other mounts of a scrape may take once one has hung.
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// Space and inodes of one file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,8 +81,22 @@ where
         Prober { call, timeout, worker: None, answers: unbounded(), pending: HashSet::new(), asked: 0 }
     }
 
-    /// Asks one mount. Blocks for at most the timeout.
-    pub(super) fn ask(&mut self, path: &Path) -> Result<Space, Unanswered> {
+    /// Asks mounts one after the other. Blocks for at most the timeout, and a moment more for each mount: once one
+    /// has hung, the others get that moment only. A live file system answers in far less, and where a server is dead
+    /// all its mounts hang.
+    pub(super) fn ask_all<'p>(&mut self, paths: impl IntoIterator<Item = &'p Path>) -> Vec<Result<Space, Unanswered>> {
+        let mut patience = self.timeout;
+        let mut ask_next = |path: &Path| {
+            let answer = self.ask(path, patience);
+            if matches!(answer, Err(Unanswered::TimedOut)) {
+                patience = self.timeout.min(MOMENT);
+            }
+            answer
+        };
+        paths.into_iter().map(&mut ask_next).collect()
+    }
+
+    fn ask(&mut self, path: &Path, patience: Duration) -> Result<Space, Unanswered> {
         while let Ok(late) = self.answers.1.try_recv() {
             self.pending.remove(&late.path);
         }
@@ -91,7 +107,7 @@ where
             return Err(Unanswered::TooManyPending);
         }
         let number = self.send(path).map_err(Unanswered::Failed)?;
-        let deadline = Instant::now() + self.timeout;
+        let deadline = Instant::now() + patience;
         loop {
             let Ok(answer) = self.answers.1.recv_deadline(deadline) else {
                 self.pending.insert(path.to_owned());
@@ -168,6 +184,13 @@ mod tests {
     const SPACE: Space =
         Space { bytes: Share { used: 1, free: 2, reserved: 3 }, inodes: Share { used: 4, free: 5, reserved: 0 } };
 
+    fn ask<F>(prober: &mut Prober<F>, path: &str) -> Result<Space, Unanswered>
+    where
+        F: Fn(&Path) -> io::Result<Space> + Clone + Send + 'static,
+    {
+        prober.ask_all([Path::new(path)]).remove(0)
+    }
+
     /// A mount that hangs is left behind with one thread and not asked again, the others go on being answered, and
     /// when the call returns the mount is asked again.
     #[test]
@@ -187,17 +210,17 @@ mod tests {
         };
         let mut prober = Prober::new(call, Duration::from_millis(50));
 
-        assert!(matches!(prober.ask(Path::new("/dead")), Err(Unanswered::TimedOut)));
+        assert!(matches!(ask(&mut prober, "/dead"), Err(Unanswered::TimedOut)));
         blocked.recv().unwrap();
         for _ in 0..3 {
-            assert!(matches!(prober.ask(Path::new("/dead")), Err(Unanswered::Pending)));
+            assert!(matches!(ask(&mut prober, "/dead"), Err(Unanswered::Pending)));
         }
         assert_eq!(calls.load(Ordering::SeqCst), 1);
         assert_eq!(prober.pending(), 1);
 
         drop(release);
         let recovered = loop {
-            match prober.ask(Path::new("/dead")) {
+            match ask(&mut prober, "/dead") {
                 Ok(space) => break space,
                 Err(Unanswered::Pending | Unanswered::TimedOut) => thread::yield_now(),
                 Err(other) => panic!("{other:?}"),
@@ -218,9 +241,24 @@ mod tests {
             Ok(SPACE)
         };
         let mut prober = Prober::new(call, Duration::ZERO);
-        assert!(matches!(prober.ask(Path::new("/dead")), Err(Unanswered::TimedOut)));
+        assert!(matches!(ask(&mut prober, "/dead"), Err(Unanswered::TimedOut)));
         prober.timeout = Duration::from_secs(600);
-        assert_eq!(prober.ask(Path::new("/alive")).unwrap(), SPACE);
+        assert_eq!(ask(&mut prober, "/alive").unwrap(), SPACE);
+        drop(release);
+    }
+
+    /// Several dead mounts cost one timeout and a moment each, and every one is reported.
+    #[test]
+    fn dead_mounts_share_one_timeout() {
+        let (release, gate) = bounded::<()>(0);
+        let call = move |_: &Path| {
+            gate.recv().ok();
+            Ok(SPACE)
+        };
+        let mut prober = Prober::new(call, Duration::from_millis(1));
+        let answers = prober.ask_all(["/a", "/b", "/c"].map(Path::new));
+        assert!(answers.iter().all(|answer| matches!(answer, Err(Unanswered::TimedOut))));
+        assert_eq!(prober.pending(), 3);
         drop(release);
     }
 
@@ -230,7 +268,7 @@ mod tests {
         let call = |_: &Path| Err(io::Error::from(io::ErrorKind::PermissionDenied));
         let mut prober = Prober::new(call, Duration::from_secs(600));
         for _ in 0..2 {
-            let answer = prober.ask(Path::new("/secret"));
+            let answer = ask(&mut prober, "/secret");
             assert!(
                 matches!(answer, Err(Unanswered::Failed(error)) if error.kind() == io::ErrorKind::PermissionDenied)
             );
@@ -247,10 +285,10 @@ mod tests {
         };
         let mut prober = Prober::new(call, Duration::ZERO);
         for number in 0..MOST_PENDING {
-            let path = PathBuf::from(format!("/dead/{number}"));
-            assert!(matches!(prober.ask(&path), Err(Unanswered::TimedOut)));
+            let path = format!("/dead/{number}");
+            assert!(matches!(ask(&mut prober, &path), Err(Unanswered::TimedOut)));
         }
-        assert!(matches!(prober.ask(Path::new("/one/more")), Err(Unanswered::TooManyPending)));
+        assert!(matches!(ask(&mut prober, "/one/more"), Err(Unanswered::TooManyPending)));
         drop(release);
     }
 

@@ -3,9 +3,11 @@
 
 use std::{fs, io};
 
+use engine_config::sources::host_metrics::Semconv;
+
 use super::{
     host::{Host, ScrapeError},
-    names::{self, Naming, key},
+    names::{self, key},
     sheet::{Attribute, Sheet},
     stat::Stat,
 };
@@ -26,7 +28,7 @@ const OTHER: &str = "unknown";
 /// Counts by state name, in the order of first appearance in the table; a state without processes counts 0.
 #[derive(Debug)]
 struct Counts {
-    naming: Naming,
+    semconv: Semconv,
     counts: Vec<(&'static str, u64)>,
 }
 
@@ -35,7 +37,7 @@ pub(super) fn scrape(host: &Host, sheet: &mut Sheet<'_>, stat: &Stat) -> Result<
     if let Some(created) = stat.created {
         sheet.metric(&names::PROCESSES_CREATED).int(created, &[]);
     }
-    let counts = count(host, sheet.naming())?;
+    let counts = count(host, sheet.semconv())?;
     let mut points = sheet.metric(&names::PROCESSES_COUNT);
     for (state, count) in counts.counts {
         points.int(count, &[Attribute::Text(key::PROCESS_STATE, state)]);
@@ -43,10 +45,10 @@ pub(super) fn scrape(host: &Host, sheet: &mut Sheet<'_>, stat: &Stat) -> Result<
     Ok(())
 }
 
-fn count(host: &Host, naming: Naming) -> Result<Counts, ScrapeError> {
+fn count(host: &Host, semconv: Semconv) -> Result<Counts, ScrapeError> {
     let directory = host.proc_path("");
     let unreadable = |source: io::Error| ScrapeError::Read { path: directory.clone(), source };
-    let mut counts = Counts::new(naming);
+    let mut counts = Counts::new(semconv);
     for entry in fs::read_dir(&directory).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let name = entry.file_name();
@@ -68,8 +70,8 @@ fn state_of(stat: &[u8]) -> Option<u8> {
 }
 
 impl Counts {
-    fn new(naming: Naming) -> Counts {
-        let mut counts = Counts { naming, counts: Vec::new() };
+    fn new(semconv: Semconv) -> Counts {
+        let mut counts = Counts { semconv, counts: Vec::new() };
         for (letter, ..) in STATES {
             *counts.place(letter) = 0;
         }
@@ -82,9 +84,9 @@ impl Counts {
 
     fn place(&mut self, letter: u8) -> &mut u64 {
         let row = STATES.iter().find(|(known, ..)| *known == letter);
-        let name = match (row, self.naming) {
-            (Some((_, legacy, _)), Naming::Legacy) => legacy,
-            (Some((_, _, stable)), Naming::Stable) => stable,
+        let name = match (row, self.semconv) {
+            (Some((_, legacy, _)), Semconv::Legacy) => legacy,
+            (Some((_, _, stable)), Semconv::Stable) => stable,
             (None, _) => OTHER,
         };
         let place = match self.counts.iter().position(|(known, _)| *known == name) {
@@ -133,7 +135,7 @@ mod tests {
         ]);
         fs::create_dir_all(root.path().join("proc/99")).unwrap();
 
-        let legacy = count(&Host::new(root.path()), Naming::Legacy).unwrap();
+        let legacy = count(&Host::new(root.path()), Semconv::Legacy).unwrap();
         for (state, expected) in [
             ("running", 1),
             ("sleeping", 1),
@@ -146,7 +148,7 @@ mod tests {
             assert_eq!(count_of(&legacy, state), Some(expected), "{state}");
         }
 
-        let stable = count(&Host::new(root.path()), Naming::Stable).unwrap();
+        let stable = count(&Host::new(root.path()), Semconv::Stable).unwrap();
         for (state, expected) in [("running", 1), ("sleeping", 3), ("stopped", 0), ("defunct", 1), ("unknown", 1)] {
             assert_eq!(count_of(&stable, state), Some(expected), "{state}");
         }
@@ -156,7 +158,7 @@ mod tests {
     #[test]
     fn missing_directory_is_named() {
         let root = tempfile::tempdir().unwrap();
-        let error = count(&Host::new(root.path()), Naming::Legacy).unwrap_err();
+        let error = count(&Host::new(root.path()), Semconv::Legacy).unwrap_err();
         assert!(error.to_string().contains("/proc"), "{error}");
     }
 }

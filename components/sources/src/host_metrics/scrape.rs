@@ -1,21 +1,16 @@
-//! Takes one scrape: reads what the chosen families need, each file once, and writes one export request.
-//! A family that fails is reported beside the others; it never takes them with it. Blocks, so it runs off the lanes.
+//! Takes one scrape: reads what the chosen scrapers need, each file once, and writes one export request.
+//! A scraper that fails is reported beside the others; it never takes them with it. Blocks, so it runs off the lanes.
 
 use std::{io, path::Path, time::Duration};
 
+use engine_config::sources::{HostMetrics, host_metrics::Scraper};
 use opentelemetry_proto::tonic::{collector::metrics::v1::ExportMetricsServiceRequest, resource::v1::Resource};
 
 use super::{
-    cpu::{self, CpuDetail},
-    disk,
+    cpu, disk,
     filesystem::{self, MissedMount},
-    filter::Filter,
     host::{Host, ScrapeError},
-    load, memory,
-    mounts::MountFilter,
-    names::Naming,
-    network::{self, Connections},
-    paging,
+    load, memory, network, paging,
     prober::{self, Prober, Space},
     processes,
     sheet::{CounterStarts, Sheet, Times},
@@ -23,64 +18,16 @@ use super::{
     system,
 };
 
-/// A group of metrics that is switched on or off as one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Family {
-    /// CPU time.
-    Cpu,
-    /// Memory by state.
-    Memory,
-    /// Load averages.
-    Load,
-    /// Block devices.
-    Disk,
-    /// Mounted file systems.
-    Filesystem,
-    /// Network interfaces and connections.
-    Network,
-    /// Swap and page faults.
-    Paging,
-    /// Processes by state.
-    Processes,
-    /// Uptime.
-    System,
-}
-
-impl Family {
-    /// The name in configuration and in labels.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Family::Cpu => "cpu",
-            Family::Memory => "memory",
-            Family::Load => "load",
-            Family::Disk => "disk",
-            Family::Filesystem => "filesystem",
-            Family::Network => "network",
-            Family::Paging => "paging",
-            Family::Processes => "processes",
-            Family::System => "system",
-        }
-    }
-}
-
-/// What is scraped and how it is named.
-#[derive(Debug, Clone)]
-pub(crate) struct Selection {
-    pub(crate) naming: Naming,
-    pub(crate) families: Vec<Family>,
-    pub(crate) cpu: CpuDetail,
-    pub(crate) disks: Filter,
-    pub(crate) mounts: MountFilter,
-    pub(crate) interfaces: Filter,
-    pub(crate) connections: Connections,
-    /// The longest wait for the size of one file system.
-    pub(crate) filesystem_timeout: Duration,
-}
-
 /// The result of one scrape.
 #[derive(Debug)]
 pub(super) struct Scrape {
     pub(super) request: ExportMetricsServiceRequest,
+    pub(super) findings: Findings,
+}
+
+/// How a scrape went.
+#[derive(Debug)]
+pub(super) struct Findings {
     /// Data points in the request.
     pub(super) points: usize,
     pub(super) failures: Vec<Failure>,
@@ -92,17 +39,32 @@ pub(super) struct Scrape {
 /// Something that could not be measured.
 #[derive(Debug)]
 pub(super) struct Failure {
-    pub(super) family: Family,
+    pub(super) scraper: Scraper,
     pub(super) error: ScrapeError,
+}
+
+/// The name of a scraper in configuration and in counts.
+pub(super) fn name(scraper: Scraper) -> &'static str {
+    match scraper {
+        Scraper::Cpu => "cpu",
+        Scraper::Memory => "memory",
+        Scraper::Load => "load",
+        Scraper::Disk => "disk",
+        Scraper::Filesystem => "filesystem",
+        Scraper::Network => "network",
+        Scraper::Paging => "paging",
+        Scraper::Processes => "processes",
+        Scraper::System => "system",
+    }
 }
 
 type Statvfs = fn(&Path) -> io::Result<Space>;
 
 /// Scrapes one host, over and over.
 #[derive(Debug)]
-pub(super) struct Scraper {
+pub(super) struct HostScraper {
     host: Host,
-    selection: Selection,
+    options: HostMetrics,
     resource: Resource,
     starts: CounterStarts,
     prober: Prober<Statvfs>,
@@ -111,18 +73,18 @@ pub(super) struct Scraper {
     previous: Option<u64>,
 }
 
-impl Scraper {
+impl HostScraper {
     /// Reads the host's identity once: it does not change while a host runs.
-    pub(super) fn new(host: Host, selection: Selection) -> Scraper {
-        let timeout = selection.filesystem_timeout;
-        Scraper {
+    pub(super) fn new(host: Host, options: HostMetrics) -> HostScraper {
+        let timeout = options.filesystem.timeout.get();
+        HostScraper {
             resource: host.resource(),
             prober: Prober::new(prober::statvfs as Statvfs, timeout),
             starts: CounterStarts::default(),
             ticks_per_second: rustix::param::clock_ticks_per_second(),
             previous: None,
             host,
-            selection,
+            options,
         }
     }
 
@@ -132,44 +94,45 @@ impl Scraper {
         let stat = self.read_stat(&mut failures);
         let boot = boot_time(&self.host, &stat, now);
         let times = Times { boot, previous: self.previous.unwrap_or(boot), now };
-        let mut sheet = Sheet::new(self.selection.naming, times, &mut self.starts);
+        let mut sheet = Sheet::new(self.options.semconv, times, &mut self.starts);
         let mut missed_mounts = Vec::new();
-        for family in self.selection.families.iter().copied() {
+        for scraper in self.options.scrapers.iter().copied() {
             let mut note = |result: Result<(), ScrapeError>| {
-                failures.extend(result.err().map(|error| Failure { family, error }));
+                failures.extend(result.err().map(|error| Failure { scraper, error }));
             };
-            match family {
-                Family::Cpu => cpu::write(&mut sheet, &stat, self.selection.cpu, self.ticks_per_second),
-                Family::Memory => note(memory::scrape(&self.host, &mut sheet)),
-                Family::Load => note(load::scrape(&self.host, &mut sheet)),
-                Family::Disk => note(disk::scrape(&self.host, &mut sheet, &self.selection.disks)),
-                Family::Filesystem => {
-                    let mounts = &self.selection.mounts;
-                    match filesystem::scrape(&self.host, &mut sheet, mounts, &mut self.prober) {
+            match scraper {
+                Scraper::Cpu => cpu::write(&mut sheet, &stat, &self.options.cpu, self.ticks_per_second),
+                Scraper::Memory => note(memory::scrape(&self.host, &mut sheet)),
+                Scraper::Load => note(load::scrape(&self.host, &mut sheet)),
+                Scraper::Disk => note(disk::scrape(&self.host, &mut sheet, &self.options.disk)),
+                Scraper::Filesystem => {
+                    let options = &self.options.filesystem;
+                    match filesystem::scrape(&self.host, &mut sheet, options, &mut self.prober) {
                         Ok(missed) => missed_mounts = missed,
                         Err(error) => note(Err(error)),
                     }
                 }
-                Family::Network => {
-                    note(network::scrape(&self.host, &mut sheet, &self.selection.interfaces));
-                    if self.selection.connections == Connections::Counted {
+                Scraper::Network => {
+                    note(network::scrape(&self.host, &mut sheet, &self.options.network));
+                    if self.options.network.connections {
                         note(network::scrape_connections(&self.host, &mut sheet));
                     }
                 }
-                Family::Paging => {
+                Scraper::Paging => {
                     note(paging::scrape_swaps(&self.host, &mut sheet));
                     note(paging::scrape_counters(&self.host, &mut sheet));
                 }
-                Family::Processes => note(processes::scrape(&self.host, &mut sheet, &stat)),
-                Family::System => note(system::scrape(&self.host, &mut sheet)),
+                Scraper::Processes => note(processes::scrape(&self.host, &mut sheet, &stat)),
+                Scraper::System => note(system::scrape(&self.host, &mut sheet)),
             }
         }
         let (request, points) = sheet.finish(&self.resource);
         self.previous = Some(now);
-        Scrape { request, points, failures, missed_mounts, pending_mounts: self.prober.pending() }
+        let findings = Findings { points, failures, missed_mounts, pending_mounts: self.prober.pending() };
+        Scrape { request, findings }
     }
 
-    /// Reads the file that several families share. Without it they go on with what else they have; the failure counts
+    /// Reads the file that several scrapers share. Without it they go on with what else they have; the failure counts
     /// for the first of them.
     fn read_stat(&self, failures: &mut Vec<Failure>) -> Stat {
         let read = self.host.read(self.host.proc_path("stat")).and_then(|file| {
@@ -180,9 +143,9 @@ impl Scraper {
             }
         });
         read.unwrap_or_else(|error| {
-            let needing = [Family::Cpu, Family::Processes];
-            let family = needing.into_iter().find(|family| self.selection.families.contains(family));
-            failures.extend(family.map(|family| Failure { family, error }));
+            let needing = [Scraper::Cpu, Scraper::Processes];
+            let scraper = needing.into_iter().find(|scraper| self.options.scrapers.contains(scraper));
+            failures.extend(scraper.map(|scraper| Failure { scraper, error }));
             Stat::default()
         })
     }

@@ -6,6 +6,7 @@ use std::{
     hash::{BuildHasher, RandomState},
 };
 
+use engine_config::sources::host_metrics::Semconv;
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::ExportMetricsServiceRequest,
     common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value},
@@ -16,7 +17,7 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
 };
 
-use super::names::{Instrument, Kind, Named, Naming};
+use super::names::{Instrument, Kind, Named, schema_url};
 
 /// The instrumentation scope of every metric of this source.
 const SCOPE: &str = "telemetry-engine/host_metrics";
@@ -24,7 +25,7 @@ const SCOPE: &str = "telemetry-engine/host_metrics";
 /// An attribute of a data point: its key and its value.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Attribute<'a> {
-    /// A value that is spelled in each naming mode.
+    /// A value that is spelled in each mode.
     Name(Named, Named),
     /// A value that the host gave.
     Text(Named, &'a str),
@@ -61,7 +62,7 @@ pub(super) struct Times {
 
 /// The metrics of one scrape, being written.
 pub(super) struct Sheet<'a> {
-    naming: Naming,
+    semconv: Semconv,
     times: Times,
     starts: &'a mut CounterStarts,
     metrics: Vec<Metric>,
@@ -69,7 +70,7 @@ pub(super) struct Sheet<'a> {
 
 /// The data points of one instrument, being written.
 pub(super) struct Points<'a> {
-    naming: Naming,
+    semconv: Semconv,
     times: Times,
     kind: Kind,
     name: &'static str,
@@ -78,17 +79,17 @@ pub(super) struct Points<'a> {
 }
 
 impl<'a> Sheet<'a> {
-    pub(super) fn new(naming: Naming, times: Times, starts: &'a mut CounterStarts) -> Sheet<'a> {
-        Sheet { naming, times, starts, metrics: Vec::new() }
+    pub(super) fn new(semconv: Semconv, times: Times, starts: &'a mut CounterStarts) -> Sheet<'a> {
+        Sheet { semconv, times, starts, metrics: Vec::new() }
     }
 
-    pub(super) fn naming(&self) -> Naming {
-        self.naming
+    pub(super) fn semconv(&self) -> Semconv {
+        self.semconv
     }
 
     /// Begins an instrument. One that gets no point is left out of the request.
     pub(super) fn metric(&mut self, instrument: &Instrument) -> Points<'_> {
-        let name = instrument.name.text(self.naming);
+        let name = instrument.name.text(self.semconv);
         let cumulative = AggregationTemporality::Cumulative.into();
         let data = match instrument.kind {
             Kind::Gauge => Data::Gauge(Gauge::default()),
@@ -101,7 +102,7 @@ impl<'a> Sheet<'a> {
         self.metrics.push(Metric {
             name: name.to_owned(),
             description: instrument.description.to_owned(),
-            unit: instrument.unit.text(self.naming).to_owned(),
+            unit: instrument.unit.text(self.semconv).to_owned(),
             data: Some(data),
             ..Default::default()
         });
@@ -110,7 +111,7 @@ impl<'a> Sheet<'a> {
             Some(Data::Sum(sum)) => &mut sum.data_points,
             _ => unreachable!("the metric was pushed above with one of these two"),
         };
-        Points { naming: self.naming, times: self.times, kind: instrument.kind, name, starts: self.starts, points }
+        Points { semconv: self.semconv, times: self.times, kind: instrument.kind, name, starts: self.starts, points }
     }
 
     /// The request, and how many data points it holds.
@@ -119,7 +120,7 @@ impl<'a> Sheet<'a> {
         self.starts.seen.retain(|_, seen| seen.scrape == now);
         self.metrics.retain(|metric| points_of(metric) > 0);
         let points = self.metrics.iter().map(points_of).sum();
-        let schema_url = self.naming.schema_url().to_owned();
+        let schema_url = schema_url(self.semconv).to_owned();
         let request = ExportMetricsServiceRequest {
             resource_metrics: vec![ResourceMetrics {
                 resource: Some(resource.clone()),
@@ -151,7 +152,8 @@ impl Points<'_> {
     }
 
     fn add(&mut self, value: Value, number: f64, attributes: &[Attribute<'_>]) {
-        let attributes: Vec<KeyValue> = attributes.iter().map(|attribute| key_value(self.naming, *attribute)).collect();
+        let attributes: Vec<KeyValue> =
+            attributes.iter().map(|attribute| key_value(self.semconv, *attribute)).collect();
         let start = match self.kind {
             Kind::Counter => self.starts.start_of(self.name, &attributes, number, self.times),
             Kind::UpDownCounter => self.times.boot,
@@ -209,12 +211,12 @@ pub(super) fn text(key: &str, value: impl Into<String>) -> KeyValue {
     }
 }
 
-fn key_value(naming: Naming, attribute: Attribute<'_>) -> KeyValue {
+fn key_value(semconv: Semconv, attribute: Attribute<'_>) -> KeyValue {
     match attribute {
-        Attribute::Name(key, value) => text(key.text(naming), value.text(naming)),
-        Attribute::Text(key, value) => text(key.text(naming), value),
+        Attribute::Name(key, value) => text(key.text(semconv), value.text(semconv)),
+        Attribute::Text(key, value) => text(key.text(semconv), value),
         Attribute::Int(key, value) => KeyValue {
-            key: key.text(naming).to_owned(),
+            key: key.text(semconv).to_owned(),
             value: Some(AnyValue { value: Some(any_value::Value::IntValue(i64::try_from(value).unwrap_or(i64::MAX))) }),
             ..Default::default()
         },

@@ -1,110 +1,30 @@
 //! Scrapes of file trees that look like hosts: names, kinds, units, start times, and what is missing or odd.
 #![allow(clippy::unwrap_used, reason = "a failed setup step is a failed test")]
 
-use std::{collections::BTreeMap, fs, os::unix::fs::symlink};
+use std::{collections::BTreeMap, os::unix::fs::symlink};
 
+use engine_config::{
+    Span,
+    sources::host_metrics::{CpuOptions, DiskOptions, FilesystemOptions, Filter, NetworkOptions, Semconv},
+};
 use opentelemetry_proto::tonic::{
     common::v1::any_value,
     metrics::v1::{Metric, NumberDataPoint, metric::Data, number_data_point::Value},
 };
-use tempfile::TempDir;
 
 use super::*;
-use crate::host_metrics::mounts::VirtualFilesystems;
+use crate::host_metrics::fake_host::FakeHost;
 
 const BOOT: u64 = 1_795_505_093_000_000_000;
 const NOW: u64 = BOOT + 3_600_000_000_000;
 
-const ALL: [Family; 9] = [
-    Family::Cpu,
-    Family::Memory,
-    Family::Load,
-    Family::Disk,
-    Family::Filesystem,
-    Family::Network,
-    Family::Paging,
-    Family::Processes,
-    Family::System,
-];
-
-/// A host's root directory with what `proc` shows of it.
-struct FakeHost {
-    root: TempDir,
+fn scraper(host: &FakeHost, options: HostMetrics) -> HostScraper {
+    HostScraper::new(Host::new(host.path()), options)
 }
 
-impl FakeHost {
-    fn empty() -> FakeHost {
-        FakeHost { root: tempfile::tempdir().unwrap() }
-    }
-
-    fn complete() -> FakeHost {
-        let host = FakeHost::empty();
-        host.write("etc/hostname", "node-1\n");
-        host.write(
-            "proc/stat",
-            "cpu  1000 200 300 4000 50 60 70 80 90 0\ncpu0 500 100 150 2000 25 30 35 40 45 0\n\
-             cpu1 500 100 150 2000 25 30 35 40 45 0\nbtime 1795505093\nprocesses 10636\n",
-        );
-        host.write(
-            "proc/meminfo",
-            "MemTotal: 1000 kB\nMemFree: 100 kB\nMemAvailable: 600 kB\nBuffers: 50 kB\nCached: 300 kB\nShmem: 20 kB\n\
-             SReclaimable: 40 kB\nSUnreclaim: 10 kB\n",
-        );
-        host.write("proc/loadavg", "1.03 0.67 0.28 5/110 10637\n");
-        host.write("proc/uptime", "3600.25 7000.00\n");
-        host.write(
-            "proc/diskstats",
-            " 254 0 vda 36615 8079 3935378 14295 9039 39136 3968872 26299 3 7140 41917 0 0 0 0 0 0\n   7 0 loop0 0 0 0 0 0 0 0 0 0 0 0\n",
-        );
-        host.write("proc/swaps", "Filename Type Size Used Priority\n/dev/dm-1 partition 1000 100 -2\n");
-        host.write("proc/vmstat", "pgpgin 7\npgpgout 8\npswpin 1\npswpout 2\npgfault 100\npgmajfault 4\n");
-        host.write("proc/1/stat", "1 (init) S 0\n");
-        host.write("proc/2/stat", "2 (a b) R 0\n");
-        host.write(
-            "proc/1/net/dev",
-            "Inter-| Receive | Transmit\n face |bytes packets\n  eth0: 10 11 12 13 0 0 0 0 20 21 22 23 0 0 0 0\n    lo: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n",
-        );
-        host.write(
-            "proc/1/net/tcp",
-            "  sl  local_address rem_address   st\n   0: 0100007F:0035 00000000:0000 0A 0 0\n   1: 0100007F:0036 0100007F:0035 01 0 0\n",
-        );
-        host.write("proc/1/net/tcp6", "  sl  local_address rem_address   st\n   0: 0:0035 0:0000 0A 0 0\n");
-        fs::create_dir_all(host.root.path().join("mnt/a b")).unwrap();
-        host.write(
-            "proc/1/mountinfo",
-            "27 1 254:0 / / rw,relatime - ext4 /dev/vda1 rw\n28 27 254:1 / /mnt/a\\040b ro - xfs /dev/vdb1 ro\n\
-             29 27 254:2 / /mnt/gone rw - xfs /dev/vdc1 rw\n30 27 0:5 / /run rw - tmpfs tmpfs rw\n",
-        );
-        host
-    }
-
-    fn write(&self, path: &str, content: &str) {
-        let path = self.root.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
-    }
-
-    fn scraper(&self, selection: Selection) -> Scraper {
-        Scraper::new(Host::new(self.root.path()), selection)
-    }
-}
-
-fn selection(naming: Naming) -> Selection {
-    Selection {
-        naming,
-        families: ALL.to_vec(),
-        cpu: CpuDetail::Total,
-        disks: Filter::default(),
-        mounts: MountFilter {
-            devices: Filter::default(),
-            types: Filter::default(),
-            mount_points: Filter::default(),
-            virtual_filesystems: VirtualFilesystems::Excluded,
-        },
-        interfaces: Filter::default(),
-        connections: Connections::Counted,
-        filesystem_timeout: Duration::from_secs(600),
-    }
+fn options(semconv: Semconv) -> HostMetrics {
+    let filesystem = FilesystemOptions { timeout: Span::secs(60), ..FilesystemOptions::default() };
+    HostMetrics { semconv, filesystem, ..HostMetrics::default() }
 }
 
 fn metrics(scrape: &Scrape) -> &[Metric] {
@@ -175,7 +95,7 @@ fn shape(scrape: &Scrape) -> Vec<String> {
 /// The legacy names, kinds, units and attributes are those of the Collector's hostmetrics receiver.
 #[test]
 fn legacy_shape() {
-    let scrape = FakeHost::complete().scraper(selection(Naming::Legacy)).scrape(NOW);
+    let scrape = scraper(&FakeHost::complete(), options(Semconv::Legacy)).scrape(NOW);
     assert_eq!(
         shape(&scrape),
         [
@@ -212,7 +132,7 @@ fn legacy_shape() {
 /// The stable names, kinds, units and attributes are those of the semantic conventions' registry.
 #[test]
 fn stable_shape() {
-    let scrape = FakeHost::complete().scraper(selection(Naming::Stable)).scrape(NOW);
+    let scrape = scraper(&FakeHost::complete(), options(Semconv::Stable)).scrape(NOW);
     assert_eq!(
         shape(&scrape),
         [
@@ -254,8 +174,8 @@ fn stable_shape() {
 #[test]
 fn values_are_converted() {
     let host = FakeHost::complete();
-    let legacy = host.scraper(selection(Naming::Legacy)).scrape(NOW);
-    assert!(legacy.failures.is_empty(), "{:?}", legacy.failures);
+    let legacy = scraper(&host, options(Semconv::Legacy)).scrape(NOW);
+    assert!(legacy.findings.failures.is_empty(), "{:?}", legacy.findings.failures);
     let ticks = rustix::param::clock_ticks_per_second() as f64;
     let cpu = values(&legacy, "system.cpu.time");
     assert_eq!(cpu["state=user"], 1000.0 / ticks);
@@ -279,7 +199,7 @@ fn values_are_converted() {
     assert_eq!(values(&legacy, "system.uptime"), expected(&[("", 3600.25)]));
     assert_eq!(values(&legacy, "system.memory.usage")["state=cached"], 340.0 * 1024.0);
 
-    let stable = host.scraper(selection(Naming::Stable)).scrape(NOW);
+    let stable = scraper(&host, options(Semconv::Stable)).scrape(NOW);
     let modes = values(&stable, "system.cpu.time");
     assert_eq!(modes["cpu.mode=interrupt"], 130.0 / ticks);
     assert_eq!(modes["cpu.mode=iowait"], 50.0 / ticks);
@@ -294,7 +214,7 @@ fn values_are_converted() {
 /// Counters and sums start at boot, gauges have no start, and every point carries the scrape's time.
 #[test]
 fn times() {
-    let scrape = FakeHost::complete().scraper(selection(Naming::Legacy)).scrape(NOW);
+    let scrape = scraper(&FakeHost::complete(), options(Semconv::Legacy)).scrape(NOW);
     let start = |name| points(&scrape, name)[0].start_time_unix_nano;
     assert_eq!(start("system.cpu.time"), BOOT);
     assert_eq!(start("system.memory.usage"), BOOT);
@@ -305,23 +225,23 @@ fn times() {
         assert_eq!(point.time_unix_nano, NOW);
         count += 1;
     }
-    assert_eq!(scrape.points, count);
+    assert_eq!(scrape.findings.points, count);
 }
 
 /// A counter that falls (a device plugged in again) gets a new start, the scrape before; its neighbours keep theirs.
 #[test]
 fn a_fallen_counter_starts_anew() {
     let host = FakeHost::complete();
-    let mut scraper = host.scraper(selection(Naming::Legacy));
+    let mut repeated = scraper(&host, options(Semconv::Legacy));
     let eth = "  eth0: 10 11 12 13 0 0 0 0 20 21 22 23 0 0 0 0\n";
-    scraper.scrape(NOW);
+    repeated.scrape(NOW);
     let header = "Inter-| Receive | Transmit\n face |bytes packets\n";
     host.write(
         "proc/1/net/dev",
         &format!("{header}{}    lo: 5 5 0 0 0 0 0 0 5 5 0 0 0 0 0 0\n", eth.replace(" 10 ", " 3 ")),
     );
-    let second = scraper.scrape(NOW + 60);
-    let third = scraper.scrape(NOW + 120);
+    let second = repeated.scrape(NOW + 60);
+    let third = repeated.scrape(NOW + 120);
     for scrape in [&second, &third] {
         for point in points(scrape, "system.network.io") {
             let fallen = labels(point) == "device=eth0,direction=receive";
@@ -335,7 +255,7 @@ fn a_fallen_counter_starts_anew() {
 #[test]
 fn file_systems_below_the_root() {
     let host = FakeHost::complete();
-    let scrape = host.scraper(selection(Naming::Stable)).scrape(NOW);
+    let scrape = scraper(&host, options(Semconv::Stable)).scrape(NOW);
     let mut found: Vec<String> = points(&scrape, "system.filesystem.usage")
         .iter()
         .map(labels)
@@ -349,9 +269,9 @@ fn file_systems_below_the_root() {
             "system.device=/dev/vdb1,system.filesystem.mode=ro,system.filesystem.mountpoint=/mnt/a b,system.filesystem.state=used,system.filesystem.type=xfs",
         ]
     );
-    let missed: Vec<&str> = scrape.missed_mounts.iter().map(|missed| missed.mount_point.as_str()).collect();
+    let missed: Vec<&str> = scrape.findings.missed_mounts.iter().map(|missed| missed.mount_point.as_str()).collect();
     assert_eq!(missed, ["/mnt/gone"]);
-    assert_eq!(scrape.pending_mounts, 0);
+    assert_eq!(scrape.findings.pending_mounts, 0);
 }
 
 /// Two hundred CPUs are two hundred times the modes, labelled in the way of each naming mode.
@@ -360,24 +280,28 @@ fn many_cpus() {
     let host = FakeHost::complete();
     let rows: String = (0..200).map(|number| format!("cpu{number} 1 1 1 1 1 1 1 1 0 0\n")).collect();
     host.write("proc/stat", &format!("cpu 200 200 200 200 200 200 200 200 0 0\n{rows}btime 1795505093\n"));
-    let per_cpu = |naming| Selection { cpu: CpuDetail::PerCpu, families: vec![Family::Cpu], ..selection(naming) };
-    let legacy = values(&host.scraper(per_cpu(Naming::Legacy)).scrape(NOW), "system.cpu.time");
+    let per_cpu = |semconv| HostMetrics {
+        cpu: CpuOptions { per_cpu: true },
+        scrapers: [Scraper::Cpu].into(),
+        ..options(semconv)
+    };
+    let legacy = values(&scraper(&host, per_cpu(Semconv::Legacy)).scrape(NOW), "system.cpu.time");
     assert_eq!(legacy.len(), 200 * 8);
     assert!(legacy.contains_key("cpu=cpu199,state=user"));
-    let stable = host.scraper(per_cpu(Naming::Stable)).scrape(NOW);
+    let stable = scraper(&host, per_cpu(Semconv::Stable)).scrape(NOW);
     let modes = values(&stable, "system.cpu.time");
     assert_eq!(modes.len(), 200 * 7);
     assert!(modes.contains_key("cpu.logical_number=199,cpu.mode=user"));
     assert_eq!(values(&stable, "system.cpu.logical.count"), expected(&[("", 200.0)]));
 }
 
-/// A container that hides most files still reports the rest, and each failure names its family and its file.
+/// A container that hides most files still reports the rest, and each failure names its scraper and its file.
 #[test]
-fn missing_files_cost_their_family_only() {
+fn missing_files_cost_their_scraper_only() {
     let host = FakeHost::empty();
     host.write("proc/loadavg", "0.1 0.2 0.3 1/2 3\n");
     host.write("proc/meminfo", "nothing useful\n");
-    let scrape = host.scraper(selection(Naming::Legacy)).scrape(NOW);
+    let scrape = scraper(&host, options(Semconv::Legacy)).scrape(NOW);
     let names: Vec<&str> = metrics(&scrape).iter().map(|metric| metric.name.as_str()).collect();
     assert_eq!(
         names,
@@ -388,9 +312,13 @@ fn missing_files_cost_their_family_only() {
             "system.processes.count"
         ]
     );
-    let failed: Vec<String> =
-        scrape.failures.iter().map(|failure| format!("{}: {}", failure.family.name(), failure.error)).collect();
-    for (family, text) in [
+    let failed: Vec<String> = scrape
+        .findings
+        .failures
+        .iter()
+        .map(|failure| format!("{}: {}", name(failure.scraper), failure.error))
+        .collect();
+    for (scraper, text) in [
         ("cpu", "proc/stat"),
         ("memory", "holds no MemTotal"),
         ("disk", "proc/diskstats"),
@@ -399,8 +327,8 @@ fn missing_files_cost_their_family_only() {
         ("paging", "proc/vmstat"),
         ("system", "proc/uptime"),
     ] {
-        let found = failed.iter().any(|failure| failure.starts_with(family) && failure.contains(text));
-        assert!(found, "{family} {text} in {failed:?}");
+        let found = failed.iter().any(|failure| failure.starts_with(scraper) && failure.contains(text));
+        assert!(found, "{scraper} {text} in {failed:?}");
     }
 }
 
@@ -409,22 +337,23 @@ fn missing_files_cost_their_family_only() {
 fn boot_time_falls_back_to_uptime() {
     let host = FakeHost::complete();
     host.write("proc/stat", "cpu 1 1 1 1\n");
-    let scrape = host.scraper(selection(Naming::Legacy)).scrape(NOW);
+    let scrape = scraper(&host, options(Semconv::Legacy)).scrape(NOW);
     assert_eq!(points(&scrape, "system.cpu.time")[0].start_time_unix_nano, NOW - 3_600_250_000_000);
 }
 
-/// Filters choose disks and interfaces, and a family that is not chosen is not read.
+/// Filters choose disks and interfaces, and a scraper that is not chosen is not read.
 #[test]
 fn selection_is_honoured() {
     let host = FakeHost::complete();
-    let chosen = Selection {
-        families: vec![Family::Disk, Family::Network],
-        disks: Filter::new(&[], &["loop*".into()]),
-        interfaces: Filter::new(&["eth*".into()], &[]),
-        connections: Connections::Ignored,
-        ..selection(Naming::Legacy)
+    let none = |pattern: &str| Filter { exclude: vec![pattern.to_owned()], ..Filter::default() };
+    let only = |pattern: &str| Filter { include: vec![pattern.to_owned()], ..Filter::default() };
+    let chosen = HostMetrics {
+        scrapers: [Scraper::Disk, Scraper::Network].into(),
+        disk: DiskOptions { devices: none("loop*") },
+        network: NetworkOptions { interfaces: only("eth*"), connections: false },
+        ..options(Semconv::Legacy)
     };
-    let scrape = host.scraper(chosen).scrape(NOW);
+    let scrape = scraper(&host, chosen).scrape(NOW);
     assert_eq!(values(&scrape, "system.disk.io").len(), 2);
     assert_eq!(values(&scrape, "system.network.io").len(), 2);
     assert!(find(&scrape, "system.network.connections").is_none());
@@ -434,10 +363,9 @@ fn selection_is_honoured() {
 /// The machine that runs the test can be scraped at `/` and reports its own memory.
 #[test]
 fn this_host() {
-    let chosen = Selection { filesystem_timeout: Duration::from_secs(5), ..selection(Naming::Legacy) };
-    let scrape = Scraper::new(Host::new("/"), chosen).scrape(NOW);
+    let scrape = HostScraper::new(Host::new("/"), HostMetrics::default()).scrape(NOW);
     let memory: f64 = values(&scrape, "system.memory.usage").values().sum();
-    assert!(memory > 0.0, "{:?}", scrape.failures);
+    assert!(memory > 0.0, "{:?}", scrape.findings.failures);
 }
 
 /// Below a mounted root the interfaces are those of process 1, whatever `proc/net` leads to.
@@ -445,8 +373,8 @@ fn this_host() {
 fn interfaces_are_those_of_process_one() {
     let host = FakeHost::complete();
     host.write("proc/self/net/dev", "  pod0: 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9\n");
-    symlink("self/net", host.root.path().join("proc/net")).unwrap();
-    let scrape = host.scraper(selection(Naming::Legacy)).scrape(NOW);
+    symlink("self/net", host.path().join("proc/net")).unwrap();
+    let scrape = scraper(&host, options(Semconv::Legacy)).scrape(NOW);
     let interfaces = values(&scrape, "system.network.io");
     assert!(interfaces.contains_key("device=eth0,direction=receive"));
     assert!(!interfaces.contains_key("device=pod0,direction=receive"));
