@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::component::{AnyOptions, ComponentOptions, Kind, SharedOptions, Stability};
+use crate::keys::{KeyDoc, keys_of};
 use crate::schema;
 use crate::sink::SinkDefaults;
 use crate::{sinks, sources, transforms};
@@ -123,6 +124,12 @@ impl Entry {
         &self.schema
     }
 
+    /// The type's own keys, without those that all components of its kind share.
+    pub fn keys(&self) -> Vec<KeyDoc> {
+        let is_own = |key: &KeyDoc| !is_shared_key(self.kind, key.key.split('.').next().unwrap_or_default());
+        keys_of(&self.schema).into_iter().filter(is_own).collect()
+    }
+
     /// The type's defaults of the keys that all sinks share.
     pub fn sink_defaults(&self) -> &SinkDefaults {
         &self.sink_defaults
@@ -144,5 +151,5 @@ pub(crate) fn is_shared_key(kind: Kind, name: &str) -> bool {
 }
 
 /// The keys of `SinkKeys`.
-pub(crate) const SINK_KEYS: [&str; 7] =
+const SINK_KEYS: [&str; 7] =
     ["pipeline", "acknowledge", "buffer", "batch", "retry", "concurrency", "may_lose_on_crash"];

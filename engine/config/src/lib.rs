@@ -4,6 +4,27 @@
 //! options, [`validate`] judges each component by itself and against its [`Environment`], [`plan`] judges the components
 //! together and fills in every default. [`load`] does all three and reports everything that is wrong at once.
 //!
+//! ```
+//! use engine_config::{Catalog, Environment, ParseOptions, SourceFile, load};
+//!
+//! let text = r#"
+//!     version = 1
+//!
+//!     [sources.apps]
+//!     type = "otlp"
+//!
+//!     [sinks.backend]
+//!     type = "otlp"
+//!     inputs = ["apps"]
+//!     endpiont = "http://localhost:4317"
+//! "#;
+//! let files = [SourceFile::new("engine.toml", text)];
+//! let problems = load(&files, &Catalog::builtin(), &Environment::Unknown, &ParseOptions::default()).unwrap_err();
+//! let misspelt = problems.iter().nth(1).map(ToString::to_string);
+//! let expected = "engine.toml:10:5: sinks.backend: unknown key `endpiont`, did you mean `endpoint`?";
+//! assert_eq!(misspelt.as_deref(), Some(expected));
+//! ```
+//!
 //! Nothing here reads files, variables or clocks, opens sockets, or knows what a component does with its options.
 
 mod address;
@@ -14,6 +35,7 @@ mod component;
 mod document;
 mod environment;
 mod id;
+mod keys;
 mod parse;
 mod pipeline;
 mod plan;
@@ -42,6 +64,7 @@ pub use component::{
 };
 pub use environment::{Environment, Known};
 pub use id::{ComponentId, IdError, InputRef, MAX_ID_LENGTH, PortRef};
+pub use keys::KeyDoc;
 pub use parse::{Loaded, ParseOptions, load, parse};
 pub use pipeline::{Component, ComponentReference, Pipeline, TakenId};
 pub use plan::{Consumer, MemoryPlan, Plan, PlannedNode, PlannedOutput, ProcessSettings, plan};

@@ -2,19 +2,21 @@
 
 use serde_json::Value as Json;
 
-use crate::catalog::{Catalog, Entry, SINK_KEYS};
+use crate::catalog::{Catalog, Entry};
 use crate::component::Kind;
-use crate::schema::{self, branches_of, choices_of, properties_of, types_of};
+use crate::keys::{KeyDoc, keys_of};
+use crate::schema::{self, properties_of};
 
 /// Every table and key of the configuration language, as Markdown.
 pub fn reference(catalog: &Catalog) -> String {
     let mut text = String::new();
     text.push_str(INTRODUCTION);
+    text.push_str(&format!("\n```toml\n{FIRST_SAMPLE}```\n"));
     let settings = schema::of_settings();
     text.push_str("\n## Settings of the process\n");
     for (name, section) in properties_of(&settings) {
         heading(&mut text, &format!("`[{name}]`"), section);
-        table(&mut text, section, &[]);
+        table(&mut text, &keys_of(section), &[]);
     }
     for kind in Kind::ALL {
         let title = match kind {
@@ -32,6 +34,9 @@ pub fn reference(catalog: &Catalog) -> String {
     }
     text
 }
+
+/// A first look; a test plans it.
+const FIRST_SAMPLE: &str = include_str!("../../../config/samples/laptop.toml");
 
 const INTRODUCTION: &str = "# Configuration reference
 
@@ -64,7 +69,7 @@ fn shared_keys(kind: Kind) -> &'static str {
 
 fn sink_keys(text: &mut String, catalog: &Catalog) {
     let schema = schema::of::<crate::sink::SinkKeys>();
-    table(text, &schema, &["batch", "concurrency"]);
+    table(text, &keys_of(&schema), &["batch", "concurrency"]);
     text.push_str("\nThe defaults of `batch` and `concurrency` depend on the type:\n\n");
     text.push_str("| type | `batch.max_size` | `batch.timeout` | `concurrency` |\n|---|---|---|---|\n");
     for entry in catalog.entries().filter(|entry| entry.kind() == Kind::Sink) {
@@ -80,16 +85,12 @@ fn sink_keys(text: &mut String, catalog: &Catalog) {
 fn component(text: &mut String, entry: &Entry) {
     let title = format!("`{}` {} ({})", entry.type_name(), entry.kind(), entry.stability().as_str());
     heading(text, &title, entry.schema());
-    let shared: Vec<&str> = ["type", "inputs", "signals"].into_iter().chain(SINK_KEYS).collect();
-    let mut own = entry.schema().clone();
-    if let Some(Json::Object(properties)) = own.get_mut("properties") {
-        properties.retain(|name, _| !shared.contains(&name.as_str()));
-    }
-    if properties_of(&own).next().is_none() {
+    let keys = entry.keys();
+    if keys.is_empty() {
         text.push_str("\nNo keys of its own.\n");
         return;
     }
-    table(text, &own, &[]);
+    table(text, &keys, &[]);
 }
 
 fn heading(text: &mut String, title: &str, schema: &Json) {
@@ -97,86 +98,19 @@ fn heading(text: &mut String, title: &str, schema: &Json) {
     line(text, schema.get("description").and_then(Json::as_str).unwrap_or_default());
 }
 
-/// A table of all keys, nested ones with dots. `typed` names keys whose default depends on the type.
-fn table(text: &mut String, schema: &Json, typed: &[&str]) {
+/// A table of keys. `typed` names keys whose default depends on the type.
+fn table(text: &mut String, keys: &[KeyDoc], typed: &[&str]) {
     text.push_str("\n| key | type | default | |\n|---|---|---|---|\n");
-    rows(text, schema, "", typed);
-}
-
-fn rows(text: &mut String, schema: &Json, prefix: &str, typed: &[&str]) {
-    let required: Vec<&str> =
-        schema.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str).collect();
-    for (name, property) in properties_of(schema) {
-        let key = format!("{prefix}{name}");
-        let is_table = properties_of(property).next().is_some();
-        let default = match property.get("default") {
-            _ if required.contains(&name.as_str()) => "required".to_owned(),
-            _ if is_table => String::new(),
-            _ if typed.iter().any(|typed| key.starts_with(typed)) => "by type".to_owned(),
-            Some(Json::String(text)) => format!("`\"{text}\"`"),
-            Some(value) => format!("`{value}`"),
+    for key in keys {
+        let depends_on_type = typed.iter().any(|typed| key.key.starts_with(typed)) && key.value != "table";
+        let default = match &key.default {
+            _ if key.is_required => "required".to_owned(),
+            _ if depends_on_type => "by type".to_owned(),
+            Some(default) => format!("`{default}`"),
             None => String::new(),
         };
-        let description = property.get("description").and_then(Json::as_str).unwrap_or_default();
-        let description = description.replace("\n\n", " ").replace('|', "\\|");
-        let limits = limits(property);
-        line(text, &format!("| `{key}` | {}{limits} | {default} | {description} |", type_words(property)));
-        rows(text, property, &format!("{key}."), typed);
-        if let Some(values) = property.get("additionalProperties").filter(|values| values.is_object()) {
-            for branch in std::iter::once(values).chain(branches_of(values)) {
-                rows(text, branch, &format!("{key}.NAME."), typed);
-            }
-        }
-    }
-}
-
-fn type_words(schema: &Json) -> String {
-    if let Some(choices) = choices_of(schema) {
-        let quoted: Vec<String> = choices.iter().map(|choice| format!("`\"{choice}\"`")).collect();
-        return quoted.join(", ");
-    }
-    let branches = branches_of(schema);
-    if !branches.is_empty() {
-        let mut words: Vec<String> = branches.iter().map(type_words).collect();
-        words.dedup();
-        return words.join(" or ");
-    }
-    match schema.get("format").and_then(Json::as_str) {
-        Some("byte-size") => return "size".to_owned(),
-        Some("time-span") => return "duration".to_owned(),
-        Some("listen-address") => return "address".to_owned(),
-        Some("endpoint") => return "URL".to_owned(),
-        Some("secret") => return "secret".to_owned(),
-        Some("absolute-path" | "file-path" | "url-path") => return "path".to_owned(),
-        _ => {}
-    }
-    let name = |name: &str| match name {
-        "string" => "text".to_owned(),
-        "integer" => "integer".to_owned(),
-        "number" => "number".to_owned(),
-        "boolean" => "boolean".to_owned(),
-        "array" => format!("list of {}", schema.get("items").map(type_words).unwrap_or_default()),
-        _ => match schema.get("additionalProperties").filter(|values| values.is_object()) {
-            Some(values) => format!("table of {}", type_words(values)),
-            None => "table".to_owned(),
-        },
-    };
-    types_of(schema).into_iter().map(name).collect::<Vec<_>>().join(" or ")
-}
-
-/// The limits of a value, in words.
-fn limits(schema: &Json) -> String {
-    let limit = |text: &str, number: &str| match (schema.get(text), schema.get(number)) {
-        (Some(Json::String(text)), _) => Some(text.clone()),
-        (None, Some(Json::Number(number))) => Some(number.to_string()),
-        _ => None,
-    };
-    let least = limit("x-minimum", "minimum").filter(|least| least != "0");
-    match (least, limit("x-maximum", "maximum")) {
-        (Some(least), Some(most)) => format!(", {least} to {most}"),
-        (Some(least), None) => format!(", at least {least}"),
-        (None, Some(most)) => format!(", at most {most}"),
-        (None, None) => String::new(),
+        let cell = |cell: &str| cell.replace('|', "\\|");
+        line(text, &format!("| `{}` | {} | {default} | {} |", key.key, cell(&key.value), cell(&key.description)));
     }
 }
 

@@ -35,6 +35,7 @@ impl Pipeline {
             let mut table = Map::new();
             for (id, component) in self.of_kind(kind) {
                 let mut json = component_json(component);
+                remove_null(&mut json);
                 if let Some(entry) = catalog.get(kind, component.type_name()) {
                     edit(&mut json, entry.schema());
                 }
@@ -92,6 +93,21 @@ fn without_defaults(json: &Json, schema: &Json) -> Json {
         kept.insert(name.clone(), value);
     }
     Json::Object(kept)
+}
+
+/// TOML has no null. Numbers that JSON cannot hold become null; the checks refuse them.
+fn remove_null(json: &mut Json) {
+    match json {
+        Json::Object(object) => {
+            object.retain(|_, value| !value.is_null());
+            object.values_mut().for_each(remove_null);
+        }
+        Json::Array(items) => {
+            items.retain(|item| !item.is_null());
+            items.iter_mut().for_each(remove_null);
+        }
+        _ => {}
+    }
 }
 
 fn redact(json: &mut Json, schema: &Json) {

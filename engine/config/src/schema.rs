@@ -1,8 +1,8 @@
 //! JSON Schema of options, components and the whole document, from the same types that serde reads.
 //!
 //! The checks of `check` walk these schemas, so an editor that knows the schema and the engine that reads the file
-//! cannot disagree. Besides the standard keywords there are four: `x-minimum` and `x-maximum` (limits of sizes and
-//! durations as text), `x-sensitive` (never print the value) and `x-inputs` (names another component).
+//! cannot disagree. Besides the standard keywords there are three: `x-minimum` and `x-maximum` (limits of sizes and
+//! durations as text) and `x-sensitive` (never print the value).
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;

@@ -89,7 +89,10 @@ impl<'r, 'f> Check<'r, 'f> {
         if !choices.contains(&text.as_str()) {
             let message = format!("{} is {}", self.name(), expect::found(node, schema));
             let finding = Finding::error(Code::InvalidValue, message).expected(expect::expected(schema));
-            self.add(node.at, finding.maybe_help(did_you_mean(text, choices.iter().copied())));
+            self.add(
+                node.at,
+                finding.maybe_help(Self::variable_help(text)).maybe_help(did_you_mean(text, choices.iter().copied())),
+            );
         }
         json!(text)
     }
@@ -112,6 +115,7 @@ impl<'r, 'f> Check<'r, 'f> {
         {
             let message = format!("{}: {}", self.name(), refusal.reason);
             let finding = Finding::error(Code::InvalidValue, message).maybe_help(refusal.help);
+            let finding = finding.maybe_help(Self::variable_help(text));
             self.add(node.at, finding.expected(expect::expected(schema)));
             return json!(text);
         }
@@ -243,6 +247,12 @@ impl<'r, 'f> Check<'r, 'f> {
 
     fn name(&self) -> String {
         if self.path.is_empty() { "this".to_owned() } else { format!("`{}`", expect::dotted(&self.path)) }
+    }
+
+    /// A variable that is still there was not meant as text.
+    fn variable_help(text: &str) -> Option<String> {
+        let help = "environment variables are replaced only where that is switched on";
+        text.contains("${").then(|| help.to_owned())
     }
 
     fn add(&mut self, at: At, finding: Finding) {

@@ -49,6 +49,14 @@ impl ComponentOptions for Resource {
             let expected = "at least one of `insert`, `update`, `upsert`, `delete`";
             checker.error([], "nothing to do").expected(expected);
         }
+        for (action, edits) in [("insert", &self.insert), ("update", &self.update), ("upsert", &self.upsert)] {
+            for (key, value) in edits {
+                if matches!(value, AttributeValue::Float(number) if !number.is_finite()) {
+                    let message = format!("the attribute `{key}` is {value}");
+                    checker.invalid([action, key.as_str()], message).expected("a finite number");
+                }
+            }
+        }
         let mut first_action: BTreeMap<&str, &str> = BTreeMap::new();
         for (action, keys) in &actions {
             for key in keys {

@@ -1,6 +1,8 @@
 //! Configurations with arbitrary damage: never a panic, and every problem points into the text.
 
-use engine_config::{Environment, ParseOptions, SourceFile, load};
+use std::sync::LazyLock;
+
+use engine_config::{Environment, ParseOptions, SourceFile, load, schema};
 use proptest::prelude::*;
 
 use crate::{CATALOG, samples};
@@ -58,6 +60,9 @@ fn damaged(text: &str, changes: &[Change]) -> String {
     characters.into_iter().collect()
 }
 
+static VALIDATOR: LazyLock<jsonschema::Validator> =
+    LazyLock::new(|| jsonschema::validator_for(&schema(&CATALOG)).expect("the schema is one"));
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
@@ -75,7 +80,12 @@ proptest! {
         let files = [SourceFile::new("engine.toml", text.clone())];
         let options = ParseOptions { expand_environment };
         let problems = match load(&files, &CATALOG, &Environment::Unknown, &options) {
-            Ok(loaded) => loaded.plan.warnings,
+            Ok(loaded) => {
+                // What runs, editors accept.
+                let document: serde_json::Value = toml::from_str(&text).expect("it was read before");
+                prop_assert!(expand_environment || VALIDATOR.is_valid(&document), "editors refuse\n{text}");
+                loaded.plan.warnings
+            }
             Err(problems) => {
                 prop_assert!(problems.has_errors());
                 problems

@@ -436,6 +436,39 @@ fn too_little() {
     "#);
 }
 
+/// A secret that stands where a reference belongs, or a header that cannot be sent, is not repeated to whoever reads the
+/// log.
+#[test]
+fn problems_keep_secrets() {
+    let text = refused(
+        r#"version = 1
+[sources.apps]
+type = "otlp"
+[sinks.one]
+type = "otlp"
+inputs = ["apps"]
+endpoint = "https://user:hunter2@backend:4317"
+headers.a = { secret = "hunter2" }
+headers.b = { secret = ["hunter2"], prefix = " hunter2" }
+headers.c = ["hunter2"]
+[sinks.two]
+type = "otlp"
+inputs = ["apps"]
+endpoint = "https://backend:4317"
+headers.a = "hunter2\n"
+"#,
+    );
+    assert!(!text.contains("hunter2"), "{text}");
+    assert_snapshot!(text, @r#"
+    engine.toml:7:12: sinks.one: `endpoint`: credentials do not belong into an address, expected an address such as "http://host:4317" or "https://host:4317"; use `headers` with a secret
+    engine.toml:8:24: sinks.one: `headers.a.secret`: a reference to a secret starts with `file:` or `env:`, expected "file:/path" or "env:NAME"
+    engine.toml:9:24: sinks.one: `headers.b.secret` is a list, expected "file:/path" or "env:NAME"
+    engine.toml:9:46: sinks.one: `headers.b.prefix`: a header cannot carry these characters, expected visible ASCII characters and spaces
+    engine.toml:10:13: sinks.one: `headers.c` is a list, expected a string or a table
+    engine.toml:15:13: sinks.two: the value of header `a` holds characters that a header cannot carry, expected visible ASCII characters and spaces
+    "#);
+}
+
 /// A variable that is not set is named; an unknown environment asks for none.
 #[test]
 fn environment_variables() {
@@ -462,9 +495,9 @@ compression = "${COMPRESSION}"
     "#);
     assert!(judged(Environment::Unknown).is_ok());
     assert_snapshot!(refused(text), @r#"
-    engine.toml:4:15: sources.apps: `grpc.listen`: `${LISTEN}` is not an IP address and a port, expected an IP address and a port such as "127.0.0.1:4317" or "[::]:4317"
-    engine.toml:8:12: sinks.backend: `endpoint`: `$` is not allowed in a host name, expected an address such as "http://host:4317" or "https://host:4317"
-    engine.toml:9:11: sinks.backend: `timeout`: `${TIMEOUT}` is not a duration, expected a duration such as "5s" or "100ms", from 10ms to 10m
-    engine.toml:10:15: sinks.backend: `compression` is the string "${COMPRESSION}", expected "none", "gzip" or "zstd"
+    engine.toml:4:15: sources.apps: `grpc.listen`: `${LISTEN}` is not an IP address and a port, expected an IP address and a port such as "127.0.0.1:4317" or "[::]:4317"; environment variables are replaced only where that is switched on
+    engine.toml:8:12: sinks.backend: `endpoint`: `$` is not allowed in a host name, expected an address such as "http://host:4317" or "https://host:4317"; environment variables are replaced only where that is switched on
+    engine.toml:9:11: sinks.backend: `timeout`: `${TIMEOUT}` is not a duration, expected a duration such as "5s" or "100ms", from 10ms to 10m; environment variables are replaced only where that is switched on
+    engine.toml:10:15: sinks.backend: `compression` is the string "${COMPRESSION}", expected "none", "gzip" or "zstd"; environment variables are replaced only where that is switched on
     "#);
 }

@@ -1,16 +1,19 @@
 //! Configurations built from types, written as TOML and read back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 
 use engine_config::sinks::OtlpSink;
 use engine_config::sinks::otlp::{HeaderValue, SecretHeader};
 use engine_config::sources::OtlpSource;
-use engine_config::transforms::Select;
+use engine_config::transforms::{Resource, Select};
 use engine_config::{
-    BufferOptions, ByteSize, Catalog, Component, ComponentId, Environment, MatchValue, ParseOptions, Pipeline,
-    REDACTED, SecretRef, SensitiveText, Settings, SinkKeys, SourceFile, WhenFull, parse, plan,
+    AttributeValue, BatchOptions, BufferOptions, ByteSize, Catalog, Component, ComponentId, Environment, MatchValue,
+    ParseOptions, Pipeline, REDACTED, SecretRef, SensitiveText, Settings, SignalSet, SinkKeys, SourceFile, Span,
+    WhenFull, parse, plan,
 };
 use insta::assert_snapshot;
+use proptest::prelude::*;
 
 use crate::{CATALOG, accepted, samples};
 
@@ -147,5 +150,75 @@ fn samples_read_back() {
         let has_header = text.contains("headers");
         let printed = read_back(&pipeline.to_toml_redacted(&CATALOG));
         assert!(has_header || printed == pipeline, "{name}");
+    }
+}
+
+/// Texts with everything that could break out of a string.
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![".{1,20}", "[\"'\\\\\n\r\t\u{0}\u{7f}#=\\[\\]{}.$ a-z]{1,12}"]
+}
+
+fn any_value() -> impl Strategy<Value = AttributeValue> {
+    prop_oneof![
+        any_text().prop_map(AttributeValue::String),
+        any::<bool>().prop_map(AttributeValue::Bool),
+        any::<i64>().prop_map(AttributeValue::Int),
+        prop::num::f64::NORMAL.prop_map(AttributeValue::Float),
+    ]
+}
+
+fn any_condition() -> impl Strategy<Value = BTreeMap<String, BTreeSet<MatchValue>>> {
+    let value = prop_oneof![
+        any_text().prop_map(MatchValue::String),
+        any::<bool>().prop_map(MatchValue::Bool),
+        any::<i64>().prop_map(MatchValue::Int),
+    ];
+    prop::collection::btree_map(any_text(), prop::collection::btree_set(value, 1..4), 1..4)
+}
+
+fn any_keys() -> impl Strategy<Value = SinkKeys> {
+    (any::<Option<u32>>(), any::<Option<u16>>(), prop::option::of(1u64..5_000), prop::option::of("[^\u{0}]{1,30}"))
+        .prop_map(|(buffer, records, timeout, pipeline)| SinkKeys {
+            pipeline,
+            buffer: BufferOptions {
+                max_size: buffer.map(|size| ByteSize(u64::from(size) + (64 << 10))),
+                ..BufferOptions::default()
+            },
+            batch: BatchOptions {
+                max_records: records.and_then(|records| NonZeroU64::new(records.into())),
+                timeout: timeout.map(Span::millis),
+                ..BatchOptions::default()
+            },
+            ..SinkKeys::default()
+        })
+}
+
+proptest! {
+    /// Whatever a name or value holds, it comes back as it was and nothing else does.
+    #[test]
+    fn built_pipelines_read_back(
+        insert in prop::collection::btree_map(any_text(), any_value(), 0..5),
+        delete in prop::collection::btree_set(any_text(), 0..3),
+        keep in any_condition(),
+        headers in prop::collection::btree_map("[a-zA-Z0-9!#$%&'*+.^_`|~-]{1,10}", "[!-~]{0,12}", 0..4),
+        keys in any_keys(),
+        id in "[a-z0-9][a-z0-9_.-]{0,12}",
+    ) {
+        let mut pipeline = Pipeline::new(Settings::default());
+        let resource = Resource { insert, delete, ..Resource::default() };
+        let select = Select { keep: Some(keep), drop: None };
+        let mut sink = OtlpSink::new("http://localhost:4317".parse().unwrap());
+        sink.headers = headers.into_iter().map(|(name, text)| (name, HeaderValue::Plain(SensitiveText::new(text)))).collect();
+        let components = [
+            ("s".to_owned() + &id, Component::source(OtlpSource::default())),
+            ("t".to_owned() + &id, Component::transform(resource, &["a"]).unwrap()),
+            ("u".to_owned() + &id, Component::transform(select, &["b.c"]).unwrap().narrowed(SignalSet::LOGS)),
+            ("v".to_owned() + &id, Component::sink(sink, &["c"], keys).unwrap()),
+        ];
+        for (id, component) in components {
+            pipeline.insert(ComponentId::new(&id).unwrap(), component).unwrap();
+        }
+        let text = pipeline.to_toml(&CATALOG);
+        prop_assert_eq!(read_back(&text), pipeline, "{}", text);
     }
 }
