@@ -7,3 +7,4 @@ mod grpc_server;
 mod harness;
 mod http_server;
 mod scripted;
+mod tls;

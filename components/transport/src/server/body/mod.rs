@@ -84,7 +84,7 @@ pub(super) async fn read_grpc(
     encoding: Option<Encoding>,
     reading: Reading<'_>,
 ) -> Result<Received, BodyError> {
-    let mut message = GrpcMessage::Prefix { filled: 0, bytes: [0; PREFIX] };
+    let mut message = GrpcMessage::new();
     within(reading.timeout, async {
         while let Some(frame) = next_data(incoming).await? {
             message.push(frame, reading)?;
@@ -150,6 +150,10 @@ enum GrpcMessage {
 }
 
 impl GrpcMessage {
+    fn new() -> Self {
+        Self::Prefix { filled: 0, bytes: [0; PREFIX] }
+    }
+
     fn push(&mut self, mut frame: Bytes, reading: Reading<'_>) -> Result<(), BodyError> {
         if let Self::Prefix { filled, bytes } = self {
             let taken = frame.len().min(PREFIX - *filled);
@@ -257,3 +261,6 @@ impl Assembly {
         Ok((Bytes::from(self.joined), self.charge, false))
     }
 }
+
+#[cfg(test)]
+mod tests;
