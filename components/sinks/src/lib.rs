@@ -1,3 +1,6 @@
 //! Sinks, one module per component. A module registers its component; nothing here is called by name.
 
+mod blackhole;
+mod console;
 mod otlp;
+mod writer;

@@ -1,3 +1,4 @@
 //! Transforms, one module per component. A module registers its component; nothing here is called by name.
 
 mod resource;
+mod select;
