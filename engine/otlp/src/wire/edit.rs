@@ -60,6 +60,8 @@ pub struct ResourceEdits {
 #[derive(Clone, Debug)]
 struct Effect {
     key: Box<[u8]>,
+    /// [`tail`] of the key, by which most others are told from it.
+    end_of_key: u64,
     present: Present,
     /// The encoded attribute to add where the key is absent.
     absent: Option<Bytes>,
@@ -85,6 +87,8 @@ struct Plan<'e> {
     cuts: SmallVec<[Cut<'e>; 8]>,
     added: SmallVec<[&'e Bytes; 8]>,
     len: usize,
+    /// Whether the Resource has the key, by effect.
+    met: SmallVec<[bool; 32]>,
 }
 
 impl ResourceEdits {
@@ -96,7 +100,13 @@ impl ResourceEdits {
             let effect = match position {
                 Some(index) => &mut effects[index],
                 None => {
-                    effects.push(Effect { key: edit.key.as_bytes().into(), present: Present::Keep, absent: None });
+                    let key = edit.key.as_bytes();
+                    effects.push(Effect {
+                        key: key.into(),
+                        end_of_key: tail(key),
+                        present: Present::Keep,
+                        absent: None,
+                    });
                     effects.last_mut().expect("it was just pushed")
                 }
             };
@@ -116,41 +126,42 @@ impl ResourceEdits {
         plan.cuts.clear();
         plan.added.clear();
         plan.len = resource.len();
-        let mut met: SmallVec<[bool; 32]> = SmallVec::from_elem(false, self.effects.len());
+        plan.met.clear();
+        plan.met.resize(self.effects.len(), false);
         let mut at = 0;
-        for field in Fields::new(resource) {
-            let start = at;
-            at += field.raw.len();
-            if field.number != 1 || field.wire != WireType::Length {
-                continue;
-            }
-            let key = key_of(field.payload);
-            if self.lengths & length_bit(key.len()) == 0 {
-                continue;
-            }
-            let Some(index) = self.effects.iter().position(|effect| *effect.key == *key) else {
-                continue;
-            };
-            let instead = match &self.effects[index].present {
-                Present::Keep => None,
-                Present::Replace(attribute) if !met[index] => Some(attribute),
-                Present::Remove | Present::Replace(_) => {
-                    plan.cut(start, at, None);
-                    None
-                }
-            };
-            met[index] = true;
-            if let Some(attribute) = instead
-                && attribute[..] != *field.raw
+        while let Some((key, end)) = next_attribute(resource, at) {
+            if let Some(key) = key
+                && self.lengths & length_bit(key.len()) != 0
             {
-                plan.cut(start, at, Some(attribute));
+                self.meet(key, &resource[at..end], at, plan);
             }
+            at = end;
         }
-        for (effect, _) in self.effects.iter().zip(met).filter(|(_, met)| !met) {
-            if let Some(attribute) = &effect.absent {
-                plan.len += attribute.len();
-                plan.added.push(attribute);
+        let absent = self.effects.iter().zip(&plan.met).filter(|(_, met)| !**met);
+        for attribute in absent.filter_map(|(effect, _)| effect.absent.as_ref()) {
+            plan.len += attribute.len();
+            plan.added.push(attribute);
+        }
+    }
+
+    /// Plans what becomes of the attribute `raw` at `at`.
+    #[inline]
+    fn meet<'e>(&'e self, key: &[u8], raw: &[u8], at: usize, plan: &mut Plan<'e>) {
+        let end_of_key = tail(key);
+        let found = self
+            .effects
+            .iter()
+            .position(|effect| effect.key.len() == key.len() && effect.end_of_key == end_of_key && *effect.key == *key);
+        let Some(index) = found else { return };
+        let is_first = !std::mem::replace(&mut plan.met[index], true);
+        match &self.effects[index].present {
+            Present::Keep => {}
+            Present::Replace(attribute) if is_first => {
+                if attribute[..] != *raw {
+                    plan.cut(at, at + raw.len(), Some(attribute));
+                }
             }
+            Present::Remove | Present::Replace(_) => plan.cut(at, at + raw.len(), None),
         }
     }
 }
@@ -234,7 +245,7 @@ impl Wire {
             return self;
         }
         let mut builder = Builder::new(self.own_bytes(edits));
-        let mut plan = Plan { cuts: SmallVec::new(), added: SmallVec::new(), len: 0 };
+        let mut plan = Plan { cuts: SmallVec::new(), added: SmallVec::new(), len: 0, met: SmallVec::new() };
         let mut changed = false;
         let mut rest = self.cursor();
         for entry in &self.entries {
@@ -292,6 +303,31 @@ impl<'a> EntryParts<'a> {
             }
         }
         Self { resource: &[], before: content, after: Cursor::new(&[], 0) }
+    }
+}
+
+/// The key of the attribute at `at` of a Resource, and where the field ends. Other fields have no key.
+#[inline]
+fn next_attribute(resource: &[u8], at: usize) -> Option<(Option<&[u8]>, usize)> {
+    let rest = resource.get(at..)?;
+    // Lengths below 128 and the key first, as nearly always.
+    if let [0x0a, len @ 0..0x80, 0x0a, key_len @ 0..0x80, after @ ..] = rest
+        && key_len + 2 <= *len
+        && let Some(key) = after.get(..usize::from(*key_len))
+    {
+        return Some((Some(key), at + 2 + usize::from(*len)));
+    }
+    let field = Fields::new(rest).next()?;
+    let is_attribute = field.number == 1 && field.wire == WireType::Length;
+    Some((is_attribute.then(|| key_of(field.payload)), at + field.raw.len()))
+}
+
+/// The last eight bytes of a key.
+#[inline]
+fn tail(key: &[u8]) -> u64 {
+    match key.last_chunk::<8>() {
+        Some(word) => u64::from_le_bytes(*word),
+        None => key.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
     }
 }
 
