@@ -7,8 +7,9 @@ use super::{Cursor, Entries, Entry, Wire};
 use crate::Rope;
 
 /// Ranges below this size are copied next to the bytes written around them. A piece costs a reference count, a slot
-/// in every vectored write, and may keep a large allocation alive.
-pub(crate) const SHARE_FROM: usize = 2048;
+/// in every vectored write, and may keep a large allocation alive. Editing 200 entries of 2.8 KB and writing them to a
+/// socket took as long either way; with smaller entries copying is faster, with larger ones sharing.
+pub(crate) const SHARE_FROM: usize = 4096;
 
 /// Writes a [`Wire`].
 pub(crate) struct Builder<'a> {

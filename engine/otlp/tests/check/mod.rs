@@ -252,3 +252,36 @@ pub fn json(wire: &Wire) {
 pub fn same(left: &Decoded, right: &Decoded) -> bool {
     model::encode(left) == model::encode(right)
 }
+
+/// Any text is refused, or is a request that is the same after it was written and read again.
+pub fn json_text(signal: Signal, text: &[u8]) {
+    let Ok(wire) = otlp::json::from_json(signal, text) else { return };
+    audit(&wire);
+    json(&wire);
+}
+
+/// The signal that the first byte of a fuzzing input chooses, and the rest.
+fn chosen(data: &[u8]) -> Option<(Signal, &[u8])> {
+    let (first, rest) = data.split_first()?;
+    Some((Signal::ALL[usize::from(*first) % 3], rest))
+}
+
+pub fn fuzz_admit(data: &[u8]) {
+    let Some((signal, body)) = chosen(data) else { return };
+    if let (Verdict::FalseRefusal(fault), _) = admission(signal, body) {
+        assert_eq!(fault, Fault::TooManyRepeats, "refused what prost accepts");
+    }
+}
+
+pub fn fuzz_operations(data: &[u8]) {
+    let Some((signal, rest)) = chosen(data) else { return };
+    let Some((seed, body)) = rest.split_first_chunk::<8>() else { return };
+    let Ok(wire) = admit(signal, Bytes::copy_from_slice(body)) else { return };
+    operations(&wire, &mut Rng::new(u64::from_le_bytes(*seed)));
+    json(&wire);
+}
+
+pub fn fuzz_json(data: &[u8]) {
+    let Some((signal, text)) = chosen(data) else { return };
+    json_text(signal, text);
+}
