@@ -49,7 +49,7 @@ struct Tally {
 fn wire_is_what_prost_sees() {
     let config = Config { failure_persistence: None, ..Config::default() };
     // The default of 256 cases is too few to meet the rare features.
-    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { config.cases } else { 2000 };
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { config.cases } else { 1500 };
     let mut runner = TestRunner::new(Config { cases, ..config });
     let tally = RefCell::new(Tally::default());
     let outcome = runner.run(&proptest::num::u64::ANY, |seed| {
