@@ -23,7 +23,7 @@ fn message(frames: &[&[u8]], budget: &Budget) -> Result<Bytes, BodyError> {
         message.push(Bytes::copy_from_slice(frame), reading(budget))?;
     }
     match message {
-        GrpcMessage::Body { assembly, .. } => assembly.finish(),
+        GrpcMessage::Body { assembly, .. } => assembly.finish().map(|(body, _charge)| body),
         GrpcMessage::Prefix { .. } => panic!("the prefix never ended"),
     }
 }
@@ -50,10 +50,10 @@ fn keeps_a_large_frame() {
     let mut assembly = Assembly::new(&budget, Some(frame.len()), LIMIT).unwrap();
     assembly.push(frame.clone()).unwrap();
     assembly.push(Bytes::new()).unwrap();
-    let body = assembly.finish().unwrap();
+    let (body, charge) = assembly.finish().unwrap();
     assert_eq!((body.as_ptr(), body.len()), (frame.as_ptr(), frame.len()));
-    assert_eq!(budget.used(), frame.len());
-    drop(body);
+    assert_eq!((budget.used(), charge.bytes()), (frame.len(), frame.len()));
+    drop(charge);
     assert_eq!(budget.used(), 0);
 }
 
@@ -64,7 +64,7 @@ fn frees_a_small_frame() {
     let frame = Bytes::from(vec![7; COPY_BELOW - 1]);
     let mut assembly = Assembly::new(&budget, None, LIMIT).unwrap();
     assembly.push(frame.clone()).unwrap();
-    let body = assembly.finish().unwrap();
+    let (body, _charge) = assembly.finish().unwrap();
     assert_ne!(body.as_ptr(), frame.as_ptr());
     assert_eq!(body, frame);
 }
@@ -119,7 +119,8 @@ async fn copies_nothing_of_a_body_in_one_frame() {
                 message.push(frame, reading(&budget)).unwrap();
             }
             let GrpcMessage::Body { assembly, .. } = message else { panic!("there was a message") };
-            report.send((frames, assembly.finish().unwrap().as_ptr() as usize)).unwrap();
+            let (body, _charge) = assembly.finish().unwrap();
+            report.send((frames, body.as_ptr() as usize)).unwrap();
             Ok::<_, Infallible>(http::Response::new(Empty::<Bytes>::new()))
         }
     });

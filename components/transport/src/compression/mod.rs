@@ -90,8 +90,8 @@ impl Encoding {
     }
 }
 
-/// Inflates a whole body of at most `limit` bytes. Output is charged to the budget before it is allocated, and the
-/// result carries the charge.
+/// Inflates a whole body of at most `limit` bytes. Output is charged to the budget before it is allocated; the charge
+/// comes with it.
 pub(crate) async fn inflate(
     encoding: Encoding,
     wire: &[u8],
@@ -410,3 +410,6 @@ fn keep<T>(store: &'static std::thread::LocalKey<RefCell<Vec<T>>>, state: T) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests;

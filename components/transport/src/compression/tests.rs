@@ -1,0 +1,161 @@
+//! Round trips, against the usual encoders and decoders, and what hostile bodies can make us hold.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+use std::io::Write as _;
+
+use super::*;
+
+const LIMIT: usize = 4 * 1024 * 1024;
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Content that is neither constant nor incompressible.
+fn content(size: usize) -> Vec<u8> {
+    (0_u32..)
+        .flat_map(|index| index.wrapping_mul(2_654_435_761).to_le_bytes())
+        .map(|byte| byte % 17)
+        .take(size)
+        .collect()
+}
+
+async fn inflated(encoding: Encoding, wire: &[u8], limit: usize) -> Result<Bytes, InflateError> {
+    inflate(encoding, wire, limit, &Budget::new(64 * LIMIT)).await.map(|(body, _charge)| body)
+}
+
+/// What we compress piece by piece, the usual decoders read, and so do we; states are reused without a trace.
+#[tokio::test]
+async fn round_trips() {
+    for size in [0, 1, 1000, STEP - 1, STEP, STEP + 1, 3 * STEP + 7] {
+        let content = content(size);
+        for compression in [Compression::None, Compression::GZIP, Compression::Gzip(9), Compression::ZSTD] {
+            let mut rope = Bytes::copy_from_slice(&content[..size / 3]).chain(&content[size / 3..]);
+            let output = deflate(compression, &mut rope, 5).await.unwrap();
+            assert!(!rope.has_remaining());
+            assert_eq!(output[..5], [0; 5]);
+            let wire = &output[5..];
+            let Some(encoding) = compression.encoding() else {
+                assert_eq!(wire, content);
+                continue;
+            };
+            let theirs = match encoding {
+                Encoding::Zstd => zstd::decode_all(wire).unwrap(),
+                Encoding::Gzip => {
+                    let mut decoder = flate2::write::GzDecoder::new(Vec::new());
+                    decoder.write_all(wire).unwrap();
+                    decoder.finish().unwrap()
+                }
+            };
+            assert_eq!(theirs, content, "{compression:?} {size}");
+            assert_eq!(inflated(encoding, wire, LIMIT).await.unwrap(), content, "{compression:?} {size}");
+        }
+    }
+}
+
+/// A body of exactly the limit passes, one byte more does not, and the budget holds no more than the limit meanwhile.
+#[tokio::test]
+async fn stops_at_the_limit() {
+    for size in [1, 1000, STEP, STEP + 1, 2 * STEP + 3] {
+        let content = content(size);
+        for (encoding, wire) in
+            [(Encoding::Gzip, gzip(&content)), (Encoding::Zstd, zstd::encode_all(&content[..], 1).unwrap())]
+        {
+            assert_eq!(inflated(encoding, &wire, size).await.unwrap().len(), size);
+            let refusal = inflated(encoding, &wire, size - 1).await.unwrap_err();
+            assert!(matches!(refusal, InflateError::TooLarge(limit) if limit == size - 1), "{refusal}");
+        }
+    }
+    let bomb = gzip(&vec![0; 8 * LIMIT]);
+    let budget = Budget::new(LIMIT + 2);
+    let refusal = inflate(Encoding::Gzip, &bomb, LIMIT, &budget).await.unwrap_err();
+    assert!(matches!(refusal, InflateError::TooLarge(_)), "{refusal}");
+    assert_eq!(budget.used(), 0);
+}
+
+/// The result is charged with its size, and inflating ends when the budget does.
+#[tokio::test]
+async fn charges_the_output() {
+    let wire = gzip(&content(2 * STEP));
+    let budget = Budget::new(LIMIT);
+    let (body, charge) = inflate(Encoding::Gzip, &wire, LIMIT, &budget).await.unwrap();
+    assert_eq!((budget.used(), charge.bytes()), (body.len(), body.len()));
+    drop(charge);
+    assert_eq!(budget.used(), 0);
+    let small = Budget::new(STEP + STEP / 2);
+    assert!(matches!(inflate(Encoding::Gzip, &wire, LIMIT, &small).await, Err(InflateError::Exhausted(_))));
+    assert_eq!(small.used(), 0);
+}
+
+/// The lane's other tasks run while a large body is inflated or compressed.
+#[tokio::test]
+async fn lets_others_run() {
+    let wire = gzip(&content(3 * STEP));
+    let mut inflating = Box::pin(inflated(Encoding::Gzip, &wire, LIMIT));
+    assert!(futures::poll!(&mut inflating).is_pending());
+    assert_eq!(inflating.await.unwrap().len(), 3 * STEP);
+    for compression in [Compression::GZIP, Compression::ZSTD] {
+        let mut rope = Bytes::from(content(3 * STEP));
+        let mut deflating = Box::pin(deflate(compression, &mut rope, 0));
+        assert!(futures::poll!(&mut deflating).is_pending());
+        deflating.await.unwrap();
+    }
+}
+
+/// A zstd frame with a window over 8 MiB is refused by its head; the window of an allowed one is charged.
+#[tokio::test]
+async fn bounds_zstd_windows() {
+    let with_window = |log| {
+        let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.set_parameter(CParameter::WindowLog(log)).unwrap();
+        encoder.write_all(&content(1000)).unwrap();
+        encoder.finish().unwrap()
+    };
+    assert_eq!(inflated(Encoding::Zstd, &with_window(23), LIMIT).await.unwrap(), content(1000));
+    let refusal = inflated(Encoding::Zstd, &with_window(24), LIMIT).await.unwrap_err();
+    assert_eq!(refusal.to_string(), "invalid zstd body: its window of 16777216 bytes is over 8 MiB");
+    let budget = Budget::new(LIMIT);
+    let refusal = inflate(Encoding::Zstd, &with_window(23), LIMIT, &budget).await.unwrap_err();
+    assert!(matches!(refusal, InflateError::Exhausted(_)), "{refusal}");
+}
+
+/// The head of a frame says what the reference decoder reads out of it, and one cut short says nothing.
+#[test]
+fn reads_zstd_heads() {
+    for size in [0, 1, 255, 256, 65_791, 65_792, 2_000_000] {
+        let frame = zstd::bulk::compress(&content(size), 1).unwrap();
+        let head = ZstdFrame::read(&frame).unwrap();
+        assert_eq!(head.content_size, Some(size as u64));
+        assert_eq!(Some(Some(size as u64)), zstd::zstd_safe::get_frame_content_size(&frame).ok());
+        assert!(head.window <= 1 << MAX_ZSTD_WINDOW_LOG);
+        for cut in 0..5 {
+            assert_eq!(ZstdFrame::read(&frame[..cut]), None);
+        }
+    }
+    let skippable = [0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0];
+    assert_eq!(ZstdFrame::read(&skippable), Some(ZstdFrame { window: 0, content_size: Some(0) }));
+}
+
+/// Every truncation and every flipped bit of a small body is refused or gives some body, and never panics or hangs.
+#[tokio::test]
+async fn survives_damage() {
+    let content = content(300);
+    for (encoding, wire) in
+        [(Encoding::Gzip, gzip(&content)), (Encoding::Zstd, zstd::encode_all(&content[..], 1).unwrap())]
+    {
+        for length in 0..wire.len() {
+            assert!(inflated(encoding, &wire[..length], LIMIT).await.is_err(), "{encoding:?} cut at {length}");
+        }
+        for bit in 0..wire.len() * 8 {
+            let mut damaged = wire.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            // Some bits say nothing about the content (a gzip head has a time stamp).
+            if let Ok(body) = inflated(encoding, &damaged, LIMIT).await {
+                assert!(body.len() <= LIMIT);
+            }
+        }
+        assert_eq!(inflated(encoding, &wire, LIMIT).await.unwrap(), content);
+    }
+}
