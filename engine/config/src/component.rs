@@ -17,6 +17,7 @@ use crate::problem::Code;
 use crate::secret::SecretRef;
 use crate::signal::SignalSet;
 use crate::sink::SinkDefaults;
+use crate::size::ByteSize;
 
 /// The three kinds of components. A stage of the engine is a transform to users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -87,6 +88,8 @@ pub struct Facts {
     pub pull: bool,
     /// For sources: can read the same data again after a crash, so that an early answer loses what a memory buffer holds.
     pub rereads: bool,
+    /// For sinks: larger payloads are split before they are sent, so merging beyond this size is work for nothing.
+    pub max_request_size: Option<ByteSize>,
     /// For transforms: looks at every record, so that large batches are split before it.
     pub looks_at_records: bool,
 }

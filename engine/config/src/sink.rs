@@ -70,7 +70,8 @@ pub struct BufferOptions {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BatchOptions {
-    /// A batch is sent before it would pass this many bytes, uncompressed.
+    /// A batch is sent before it would pass this many bytes, uncompressed. At most the `max_request_size` of a sink that
+    /// has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-minimum" = "1KiB", "x-maximum" = "64MiB"))]
     pub max_size: Option<ByteSize>,

@@ -17,7 +17,7 @@ use crate::id::ComponentId;
 use crate::pipeline::{Component, Pipeline};
 use crate::problem::Code;
 use crate::signal::SignalSet;
-use crate::sink::{Acknowledge, BufferSettings, SinkSettings, WhenFull};
+use crate::sink::{Acknowledge, BatchSettings, BufferSettings, SinkSettings, WhenFull};
 
 /// What a sink shares with others.
 struct Neighbourhood<'p> {
@@ -80,6 +80,7 @@ pub(super) fn settle(
         let around = neighbourhood(reach, id);
         check_isolation(id, sink, &around, report);
         check_rereading(pipeline, id, sink, &around, report);
+        check_batch(id, sink, report);
         let keys = &sink.sink;
         let defaults = sink.options.sink_defaults();
         let max_size = memory.buffers.get(id).copied().unwrap_or_default();
@@ -88,7 +89,7 @@ pub(super) fn settle(
             pipeline: keys.pipeline.as_deref().map(Into::into),
             acknowledge: keys.acknowledge,
             buffer: BufferSettings { max_size, when_full },
-            batch: keys.batch.settings(&defaults, keys.acknowledge),
+            batch: keys.batch.settings(&defaults, keys.acknowledge).map(|batch| within_a_request(batch, sink)),
             retry: keys.retry.settings(),
             concurrency: keys.concurrency.unwrap_or(defaults.concurrency),
         };
@@ -156,6 +157,23 @@ fn check_isolation(id: &ComponentId, sink: &Component, around: &Neighbourhood<'_
         let finding = Finding::error(Code::Isolation, message).expected("\"drop_newest\", or a source of its own");
         report.add(sink.place(&["buffer".to_owned(), "when_full".to_owned()]), Some(&label), finding);
     }
+}
+
+/// What is merged beyond the size of a request is split again.
+fn check_batch(id: &ComponentId, sink: &Component, report: &mut Report<'_>) {
+    let (Some(merged), Some(most)) = (sink.sink.batch.max_size, sink.options.facts().max_request_size) else { return };
+    if merged > most {
+        let message = format!("`batch.max_size` ({merged}) is larger than `max_request_size` ({most})");
+        let finding = Finding::error(Code::Conflict, message).help("lower the one or raise the other");
+        let path = ["batch".to_owned(), "max_size".to_owned()];
+        report.add(sink.place(&path), Some(&Pipeline::label(id, sink)), finding);
+    }
+}
+
+/// A small `max_request_size` lowers the default of `batch.max_size`.
+fn within_a_request(batch: BatchSettings, sink: &Component) -> BatchSettings {
+    let most = sink.options.facts().max_request_size.unwrap_or(batch.max_size);
+    BatchSettings { max_size: batch.max_size.min(most), ..batch }
 }
 
 /// A source that could read again must not be told "safe" while data is only in memory.

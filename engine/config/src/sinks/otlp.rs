@@ -222,7 +222,7 @@ impl ComponentOptions for OtlpSink {
     }
 
     fn facts(&self) -> Facts {
-        let mut facts = Facts::sink(SignalSet::ALL);
+        let mut facts = Facts { max_request_size: Some(self.max_request_size), ..Facts::sink(SignalSet::ALL) };
         for (name, value) in &self.headers {
             if let HeaderValue::Secret(header) = value {
                 facts = facts.reads(["headers", name, "secret"], header.secret.clone());

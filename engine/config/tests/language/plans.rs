@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use engine_config::{ByteSize, Environment, Kind, Known, Loaded, SignalSet, WhenFull, sinks, sources};
+use engine_config::{
+    ByteSize, Environment, Kind, Known, Loaded, ParseOptions, SignalSet, SourceFile, WhenFull, load, sinks, sources,
+};
 use insta::assert_snapshot;
 
 use crate::fakes::judge_with_fakes;
-use crate::{accepted, judge_in};
+use crate::{CATALOG, accepted, judge_in, refused};
 
 fn when_full(loaded: &Loaded, sink: &str) -> WhenFull {
     loaded.plan.node(sink).unwrap().sink.as_ref().unwrap().buffer.when_full
@@ -302,4 +304,38 @@ endpoint = "http://backend-{number}:4317"
             .filter_map(|node| node.sink.as_ref())
             .all(|sink| sink.buffer.when_full == WhenFull::DropNewest)
     );
+}
+
+/// Nothing is merged only to be split again.
+#[test]
+fn batches_fit_into_requests() {
+    let text = |keys: &str| {
+        format!(
+            "version = 1\n[sources.a]\ntype = \"generate\"\n[sinks.b]\ntype = \"otlp\"\ninputs = [\"a\"]\n\
+             endpoint = \"http://backend:4317\"\n{keys}\n"
+        )
+    };
+    let merged =
+        |keys: &str| accepted(&text(keys)).plan.node("b").unwrap().sink.as_ref().unwrap().batch.unwrap().max_size;
+    assert_eq!(merged(""), ByteSize::mib(1));
+    assert_eq!(merged("max_request_size = \"512KiB\""), ByteSize::kib(512));
+    assert_eq!(merged("batch.max_size = \"2MiB\""), ByteSize::mib(2));
+    assert_snapshot!(refused(&text("batch.max_size = \"8MiB\"")), @r#"engine.toml:8:18: sinks.b: `batch.max_size` (8MiB) is larger than `max_request_size` (4MiB); lower the one or raise the other"#);
+}
+
+/// Several files make one configuration: settings tables are joined key by key.
+#[test]
+fn files_are_merged() {
+    let first = "version = 1\nshutdown.delay = \"10s\"\n[sources.a]\ntype = \"generate\"\n";
+    let second = "version = 1\nshutdown.grace = \"20s\"\n[sinks.b]\ntype = \"console\"\ninputs = [\"a\"]\n";
+    let files = [SourceFile::new("a.toml", first), SourceFile::new("b.toml", second)];
+    let judged = |files: &[SourceFile]| load(files, &CATALOG, &Environment::Unknown, &ParseOptions::default());
+    let settings = judged(&files).unwrap().plan.settings;
+    assert_eq!((settings.shutdown_delay, settings.shutdown_grace), (Duration::from_secs(10), Duration::from_secs(20)));
+    let unversioned = [files[0].clone(), SourceFile::new("b.toml", second.replace("version = 1\n", ""))];
+    assert_snapshot!(judged(&unversioned).unwrap_err(), @r#"b.toml:1:1: `version` is missing; write `version = 1` in the first line"#);
+    assert_snapshot!(judged(&[]).unwrap_err(), @r#"
+    there is no source; add a table `[sources.ID]`
+    there is no sink; add a table `[sinks.ID]`
+    "#);
 }
