@@ -88,6 +88,12 @@ impl GenerateSource {
                 break;
             };
             pace.made(made.records);
+            let (wanted, limit_bytes) = (made.request.len(), context.budget.limit());
+            if wanted > limit_bytes {
+                let message =
+                    format!("a batch of {wanted} bytes never fits into the memory limit of {limit_bytes} bytes");
+                return Err(ComponentError::new(message));
+            }
             let Some(charge) = charge(&context.budget, made.request.len(), &context.drain).await else {
                 break;
             };

@@ -99,6 +99,14 @@ async fn the_budget_holds_back() {
     assert_eq!(run.budget.used(), 0);
 }
 
+/// A budget that no batch can ever fit into ends the source with an error instead of waiting for ever.
+#[tokio::test]
+async fn a_budget_below_one_batch_is_an_error() {
+    let run = run(&options(100), SignalSet::LOGS, 1000);
+    let error = within("the run ends", run.ended).await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("never fits into the memory limit of 1000 bytes"), "{error}");
+}
+
 /// The component is registered under the name of its options.
 #[test]
 fn is_registered() {
