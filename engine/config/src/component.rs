@@ -56,10 +56,7 @@ pub trait ComponentOptions:
     const STABILITY: Stability;
 
     /// Checks that need more than one key; forms and ranges of single values are in the schema.
-    fn check(&self, checker: &mut Checker) {
-        // Most components have nothing that one key alone cannot say.
-        let _ = checker;
-    }
+    fn check(&self, _checker: &mut Checker) {}
 
     /// What the plan must know.
     fn facts(&self) -> Facts;
@@ -321,13 +318,13 @@ impl Checker {
 impl Found<'_> {
     /// Says what would be right.
     pub fn expected(self, expected: impl Into<String>) -> Self {
-        *self.finding = self.finding.clone().expected(expected);
+        self.finding.expected = Some(expected.into());
         self
     }
 
     /// Says what to do.
     pub fn help(self, help: impl Into<String>) -> Self {
-        *self.finding = self.finding.clone().help(help);
+        self.finding.help = Some(help.into());
         self
     }
 }

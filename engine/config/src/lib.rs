@@ -36,6 +36,7 @@ mod document;
 mod environment;
 mod id;
 mod keys;
+mod omit;
 mod parse;
 mod pipeline;
 mod plan;

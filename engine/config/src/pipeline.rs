@@ -72,7 +72,7 @@ pub struct TakenId(pub ComponentId);
 impl Component {
     /// A source.
     pub fn source<O: ComponentOptions>(options: O) -> Self {
-        debug_assert_eq!(O::KIND, Kind::Source);
+        const { assert!(matches!(O::KIND, Kind::Source), "these are not the options of a source") };
         Self::of(Arc::new(options))
     }
 
@@ -82,7 +82,7 @@ impl Component {
     ///
     /// When an input is not a well-formed id.
     pub fn transform<O: ComponentOptions>(options: O, inputs: &[&str]) -> Result<Self, IdError> {
-        debug_assert_eq!(O::KIND, Kind::Transform);
+        const { assert!(matches!(O::KIND, Kind::Transform), "these are not the options of a transform") };
         Self::of(Arc::new(options)).with_inputs(inputs)
     }
 
@@ -92,7 +92,7 @@ impl Component {
     ///
     /// When an input is not a well-formed id.
     pub fn sink<O: ComponentOptions>(options: O, inputs: &[&str], keys: SinkKeys) -> Result<Self, IdError> {
-        debug_assert_eq!(O::KIND, Kind::Sink);
+        const { assert!(matches!(O::KIND, Kind::Sink), "these are not the options of a sink") };
         Self { sink: keys, ..Self::of(Arc::new(options)) }.with_inputs(inputs)
     }
 

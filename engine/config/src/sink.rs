@@ -10,6 +10,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::omit::is_default;
 use crate::size::ByteSize;
 use crate::span::Span;
 
@@ -125,7 +126,7 @@ pub struct SinkKeys {
     pub concurrency: Option<NonZeroU32>,
     /// Accept that a crash loses what the memory buffer holds, although a source before this sink could have read it
     /// again. Has a meaning only there, and only with `acknowledge = "buffered"`.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_default")]
     pub may_lose_on_crash: bool,
 }
 
@@ -253,11 +254,6 @@ impl WhenFull {
             Self::DropNewest => "drop_newest",
         }
     }
-}
-
-/// For serde: leave out what is false.
-fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 #[cfg(test)]

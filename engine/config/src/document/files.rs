@@ -23,8 +23,8 @@ pub(crate) struct Finding {
     severity: Severity,
     code: Code,
     message: String,
-    expected: Option<String>,
-    help: Option<String>,
+    pub(crate) expected: Option<String>,
+    pub(crate) help: Option<String>,
 }
 
 /// Collects findings.

@@ -108,9 +108,8 @@ impl Plan {
     }
 }
 
-/// Two nodes are equal when one instance can play both: neighbours and their positions do not count.
 impl PlannedNode {
-    /// Whether a running instance of `other` can go on as this node.
+    /// Whether a running instance of `other` can go on as this node: neighbours and positions do not count.
     pub fn is_same_instance(&self, other: &Self) -> bool {
         self.id == other.id
             && self.options.equals(&*other.options)

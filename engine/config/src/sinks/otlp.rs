@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::{Endpoint, Scheme};
 use crate::component::{Checker, ComponentOptions, Facts, Kind, Stability};
+use crate::omit::is_default;
 use crate::secret::{SecretRef, SensitiveText};
 use crate::signal::SignalSet;
 use crate::sink::{BatchSettings, SinkDefaults};
@@ -268,8 +269,4 @@ const fn default_timeout() -> Span {
 
 const fn default_max_request_size() -> ByteSize {
     ByteSize::mib(4)
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }

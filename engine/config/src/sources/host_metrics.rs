@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::component::{Checker, ComponentOptions, Facts, Kind, Stability};
+use crate::omit::is_default;
 use crate::signal::SignalSet;
 use crate::span::Span;
 
@@ -243,11 +244,6 @@ fn glob_matches(pattern: &str, name: &str) -> bool {
         }
     }
     pattern[at..].iter().all(|character| *character == '*')
-}
-
-/// For serde: leave out what is not written.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 #[cfg(test)]

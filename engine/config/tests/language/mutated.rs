@@ -64,8 +64,6 @@ static VALIDATOR: LazyLock<jsonschema::Validator> =
     LazyLock::new(|| jsonschema::validator_for(&schema(&CATALOG)).expect("the schema is one"));
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
-
     /// Whatever is in the file, judging it ends, and each problem is at a place in it.
     #[test]
     fn damage_is_reported_and_never_panics(
