@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use prost::Message as _;
 
-use crate::{AdmitError, Signal, Wire, admit};
+use crate::{AdmitError, Signal, Wire, readmit};
 
 /// A request as structs.
 #[derive(Clone, PartialEq, Debug)]
@@ -112,6 +112,6 @@ impl Decoded {
             Self::Metrics(request) => request.encode_to_vec(),
             Self::Traces(request) => request.encode_to_vec(),
         };
-        Ok(admit(self.signal(), Bytes::from(body))?)
+        Ok(readmit(self.signal(), Bytes::from(body))?)
     }
 }

@@ -18,7 +18,7 @@ mod signal;
 mod view;
 mod wire;
 
-pub use admit::{Admission, AdmitError, Fault, Progress, admit};
+pub use admit::{Admission, AdmitError, Fault, Progress, admit, readmit};
 pub use decoded::{Decoded, EncodeError};
 pub use payload::Payload;
 pub use rope::Rope;

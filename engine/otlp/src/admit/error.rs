@@ -32,6 +32,9 @@ pub enum Fault {
     /// Singular fields occur again and again, more than 1024 times in the request.
     #[error("occurs again; too many singular fields occur more than once")]
     TooManyRepeats,
+    /// The request has more than 16384 entries, and they are smaller than 256 bytes on average.
+    #[error("is one entry too many for a request of this size")]
+    TooManyEntries,
 }
 
 /// A body was refused.

@@ -2,8 +2,10 @@
 //!
 //! What is admitted, prost decodes and every operation of [`Wire`] can slice: framing of every level, wire types of
 //! known fields, UTF-8 of every string, and nesting are proven; records are counted; singular fields occur once and
-//! groups are gone. Unknown fields survive, except those of the request itself, which would mean nothing once
-//! requests are split and joined. It does not look at meaning: a span without a trace id is admitted.
+//! groups are gone. Left out is what carries nothing: entries without records, and unknown fields of the request
+//! itself, which would mean nothing once requests are split and joined. Other unknown fields survive.
+//!
+//! It does not look at meaning: a span without a trace id is admitted.
 
 mod check;
 mod error;
@@ -14,7 +16,7 @@ use bytes::Bytes;
 
 use self::check::{Checker, DEPTH_LIMIT, FaultAt, Key, State};
 pub use self::error::{AdmitError, Fault};
-use crate::protobuf::{WireType, put_length_head};
+use crate::protobuf::{WireType, field_len, put_length_head};
 use crate::rope::Rope;
 use crate::schema;
 use crate::wire::{Entries, Entry};
@@ -26,13 +28,23 @@ use crate::{Signal, Wire};
 ///
 /// [`AdmitError`] names the field at fault and its offset.
 pub fn admit(signal: Signal, body: Bytes) -> Result<Wire, AdmitError> {
-    let mut admission = Admission::new(signal, body);
-    loop {
-        if let Progress::Done(wire) = admission.step(usize::MAX)? {
-            return Ok(wire);
-        }
-    }
+    Admission::new(signal, body).run()
 }
+
+/// Checks and indexes bytes that came out of a [`Wire`], from a disk for example. It sets no limit that a request
+/// could exceed by being joined with others.
+///
+/// # Errors
+///
+/// [`AdmitError`] as [`admit`]: the bytes are not those of a [`Wire`].
+pub fn readmit(signal: Signal, body: Bytes) -> Result<Wire, AdmitError> {
+    Admission { entry_limit: usize::MAX, ..Admission::new(signal, body) }.run()
+}
+
+/// Entries that a body may have whatever its size, and the bytes for which it may have one more each. Entries cost
+/// memory in every step, enrichment adds hundreds of bytes to each, and the smallest one is of six bytes.
+const ENTRIES: usize = 16_384;
+const BYTES_OF_FURTHER_ENTRY: usize = 256;
 
 /// [`admit`] in steps, for a caller that must not hold its thread for long.
 #[derive(Debug)]
@@ -44,7 +56,10 @@ pub struct Admission {
     scope: Option<OpenScope>,
     entries: Entries,
     state: State,
+    entry_limit: usize,
     normalised: bool,
+    /// Bytes of normal forms in the rope.
+    written: usize,
     /// What is kept of the body before `kept_from`, if that is not simply all of it.
     rope: Rope,
     kept_from: usize,
@@ -86,6 +101,7 @@ impl Admission {
     pub fn new(signal: Signal, body: Bytes) -> Self {
         Self {
             signal,
+            entry_limit: ENTRIES + body.len() / BYTES_OF_FURTHER_ENTRY,
             body,
             at: 0,
             entry: None,
@@ -93,8 +109,17 @@ impl Admission {
             entries: Entries::new(),
             state: State::default(),
             normalised: false,
+            written: 0,
             rope: Rope::new(),
             kept_from: 0,
+        }
+    }
+
+    fn run(mut self) -> Result<Wire, AdmitError> {
+        loop {
+            if let Progress::Done(wire) = self.step(usize::MAX)? {
+                return Ok(wire);
+            }
         }
     }
 
@@ -168,26 +193,36 @@ impl Admission {
             return Some(());
         }
         self.at = checker.field(schema::request(self.signal), start, body.len(), DEPTH_LIMIT, &mut 0)?;
-        self.rope.push(self.body.slice(self.kept_from..start));
-        self.kept_from = self.at;
+        self.leave_out(start, self.at);
         Some(())
     }
 
     fn close_entry(&mut self, checker: &mut Checker<'_>, body: &[u8]) -> Option<()> {
-        let entry = self.entry.take()?;
-        if checker.state.irregular {
-            let (len, records) = self.normalise(&entry, checker, body)?;
-            checker.state.records = entry.records_before + records;
-            self.entries.push(Entry { len, records });
+        let open = self.entry.take()?;
+        let entry = if checker.state.irregular {
+            let entry = self.normalise(&open, checker, body)?;
+            checker.state.records = open.records_before + entry.records;
+            entry
         } else {
-            let records = checker.state.records - entry.records_before;
-            self.entries.push(Entry { len: entry.end - entry.start, records });
+            let records = checker.state.records - open.records_before;
+            if records == 0 {
+                self.leave_out(open.start, open.end);
+            }
+            Entry { len: open.end - open.start, records }
+        };
+        if entry.records == 0 {
+            return Some(());
         }
+        if self.entries.len() >= self.entry_limit {
+            checker.fault = Some(FaultAt { at: open.start, fault: Fault::TooManyEntries });
+            return None;
+        }
+        self.entries.push(entry);
         Some(())
     }
 
-    /// Replaces an entry by its normal form: its new length and records.
-    fn normalise(&mut self, entry: &OpenEntry, refusals: &mut Checker<'_>, body: &[u8]) -> Option<(usize, u64)> {
+    /// Replaces an entry by its normal form.
+    fn normalise(&mut self, entry: &OpenEntry, refusals: &mut Checker<'_>, body: &[u8]) -> Option<Entry> {
         let message = schema::entry(self.signal);
         let mut content = Vec::with_capacity(entry.end - entry.content);
         normalise::rewrite(message, &[&body[entry.content..entry.end]], &mut content);
@@ -197,33 +232,43 @@ impl Admission {
             return None;
         }
         debug_assert!(!checker.state.irregular, "the normal form is regular");
-        let records = checker.state.records;
-        let mut whole = Vec::with_capacity(content.len() + 11);
-        put_length_head(&mut whole, 1, content.len());
-        whole.extend_from_slice(&content);
-        let len = whole.len();
-        self.rope.push(self.body.slice(self.kept_from..entry.start));
-        self.rope.push(Bytes::from(whole));
-        self.kept_from = entry.end;
+        self.leave_out(entry.start, entry.end);
         self.normalised = true;
-        Some((len, records))
+        let records = checker.state.records;
+        let mut whole = Vec::new();
+        if records > 0 {
+            whole.reserve_exact(field_len(content.len()));
+            put_length_head(&mut whole, 1, content.len());
+            whole.extend_from_slice(&content);
+        }
+        let len = whole.len();
+        self.written += len;
+        self.rope.push(Bytes::from(whole));
+        Some(Entry { len, records })
+    }
+
+    /// Leaves a part of the body out of the rope.
+    fn leave_out(&mut self, start: usize, end: usize) {
+        if self.kept_from < start {
+            self.rope.push(self.body.slice(self.kept_from..start));
+        }
+        self.kept_from = end;
     }
 
     fn finish(&mut self) -> Wire {
         let body = std::mem::take(&mut self.body);
-        let mut retained = body.len();
         let mut rope = std::mem::take(&mut self.rope);
-        retained += rope.len();
-        if self.kept_from == 0 {
-            rope = Rope::from(body);
-        } else {
-            rope.push(body.slice(self.kept_from..));
-        }
+        rope.push(body.slice(std::mem::take(&mut self.kept_from)..));
+        let shared = if rope.len() > self.written { body.len() } else { 0 };
         self.at = 0;
-        self.kept_from = 0;
-        let entries = std::mem::take(&mut self.entries);
-        let records = std::mem::take(&mut self.state).records;
-        Wire { signal: self.signal, rope, entries, records, retained, normalised: self.normalised }
+        Wire {
+            signal: self.signal,
+            retained: shared + std::mem::take(&mut self.written),
+            rope,
+            entries: std::mem::take(&mut self.entries),
+            records: std::mem::take(&mut self.state).records,
+            normalised: self.normalised,
+        }
     }
 }
 

@@ -14,6 +14,21 @@ pub fn encode(decoded: &Decoded) -> Vec<u8> {
     }
 }
 
+pub fn drop_entries_without_records(decoded: &mut Decoded) {
+    match decoded {
+        Decoded::Logs(request) => {
+            request.resource_logs.retain(|entry| entry.scope_logs.iter().any(|scope| !scope.log_records.is_empty()))
+        }
+        Decoded::Traces(request) => {
+            request.resource_spans.retain(|entry| entry.scope_spans.iter().any(|scope| !scope.spans.is_empty()));
+        }
+        Decoded::Metrics(request) => request.resource_metrics.retain(|entry| {
+            let mut metrics = entry.scope_metrics.iter().flat_map(|scope| &scope.metrics);
+            metrics.any(|metric| !points(metric).1.is_empty())
+        }),
+    }
+}
+
 fn resources(decoded: &mut Decoded) -> Vec<&mut Option<Resource>> {
     match decoded {
         Decoded::Logs(request) => request.resource_logs.iter_mut().map(|entry| &mut entry.resource).collect(),
