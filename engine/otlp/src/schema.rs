@@ -122,6 +122,16 @@ pub(crate) const fn scope(signal: Signal) -> &'static Message {
     }
 }
 
+/// `LogRecord`, `Metric` or `Span`.
+#[cfg(test)]
+pub(crate) const fn record(signal: Signal) -> &'static Message {
+    match signal {
+        Signal::Logs => &LOG_RECORD,
+        Signal::Metrics => &METRIC,
+        Signal::Traces => &SPAN,
+    }
+}
+
 static LOGS_REQUEST: Message = Message { fields: &[NONE, many("resource_logs", Kind::Message(&RESOURCE_LOGS))] };
 
 static METRICS_REQUEST: Message =
@@ -183,7 +193,7 @@ static SCOPE_SPANS: Message = Message {
     ],
 };
 
-static RESOURCE: Message = Message {
+pub(crate) static RESOURCE: Message = Message {
     fields: &[
         NONE,
         many("attributes", Kind::Message(&KEY_VALUE)),

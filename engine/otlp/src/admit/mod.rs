@@ -11,6 +11,8 @@ mod check;
 mod error;
 mod fast;
 mod normalise;
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 

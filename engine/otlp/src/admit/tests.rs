@@ -1,0 +1,199 @@
+//! The fast checker against the reference checker, record by record. Whole requests are the matter of
+//! `tests/properties.rs`.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::{Exemplar, Gauge, Histogram, HistogramDataPoint, Metric};
+use opentelemetry_proto::tonic::metrics::v1::{NumberDataPoint, Sum, number_data_point};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
+use opentelemetry_proto::tonic::trace::v1::{Span, Status};
+use prost::Message as _;
+
+use super::check::{Checker, State};
+use super::{RECORD_DEPTH, fast};
+use crate::protobuf::Fields;
+use crate::schema::{self, Message};
+
+type Fast = fn(&mut Checker<'_>, &[u8], usize, usize, u32) -> Option<u64>;
+
+/// The fast checker of a message, its table, and how many records the message is on its own.
+type Kind = (Fast, &'static Message, u64);
+
+fn kinds() -> [(Kind, Vec<u8>); 4] {
+    let log: Fast = |checker, body, at, end, depth| fast::log_record(checker, body, at, end, depth).map(|()| 1);
+    let span: Fast = |checker, body, at, end, depth| fast::span(checker, body, at, end, depth).map(|()| 1);
+    let resource: Fast = |checker, body, at, end, depth| fast::resource(checker, body, at, end, depth).map(|()| 0);
+    [
+        ((log, schema::record(crate::Signal::Logs), 1), log_record()),
+        ((span, schema::record(crate::Signal::Traces), 1), a_span()),
+        ((fast::metric, schema::record(crate::Signal::Metrics), 0), a_metric()),
+        (
+            (resource, &schema::RESOURCE, 0),
+            Resource { attributes: attributes(), ..Resource::default() }.encode_to_vec(),
+        ),
+    ]
+}
+
+fn attributes() -> Vec<KeyValue> {
+    let values = [
+        Value::StringValue("GET".to_owned()),
+        Value::StringValue("x".repeat(300)),
+        Value::StringValue(String::new()),
+        Value::IntValue(7),
+        Value::IntValue(200),
+        Value::IntValue(-1),
+        Value::BoolValue(true),
+        Value::DoubleValue(-1.5),
+        Value::BytesValue(vec![0xff; 9]),
+    ];
+    let attribute = |(index, value): (usize, Value)| KeyValue {
+        key: "k".repeat(1 + index * 17),
+        value: Some(AnyValue { value: Some(value) }),
+        key_strindex: 0,
+    };
+    values.into_iter().enumerate().map(attribute).collect()
+}
+
+fn log_record() -> Vec<u8> {
+    LogRecord {
+        time_unix_nano: 1 << 63,
+        observed_time_unix_nano: u64::MAX,
+        severity_number: 9,
+        severity_text: "INFO".to_owned(),
+        body: Some(AnyValue { value: Some(Value::StringValue("b".repeat(200))) }),
+        attributes: attributes(),
+        dropped_attributes_count: 300,
+        flags: 1,
+        trace_id: vec![0xee; 16],
+        span_id: vec![0xdd; 8],
+        event_name: "event".to_owned(),
+    }
+    .encode_to_vec()
+}
+
+fn a_span() -> Vec<u8> {
+    Span {
+        trace_id: vec![0xee; 16],
+        span_id: vec![0xdd; 8],
+        parent_span_id: vec![0xcc; 8],
+        trace_state: "a=b".to_owned(),
+        name: "GET /".to_owned(),
+        kind: 2,
+        start_time_unix_nano: u64::MAX,
+        end_time_unix_nano: u64::MAX,
+        attributes: attributes(),
+        events: vec![
+            Event {
+                time_unix_nano: u64::MAX,
+                name: "event".to_owned(),
+                attributes: attributes(),
+                ..Event::default()
+            };
+            2
+        ],
+        links: vec![Link { trace_id: vec![0xee; 16], attributes: attributes(), ..Link::default() }],
+        status: Some(Status { message: "no".to_owned(), code: 2 }),
+        flags: 0x101,
+        ..Span::default()
+    }
+    .encode_to_vec()
+}
+
+fn a_metric() -> Vec<u8> {
+    let metric = |data| Metric { name: "name".to_owned(), unit: "s".to_owned(), data: Some(data), ..Metric::default() };
+    let exemplars = vec![Exemplar { filtered_attributes: attributes(), span_id: vec![1; 8], ..Exemplar::default() }];
+    let number = NumberDataPoint {
+        attributes: attributes(),
+        time_unix_nano: u64::MAX,
+        exemplars: exemplars.clone(),
+        value: Some(number_data_point::Value::AsInt(-1)),
+        ..NumberDataPoint::default()
+    };
+    let gauge = metric(Data::Gauge(Gauge { data_points: vec![number.clone()] })).encode_to_vec();
+    let sum = Sum { data_points: vec![number; 2], aggregation_temporality: 2, is_monotonic: true };
+    let histogram = Histogram {
+        data_points: vec![HistogramDataPoint {
+            attributes: attributes(),
+            bucket_counts: vec![u64::MAX; 3],
+            explicit_bounds: vec![-1.0; 2],
+            exemplars,
+            min: Some(-1.0),
+            ..HistogramDataPoint::default()
+        }],
+        aggregation_temporality: 1,
+    };
+    assert!(fast_of(fast::metric, &gauge).is_some());
+    assert!(fast_of(fast::metric, &metric(Data::Histogram(histogram)).encode_to_vec()).is_some());
+    metric(Data::Sum(sum)).encode_to_vec()
+}
+
+fn fast_of(fast: Fast, message: &[u8]) -> Option<u64> {
+    fast(&mut Checker::new(message, State::default()), message, 0, message.len(), RECORD_DEPTH)
+}
+
+/// Messages as clients write them never need the reference checker, in whatever order their fields come.
+#[test]
+fn ordinary_messages_are_checked_fast() {
+    for ((fast, _, _), message) in kinds() {
+        assert!(fast_of(fast, &message).is_some());
+        let reversed: Vec<u8> =
+            Fields::new(&message).collect::<Vec<_>>().iter().rev().flat_map(|field| field.raw.to_vec()).collect();
+        assert!(fast_of(fast, &reversed).is_some());
+    }
+}
+
+/// A singular field that occurs twice is left to the reference checker, which notes it.
+#[test]
+fn repeated_fields_are_not_overlooked() {
+    for ((fast, table, _), message) in kinds() {
+        for field in Fields::new(&message) {
+            if table.field(field.number).unwrap().is_repeated() {
+                continue;
+            }
+            let twice = [&message[..], field.raw].concat();
+            assert!(fast_of(fast, &twice).is_none(), "field {}", field.number);
+        }
+    }
+}
+
+/// What the fast checker accepts, the reference checker accepts, with the same count; on forty thousand
+/// messages with a byte or two changed, removed or inserted.
+#[test]
+fn the_fast_checker_accepts_nothing_else() {
+    let mut seed = 1_u64;
+    let mut random = |bound: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % bound
+    };
+    let (mut accepted, mut refused) = (0, 0);
+    for ((fast, table, own), message) in kinds() {
+        for _ in 0..10_000 {
+            let mut changed = message.clone();
+            for _ in 0..=random(2) {
+                let at = random(changed.len());
+                match random(5) {
+                    0 => changed[at] ^= 1 << random(8),
+                    1 => changed[at] = random(256) as u8,
+                    2 => changed[at] = changed[at].wrapping_add(1),
+                    3 => changed.insert(at, random(256) as u8),
+                    _ => drop(changed.remove(at)),
+                }
+            }
+            let mut reference = Checker::new(&changed, State::default());
+            let sound = reference.message(table, 0, changed.len(), RECORD_DEPTH).is_some();
+            match fast_of(fast, &changed) {
+                Some(records) => {
+                    accepted += 1;
+                    assert!(sound, "{:?} in {changed:02x?}", reference.fault);
+                    assert_eq!(records, reference.state.records + own);
+                }
+                None => refused += usize::from(!sound),
+            }
+        }
+    }
+    assert!(accepted > 8000 && refused > 8000, "{accepted} accepted, {refused} refused");
+}

@@ -1,0 +1,369 @@
+//! Cases that the generator of the property tests meets rarely or not at all: requests at the edges of OTLP, hostile
+//! ones, and what must stay exactly as it was.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use bytes::Bytes;
+use otlp::json::{from_json, to_json};
+use otlp::{
+    AdmitError, AttributeValue, Decoded, EditAction, Fault, ResourceEdit, ResourceEdits, Signal, SplitLimits,
+    ValueView, Wire, admit, readmit,
+};
+
+/// A length-delimited field.
+fn nested(number: u32, content: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    varint(&mut out, u64::from(number << 3 | 2));
+    varint(&mut out, content.len() as u64);
+    out.extend_from_slice(content);
+    out
+}
+
+fn varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn attribute(number: u32, key: &str, value: &str) -> Vec<u8> {
+    nested(number, &[nested(1, key.as_bytes()), nested(2, &nested(1, value.as_bytes()))].concat())
+}
+
+/// A request with one resource, one scope list and these records.
+fn request(resource: &[u8], records: &[&[u8]]) -> Vec<u8> {
+    let records: Vec<u8> = records.iter().flat_map(|record| nested(2, record)).collect();
+    nested(1, &[nested(1, resource), nested(2, &records)].concat())
+}
+
+fn admitted(signal: Signal, body: &[u8]) -> Wire {
+    admit(signal, Bytes::copy_from_slice(body)).unwrap()
+}
+
+fn refused(signal: Signal, body: &[u8]) -> (String, Fault) {
+    match admit(signal, Bytes::copy_from_slice(body)) {
+        Err(AdmitError::Malformed { path, fault, .. }) => (path, fault),
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+fn edits(list: &[(&str, EditAction)]) -> ResourceEdits {
+    list.iter().map(|(key, action)| ResourceEdit { key: (*key).to_owned(), action: action.clone() }).collect()
+}
+
+fn string(text: &str) -> AttributeValue {
+    AttributeValue::String(text.to_owned())
+}
+
+/// An empty message is a request without records (OTLP: success).
+#[test]
+fn nothing_is_admitted() {
+    for signal in Signal::ALL {
+        let wire = admitted(signal, b"");
+        assert!(wire.is_empty() && wire.rope().is_empty() && wire.resource_count() == 0);
+        assert!(wire.halve().is_err());
+        assert!(from_json(signal, b"{}").unwrap().is_empty());
+        assert_eq!(to_json(&Wire::empty(signal)), "{}");
+    }
+}
+
+/// Envelopes without records are success and are not forwarded.
+#[test]
+fn empty_envelopes_are_left_out() {
+    let empty = nested(1, &[nested(1, &attribute(1, "a", "b")), nested(2, b"")].concat());
+    let full = request(&attribute(1, "a", "b"), &[b""]);
+    let wire = admitted(Signal::Logs, &[&empty[..], &full, &empty, b"\x0a\x00", &full].concat());
+    assert_eq!((wire.resource_count(), wire.records()), (2, 2));
+    assert_eq!(wire.into_rope().into_bytes(), [&full[..], &full].concat());
+    assert!(admitted(Signal::Traces, &empty).is_empty());
+}
+
+/// Garbage, truncation and bad UTF-8 are refused, each with the place.
+#[test]
+fn malformed_requests_are_refused() {
+    let body = request(&attribute(1, "a", "b"), &[&nested(3, b"INFO")]);
+    assert_eq!(refused(Signal::Logs, b"\xff\xff").1, Fault::Varint);
+    assert_eq!(refused(Signal::Logs, b"\x07"), ("unknown field 0".to_owned(), Fault::Key));
+    for len in 1..body.len() {
+        assert!(admit(Signal::Logs, Bytes::copy_from_slice(&body[..len])).is_err(), "cut at {len}");
+    }
+    let bad = request(&attribute(1, "a", "b"), &[b"", &nested(6, &nested(1, b"\xff"))]);
+    let path = "resource_logs[0].scope_logs[0].log_records[1].attributes[0].key";
+    assert_eq!(refused(Signal::Logs, &bad), (path.to_owned(), Fault::Utf8));
+    let wrong = request(b"", &[&[0x18, 1]]);
+    let path = "resource_spans[0].scope_spans[0].spans[0].trace_state";
+    assert_eq!(refused(Signal::Traces, &wrong), (path.to_owned(), Fault::WireType));
+}
+
+/// Unknown enumeration numbers are kept.
+#[test]
+fn unknown_enumeration_numbers_survive() {
+    let wire = admitted(Signal::Traces, &request(b"", &[&[0x30, 99]]));
+    let kinds: Vec<i32> = wire
+        .resources()
+        .flat_map(|resource| resource.scopes())
+        .flat_map(|scope| scope.spans())
+        .map(|span| span.kind())
+        .collect();
+    assert_eq!(kinds, [99]);
+    assert!(to_json(&wire).contains("\"kind\":99"));
+    assert_eq!(from_json(Signal::Traces, to_json(&wire).as_bytes()).unwrap().rope(), wire.rope());
+}
+
+/// Unknown fields of entries, resources, scope lists, scopes and records survive every operation.
+#[test]
+fn unknown_fields_survive() {
+    let unknown = |tag: &str| nested(1000, format!("unknown-{tag}").as_bytes());
+    let record = |tag: &str| [nested(3, b"INFO"), unknown(tag)].concat();
+    let scope =
+        [nested(1, &unknown("scope")), nested(2, &record("first")), unknown("list"), nested(2, &record("second"))];
+    let entry = [
+        unknown("entry"),
+        nested(1, &[attribute(1, "a", "b"), unknown("resource")].concat()),
+        nested(2, &scope.concat()),
+    ];
+    let body = nested(1, &entry.concat());
+    let has = |wire: &Wire, tag: &str| {
+        let bytes = wire.rope().into_bytes();
+        let wanted = format!("unknown-{tag}");
+        bytes.windows(wanted.len()).any(|window| window == wanted.as_bytes())
+    };
+    let wire = admitted(Signal::Logs, &body);
+    let edited =
+        wire.edit_resources(&edits(&[("a", EditAction::Upsert(string("c"))), ("d", EditAction::Insert(string("e")))]));
+    for tag in ["entry", "resource", "list", "scope", "first", "second"] {
+        assert!(has(&edited, tag), "{tag}");
+    }
+    let (left, right) = edited.halve().unwrap();
+    for tag in ["entry", "resource", "list", "scope"] {
+        assert!(has(&left, tag) && has(&right, tag), "{tag}");
+    }
+    assert!(has(&left, "first") && has(&right, "second") && !has(&left, "second") && !has(&right, "first"));
+}
+
+/// Of an edited Resource all other bytes and their order stay; what is equal already is not touched.
+#[test]
+fn edits_change_nothing_else() {
+    let resource = [attribute(1, "a", "1"), vec![0x10, 7], attribute(1, "b", "2"), attribute(1, "c", "3")].concat();
+    let body = request(&resource, &[b"", b""]);
+    let wire = admitted(Signal::Logs, &body);
+    let same =
+        wire.clone().edit_resources(&edits(&[("b", EditAction::Upsert(string("2"))), ("x", EditAction::Delete)]));
+    assert_eq!(same.rope(), wire.rope());
+    let edited = wire.edit_resources(&edits(&[
+        ("b", EditAction::Update(string("two"))),
+        ("a", EditAction::Delete),
+        ("d", EditAction::Upsert(AttributeValue::Bool(true))),
+        ("c", EditAction::Insert(string("kept"))),
+    ]));
+    let added = nested(1, &[nested(1, b"d"), nested(2, &[0x10, 1])].concat());
+    let expected = [vec![0x10, 7], attribute(1, "b", "two"), attribute(1, "c", "3"), added].concat();
+    assert_eq!(edited.into_rope().into_bytes(), request(&expected, &[b"", b""]));
+}
+
+/// Setting a key that occurs twice leaves one; deleting it leaves none; inserting it changes nothing.
+#[test]
+fn no_edit_leaves_or_makes_a_second_entry() {
+    let twice = request(&[attribute(1, "a", "1"), attribute(1, "b", "2"), attribute(1, "a", "3")].concat(), &[b""]);
+    let values = |action: EditAction| {
+        let wire = admitted(Signal::Logs, &twice).edit_resources(&edits(&[("a", action)]));
+        let resource = wire.resources().next().unwrap();
+        resource.attributes().map(|found| format!("{}={:?}", found.key, found.value)).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(values(EditAction::Upsert(AttributeValue::Int(5))), "a=Int(5) b=Str(\"2\")");
+    assert_eq!(values(EditAction::Upsert(string("1"))), "a=Str(\"1\") b=Str(\"2\")");
+    assert_eq!(values(EditAction::Update(AttributeValue::Int(5))), "a=Int(5) b=Str(\"2\")");
+    assert_eq!(values(EditAction::Delete), "b=Str(\"2\")");
+    assert_eq!(values(EditAction::Insert(AttributeValue::Int(5))), "a=Str(\"1\") b=Str(\"2\") a=Str(\"3\")");
+}
+
+/// Edits of one key follow one another, and a missing Resource is made.
+#[test]
+fn edits_follow_one_another() {
+    let body = nested(1, &nested(2, &nested(2, b"")));
+    let list = [
+        ("a", EditAction::Update(string("no"))),
+        ("a", EditAction::Insert(string("first"))),
+        ("a", EditAction::Insert(string("second"))),
+        ("b", EditAction::Upsert(string("gone"))),
+        ("b", EditAction::Delete),
+        ("c", EditAction::Upsert(string("old"))),
+        ("c", EditAction::Update(string("new"))),
+    ];
+    let wire = admitted(Signal::Logs, &body).edit_resources(&edits(&list));
+    let found: Vec<_> = wire.resources().next().unwrap().attributes().map(|found| (found.key, found.value)).collect();
+    assert_eq!(found, [("a", ValueView::Str("first")), ("c", ValueView::Str("new"))]);
+}
+
+/// Unset, empty, mixed and nested values are accepted from both encodings.
+#[test]
+fn every_value_is_accepted() {
+    let text = br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{},"attributes":[{"key":"a","value":{"arrayValue":
+        {"values":[{"intValue":1},{"stringValue":"x"},{},{"kvlistValue":{"values":[{"key":"k"}]}}]}}},
+        {"key":"b","value":{"kvlistValue":{}}},{"key":"c","value":{"bytesValue":"_-8="}},{"key":"d","value":null}]}]}]}]}"#;
+    let wire = from_json(Signal::Logs, text).unwrap();
+    let log = wire.resources().next().unwrap().scopes().next().unwrap().log_records().next().unwrap();
+    assert_eq!(log.body(), ValueView::Empty);
+    let Some(ValueView::Array(array)) = log.get("a") else { panic!("a is a list") };
+    assert_eq!(array.iter().count(), 4);
+    assert_eq!(log.get("c"), Some(ValueView::Bytes(&[0xff, 0xef])));
+    assert_eq!(log.get("d"), Some(ValueView::Empty));
+}
+
+/// The integers of JSON are exact, in both forms and at their bounds.
+#[test]
+fn integers_are_exact() {
+    let read = |value: &str| {
+        let text = format!(
+            r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{{"body":{{"intValue":{value}}},"timeUnixNano":"18446744073709551615"}}]}}]}}]}}"#
+        );
+        from_json(Signal::Logs, text.as_bytes()).map(|wire| {
+            let log = wire.resources().next().unwrap().scopes().next().unwrap().log_records().next().unwrap();
+            assert_eq!(log.time_unix_nano(), u64::MAX);
+            match log.body() {
+                ValueView::Int(number) => number,
+                other => panic!("{other:?}"),
+            }
+        })
+    };
+    assert_eq!(read("\"-9223372036854775808\"").unwrap(), i64::MIN);
+    assert_eq!(read("9223372036854775807").unwrap(), i64::MAX);
+    assert_eq!(read("1.0").unwrap(), 1);
+    for wrong in ["9223372036854775808", "\"\"", "\"+1\"", "1.5", "true", "\"0x1\"", "[]"] {
+        assert!(read(wrong).is_err(), "{wrong}");
+    }
+}
+
+/// JSON that is none, or that says two things at once, is refused; ids are hexadecimal of either case.
+#[test]
+fn json_is_strict() {
+    let span = |fields: &str| {
+        from_json(
+            Signal::Traces,
+            format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{{fields}}}]}}]}}]}}"#).as_bytes(),
+        )
+    };
+    let wire = span(r#""traceId":"5B8EFFF798038103d269b633813fc60c","unknown":{"a":[1]},"resource_spans":1"#).unwrap();
+    let found = wire.resources().next().unwrap().scopes().next().unwrap().spans().next().unwrap();
+    assert_eq!(found.trace_id()[..3], [0x5b, 0x8e, 0xff]);
+    for wrong in [
+        r#""traceId":"5B8EFFF798038103D269B633813FC60""#,
+        r#""traceId":"W47/95gDgQPSabYzgT/GDA==""#,
+        r#""name":"a","name":"b""#,
+        r#""kind":"SPAN_KIND_SERVER""#,
+        r#""attributes":[{"key":"a","value":{"intValue":1,"stringValue":"b"}}]"#,
+        r#""attributes":{}"#,
+        r#""name":1"#,
+    ] {
+        assert!(span(wrong).is_err(), "{wrong}");
+    }
+    assert!(from_json(Signal::Traces, b"{} x").is_err());
+    assert!(from_json(Signal::Traces, b"{\"resourceSpans\":").is_err());
+    assert!(from_json(Signal::Traces, b"{\"resource_spans\":[{}]}").unwrap().is_empty());
+}
+
+/// A log body of 32 nested maps is admitted in both encodings, one of 33 is not, and one of 100000 harms nobody.
+#[test]
+fn nesting_is_limited_as_in_protobuf() {
+    let body = |levels: usize| {
+        let mut value = Vec::new();
+        for _ in 0..levels {
+            value = nested(6, &nested(1, &nested(2, &value)));
+        }
+        request(b"", &[&nested(5, &value)])
+    };
+    let wire = admitted(Signal::Logs, &body(32));
+    assert_eq!(wire.decode().encode().unwrap().rope(), wire.rope());
+    let text = to_json(&wire);
+    assert_eq!(from_json(Signal::Logs, text.as_bytes()).unwrap().rope(), wire.rope());
+    for levels in [33, 200] {
+        assert_eq!(refused(Signal::Logs, &body(levels)).1, Fault::Depth, "{levels} levels");
+    }
+    // Lengths first, so that the message is linear in the depth.
+    let levels = 100_000;
+    let mut reversed: Vec<u8> = Vec::new();
+    for key in [0x0a, 0x2a].into_iter().cycle().take(2 * levels) {
+        let mut head = vec![key];
+        varint(&mut head, reversed.len() as u64);
+        reversed.extend(head.iter().rev());
+    }
+    reversed.reverse();
+    assert_eq!(refused(Signal::Logs, &request(b"", &[&nested(5, &reversed)])).1, Fault::Depth);
+    let open = r#"{"arrayValue":{"values":["#.repeat(levels);
+    let text = format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{{"body":{open}"#);
+    assert!(from_json(Signal::Logs, text.as_bytes()).is_err());
+    let ignored = format!(r#"{{"unknown":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
+    assert!(from_json(Signal::Logs, ignored.as_bytes()).is_ok());
+}
+
+/// What a transform nested too deeply is not encoded, because nobody could decode it again.
+#[test]
+fn structs_nested_too_deeply_are_refused() {
+    let mut value = Vec::new();
+    for _ in 0..32 {
+        value = nested(6, &nested(1, &nested(2, &value)));
+    }
+    let Decoded::Logs(mut logs) = admitted(Signal::Logs, &request(b"", &[&nested(5, &value)])).decode() else {
+        panic!("they are logs")
+    };
+    let record = &mut logs.resource_logs[0].scope_logs[0].log_records[0];
+    let body = record.body.take().unwrap();
+    let array = opentelemetry_proto::tonic::common::v1::ArrayValue { values: vec![body] };
+    record.body = Some(opentelemetry_proto::tonic::common::v1::AnyValue {
+        value: Some(opentelemetry_proto::tonic::common::v1::any_value::Value::ArrayValue(array)),
+    });
+    assert!(Decoded::Logs(logs).encode().is_err());
+}
+
+/// Small bodies cannot cost much: records need no memory of their own, entries are limited by size, and so are
+/// repetitions; a request that was admitted comes in again however it was joined.
+#[test]
+fn amplification_is_bounded() {
+    let records = 1_000_000;
+    let wire = admitted(Signal::Logs, &nested(1, &nested(2, &[0x12, 0].repeat(records))));
+    assert_eq!((wire.records(), wire.resource_count()), (records as u64, 1));
+    assert!(wire.retained_bytes() < 3 * records);
+    assert!(admitted(Signal::Logs, &[0x0a, 0].repeat(records)).is_empty());
+    let smallest = request(b"", &[b""]);
+    let many = smallest.repeat(10_000);
+    let wire = admitted(Signal::Logs, &many);
+    assert_eq!(refused(Signal::Logs, &smallest.repeat(40_000)).1, Fault::TooManyEntries);
+    let joined = Wire::concat([wire.clone(), wire.clone(), wire]);
+    assert_eq!(readmit(Signal::Logs, joined.rope().into_bytes()).unwrap().records(), 30_000);
+    let again = nested(1, &[nested(1, b"").repeat(2000), nested(2, &nested(2, b""))].concat());
+    assert_eq!(refused(Signal::Logs, &again).1, Fault::TooManyRepeats);
+}
+
+/// A large key, or a million attributes, is an ordinary message.
+#[test]
+fn large_records_are_admitted_and_come_alone() {
+    let large = attribute(6, &"k".repeat(1 << 20), "v");
+    let wire = admitted(Signal::Logs, &request(b"", &[b"", &large, b""]));
+    let parts = wire.split(&SplitLimits { max_bytes: 1000, max_records: 1000 });
+    assert_eq!(parts.iter().map(Wire::records).collect::<Vec<_>>(), [1, 1, 1]);
+    assert!(parts[0].len() < 1000 && parts[1].len() > 1 << 20 && parts[2].len() < 1000);
+    let attributes = attribute(6, "a", "b").repeat(200_000);
+    assert_eq!(admitted(Signal::Logs, &request(b"", &[&attributes])).records(), 1);
+}
+
+/// Padded lengths, as encoders write that fill them in afterwards, are taken as they are.
+#[test]
+fn padded_lengths_are_ordinary() {
+    let padded = |number: u32, content: &[u8]| {
+        let len = content.len();
+        let head = [(number << 3 | 2) as u8, len as u8 | 0x80, (len >> 7) as u8 | 0x80, 0x80, 0];
+        [&head[..], content].concat()
+    };
+    let value = padded(2, &padded(1, b"value"));
+    let record = padded(2, &[padded(3, b"INFO"), padded(6, &[padded(1, b"key"), value].concat())].concat());
+    let resource = padded(1, &padded(1, &padded(1, b"host.name")));
+    let body = padded(1, &[resource, padded(2, &[&record[..], &record].concat())].concat());
+    let wire = admitted(Signal::Logs, &body);
+    assert!(!wire.normalised());
+    assert_eq!(wire.rope().into_bytes(), body);
+    let edited = wire.edit_resources(&edits(&[("host.name", EditAction::Upsert(string("a")))]));
+    assert_eq!(edited.resources().next().unwrap().get("host.name"), Some(ValueView::Str("a")));
+    let (left, right) = edited.halve().unwrap();
+    assert_eq!((left.decode().records(), right.decode().records()), (1, 1));
+}
