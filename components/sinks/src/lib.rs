@@ -2,5 +2,6 @@
 
 mod blackhole;
 mod console;
+mod file;
 mod otlp;
 mod writer;
