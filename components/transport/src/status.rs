@@ -148,19 +148,6 @@ impl RpcStatus {
         Some(Duration::new(seconds, nanos))
     }
 
-    /// The status as JSON, without details.
-    pub(crate) fn to_json(&self) -> String {
-        let mut message = String::with_capacity(self.message.len());
-        for character in self.message.chars() {
-            match character {
-                '"' | '\\' => message.extend(['\\', character]),
-                control if control.is_control() => message.push(' '),
-                plain => message.push(plain),
-            }
-        }
-        format!(r#"{{"code":{},"message":"{message}"}}"#, self.code)
-    }
-
     /// The value of `grpc-status-details-bin`.
     pub(crate) fn to_details_header(&self) -> HeaderValue {
         HeaderValue::try_from(BINARY_HEADER.encode(self.encode_to_vec())).expect("base64 is a valid header value")

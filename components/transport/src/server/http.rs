@@ -1,7 +1,7 @@
-//! OTLP/HTTP: `POST /v1/{logs,metrics,traces}` with protobuf bodies, over HTTP/1.1 and HTTP/2.
+//! OTLP/HTTP: `POST /v1/{logs,metrics,traces}` with protobuf or JSON bodies, over HTTP/1.1 and HTTP/2.
 //!
-//! JSON bodies are not served: they get 415 and the list of what is. Error bodies are `google.rpc.Status` in the
-//! encoding of the request (OTLP specification, "Failures").
+//! Answers have the encoding of their request, and error bodies are `google.rpc.Status` (OTLP specification,
+//! "OTLP/HTTP Response").
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,12 +17,13 @@ use crate::compression::Encoding;
 use crate::proto::{ExportResponse, PartialSuccess, RpcStatus};
 use crate::server::connection::Server;
 use crate::server::reply::{Answer, Refused};
-use crate::server::{self as server_api, Handler, Refusal, Reply, body};
+use crate::server::{self as server_api, Handler, Refusal, Reply, body, json};
 use crate::status::{Code, shorten};
 use otlp::Signal;
 
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const ACCEPTED_TYPES: HeaderValue = HeaderValue::from_static("application/x-protobuf, application/json");
 const ACCEPTED_ENCODINGS: HeaderValue = HeaderValue::from_static("gzip, zstd, identity");
 
 /// What is read and thrown away of a refused HTTP/1 body, so that its sender gets to read the answer. Closing with
@@ -52,14 +53,14 @@ pub(super) async fn serve<H: Handler>(
     mut request: Request<Incoming>,
 ) -> Response<Answer> {
     let media_type = media_type_of(request.headers());
-    let response = match export(server, peer, &mut request).await {
-        Ok(reply) => {
+    let response = match export(server, peer, &mut request, media_type).await {
+        Ok((signal, reply)) => {
             server.counters().answer(&reply);
-            respond(&reply)
+            respond(signal, &reply, media_type.unwrap_or(MediaType::Protobuf))
         }
         Err(failure) => {
             server.counters().refuse(failure.reason);
-            // Whoever asks for something that is not protobuf gets protobuf, unless it is JSON.
+            // Whoever speaks neither of our languages gets protobuf.
             fail(failure, media_type.unwrap_or(MediaType::Protobuf))
         }
     };
@@ -71,7 +72,8 @@ async fn export<H: Handler>(
     server: &Server<H>,
     peer: SocketAddr,
     request: &mut Request<Incoming>,
-) -> Result<Reply, Failure> {
+    media_type: Option<MediaType>,
+) -> Result<(Signal, Reply), Failure> {
     if request.headers().len() > server.limits().max_headers {
         let http = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         return Err(Failure::unsupported(http, "too many headers".to_owned()));
@@ -84,17 +86,20 @@ async fn export<H: Handler>(
         return Err(Failure::unsupported(StatusCode::METHOD_NOT_ALLOWED, message)
             .with_header(header::ALLOW, HeaderValue::from_static("POST")));
     }
-    if !matches!(media_type_of(request.headers()), Some(MediaType::Protobuf)) {
-        let message = "unsupported content type, supported is application/x-protobuf".to_owned();
-        return Err(
-            Failure::unsupported(StatusCode::UNSUPPORTED_MEDIA_TYPE, message).with_header(header::ACCEPT, PROTOBUF)
-        );
-    }
+    let Some(media_type) = media_type else {
+        let message = "unsupported content type, supported are application/x-protobuf and application/json".to_owned();
+        return Err(Failure::unsupported(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)
+            .with_header(header::ACCEPT, ACCEPTED_TYPES));
+    };
     let encoding = encoding_of(request.headers())?;
-    let received = body::read_http(request.body_mut(), encoding, server.reading()).await.map_err(Refused::from)?;
+    let reading = server.reading();
+    let mut received = body::read_http(request.body_mut(), encoding, reading).await.map_err(Refused::from)?;
+    if let MediaType::Json = media_type {
+        received = json::read(signal, received, reading).await.map_err(Refused::from)?;
+    }
     let body::Received { body, charge, wire_bytes } = received;
     let request = server_api::Request { signal, body, charge, peer, wire_bytes };
-    Ok(server.handler.handle(request).await)
+    Ok((signal, server.handler.handle(request).await))
 }
 
 fn signal_of(path: &str) -> Option<Signal> {
@@ -182,30 +187,34 @@ fn failure_of(reply: &Reply) -> Option<Failure> {
     Some(Failure { http, status, reason, header: header.map(Box::new) })
 }
 
-fn respond(reply: &Reply) -> Response<Answer> {
-    let data = match reply {
+fn respond(signal: Signal, reply: &Reply, media_type: MediaType) -> Response<Answer> {
+    let partial_success = match reply {
         Reply::Accepted => None,
-        Reply::Partial { rejected, message } => {
-            let partial_success = PartialSuccess {
-                rejected: i64::try_from(*rejected).unwrap_or(i64::MAX),
-                error_message: shorten(message).into_owned(),
-            };
-            Some(ExportResponse { partial_success: Some(partial_success) }.encode_to_vec().into())
-        }
+        Reply::Partial { rejected, message } => Some((*rejected, message.as_str())),
         _ => {
             let failure = failure_of(reply).expect("every reply but the two above is a refusal");
-            return fail(failure, MediaType::Protobuf);
+            return fail(failure, media_type);
         }
     };
+    let (content_type, data) = match media_type {
+        MediaType::Json => (JSON, Some(json::export_response(signal, partial_success).into())),
+        MediaType::Protobuf => (PROTOBUF, partial_success.map(protobuf_response)),
+    };
     let mut response = Response::new(Answer { data, trailers: None });
-    response.headers_mut().insert(header::CONTENT_TYPE, PROTOBUF);
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     response
+}
+
+fn protobuf_response((rejected, message): (u64, &str)) -> Bytes {
+    let rejected = i64::try_from(rejected).unwrap_or(i64::MAX);
+    let partial_success = Some(PartialSuccess { rejected, error_message: shorten(message).into_owned() });
+    ExportResponse { partial_success }.encode_to_vec().into()
 }
 
 fn fail(failure: Failure, media_type: MediaType) -> Response<Answer> {
     let (content_type, data) = match media_type {
         MediaType::Protobuf => (PROTOBUF, Bytes::from(failure.status.encode_to_vec())),
-        MediaType::Json => (JSON, Bytes::from(failure.status.to_json())),
+        MediaType::Json => (JSON, Bytes::from(json::status(&failure.status))),
     };
     let mut response = Response::new(Answer { data: Some(data), trailers: None });
     *response.status_mut() = failure.http;

@@ -8,6 +8,7 @@ mod connection;
 mod counters;
 mod grpc;
 mod http;
+mod json;
 mod limits;
 mod reply;
 
@@ -45,7 +46,7 @@ pub struct Request {
     pub charge: Charge,
     /// Who sent it.
     pub peer: SocketAddr,
-    /// Size of the body as it came, before inflating, without framing.
+    /// Size of the body as it came, before inflating and, for JSON, converting; without framing.
     pub wire_bytes: u64,
 }
 

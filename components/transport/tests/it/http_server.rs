@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
+use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
 use otlp::Signal;
 use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -13,7 +13,7 @@ use transport::Protocol;
 use transport::server::{Refusal, Reply};
 
 use crate::harness::{
-    Answer, PATIENCE, TestServer, eventually, logs_bytes, over_http2, raw_exchange, read, whole_body,
+    Answer, PATIENCE, TestServer, eventually, logs, logs_bytes, over_http2, raw_exchange, read, whole_body,
 };
 
 /// A request over HTTP/1 on a new connection.
@@ -75,7 +75,7 @@ async fn takes_each_signal() {
     server.stop().await;
 }
 
-/// S7, S11: other content types are 415 with a Status that says what is taken: JSON for JSON, protobuf otherwise.
+/// S7: other content types are 415 with a Status that says what is taken.
 #[tokio::test]
 async fn refuses_other_content_types() {
     let server = TestServer::builder(Protocol::Http).start();
@@ -88,12 +88,6 @@ async fn refuses_other_content_types() {
     let answer = over_http1(&server, http::Request::post("/v1/logs"), b"x".to_vec()).await;
     assert_eq!((answer.status.as_u16(), status_of(&answer).code), (415, 12));
 
-    let head = http::Request::post("/v1/logs").header("content-type", "application/json; charset=utf-8");
-    let answer = over_http1(&server, head, b"{}".to_vec()).await;
-    assert_eq!(answer.status, 415);
-    assert_eq!(answer.header("content-type"), Some("application/json"));
-    let text = std::str::from_utf8(&answer.body).unwrap();
-    assert_eq!(text, r#"{"code":12,"message":"unsupported content type, supported is application/x-protobuf"}"#);
     server.stop().await;
 }
 
@@ -393,5 +387,78 @@ async fn serves_both_families() {
         let peer = server.handler.requests.lock().unwrap().pop().unwrap().peer;
         assert!(peer.ip().to_canonical().is_loopback(), "{peer}");
     }
+    server.stop().await;
+}
+
+/// An answer to a JSON request, which must be JSON.
+fn json_of(answer: &Answer) -> serde_json::Value {
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    serde_json::from_slice(&answer.body).unwrap()
+}
+
+fn post_json(path: &str) -> http::request::Builder {
+    http::Request::post(path).header("content-type", "application/json")
+}
+
+/// S3, S4, S12: JSON of each signal, also compressed and large, reaches the handler as protobuf; answers are JSON.
+#[tokio::test]
+async fn takes_json() {
+    let partial = |rejected| Reply::Partial { rejected, message: "some \"bad\"".to_owned() };
+    let server =
+        TestServer::builder(Protocol::Http).replies([Reply::Accepted, partial(2), partial(3), partial(4)]).start();
+    let large = serde_json::to_string(&logs(1_000_000)).unwrap().into_bytes();
+    let head = post_json("/v1/logs").header("content-encoding", "gzip");
+    let answer = over_http1(&server, head, gzip(&large)).await;
+    assert_eq!((answer.status.as_u16(), json_of(&answer)), (200, serde_json::json!({})));
+    let received = server.handler.requests.lock().unwrap().pop().unwrap();
+    assert!(ExportLogsServiceRequest::decode(received.body.clone()).unwrap() == logs(1_000_000));
+    assert_eq!(received.charge.bytes(), received.body.len());
+    assert_eq!(received.wire_bytes, gzip(&large).len() as u64);
+    drop(received);
+
+    for (path, body, signal, rejected_key, rejected) in [
+        ("/v1/logs", r#"{"resourceLogs":[]}"#, Signal::Logs, "rejectedLogRecords", "2"),
+        ("/v1/metrics", r#"{"resourceMetrics":[{}]}"#, Signal::Metrics, "rejectedDataPoints", "3"),
+        ("/v1/traces", "{}", Signal::Traces, "rejectedSpans", "4"),
+    ] {
+        let head = http::Request::post(path).header("content-type", "application/JSON; charset=utf-8");
+        let answer = over_http1(&server, head, body.into()).await;
+        let expected =
+            serde_json::json!({ "partialSuccess": { rejected_key: rejected, "errorMessage": "some \"bad\"" } });
+        assert_eq!((answer.status.as_u16(), json_of(&answer)), (200, expected));
+        assert_eq!(server.handler.requests.lock().unwrap().pop().unwrap().signal, signal);
+    }
+    server.stop().await;
+}
+
+/// S10, S11, S18: what is wrong with a JSON request is said in JSON; its protobuf is bounded and charged too.
+#[tokio::test]
+async fn refuses_bad_json() {
+    let mut builder = TestServer::builder(Protocol::Http)
+        .limits(|limits| limits.max_request_size = 100_000)
+        .replies([Reply::unavailable("full\n")]);
+    builder.budget = 250_000;
+    let server = builder.start();
+    let refusal = async |path: &str, body: &str| {
+        let answer = over_http1(&server, post_json(path), body.into()).await;
+        let status = json_of(&answer);
+        (answer.status.as_u16(), status["code"].as_u64().unwrap(), status["message"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(refusal("/v1/logs", "{}").await, (503, 14, "full\n".to_owned()));
+    assert_eq!(refusal("/v1/nothing", "{}").await.0, 404);
+    for body in ["", "{", "[]", "{} trailing", r#"{"resourceLogs":7}"#] {
+        let (http_status, code, message) = refusal("/v1/logs", body).await;
+        assert_eq!((http_status, code), (400, 3), "{body}");
+        assert!(message.starts_with("invalid OTLP/JSON: "), "{message}");
+    }
+    let doubles = format!(
+        r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"histogram":{{"dataPoints":[{{"explicitBounds":[{}1]}}]}}}}]}}]}}]}}"#,
+        "1,".repeat(45_000)
+    );
+    assert_eq!(refusal("/v1/metrics", &doubles).await.0, 413);
+    assert_eq!(refusal("/v1/logs", &format!("{{}}{}", " ".repeat(99_999))).await.0, 413);
+    let _neighbour = server.budget.try_charge(100_000).unwrap();
+    assert_eq!(refusal("/v1/logs", &format!("{{}}{}", " ".repeat(90_000))).await.0, 503);
+    drop(_neighbour);
     server.stop().await;
 }
