@@ -10,6 +10,7 @@ use crate::component::Kind;
 use crate::pipeline::{Component, Pipeline};
 use crate::schema::{self, VERSION, properties_of};
 use crate::secret::REDACTED;
+use crate::sink::SinkKeys;
 
 impl Pipeline {
     /// The configuration file of this pipeline, without keys that have their default. Reads back as an equal pipeline.
@@ -17,7 +18,8 @@ impl Pipeline {
         self.render(catalog, &mut |json, schema| *json = without_defaults(json, schema))
     }
 
-    /// The configuration as it is in force, defaults included, for printing. Header values and other sensitive texts are
+    /// The configuration with its defaults, except for those that depend on the machine or on other keys, for printing.
+    /// Header values and other sensitive texts are
     /// replaced; references to secrets stay, because they hold none.
     pub fn to_toml_redacted(&self, catalog: &Catalog) -> String {
         self.render(catalog, &mut redact)
@@ -31,13 +33,14 @@ impl Pipeline {
         if let Json::Object(sections) = settings {
             document.extend(sections.into_iter().filter(|(_, section)| !is_empty(section)));
         }
+        let sink_keys = schema::of::<SinkKeys>();
         for kind in Kind::ALL {
             let mut table = Map::new();
             for (id, component) in self.of_kind(kind) {
                 let mut json = component_json(component);
                 remove_null(&mut json);
                 if let Some(entry) = catalog.get(kind, component.type_name()) {
-                    edit(&mut json, entry.schema());
+                    edit(&mut json, &with_own_defaults(kind, entry.schema(), &sink_keys));
                 }
                 table.insert(id.to_string(), json);
             }
@@ -69,6 +72,18 @@ fn component_json(component: &Component) -> Json {
         json.extend(keys.into_iter().filter(|(_, value)| !is_empty(value)));
     }
     Json::Object(json)
+}
+
+/// The schema of a component with the defaults of its types only. What a sink type does when a key is absent can depend
+/// on other keys: there, absent and written are not the same.
+fn with_own_defaults(kind: Kind, schema: &Json, sink_keys: &Json) -> Json {
+    let mut own = schema.clone();
+    if kind == Kind::Sink {
+        for (name, property) in properties_of(sink_keys) {
+            own["properties"][name] = property.clone();
+        }
+    }
+    own
 }
 
 /// A copy without the properties that have their default.

@@ -231,7 +231,16 @@ impl<'r, 'f> Check<'r, 'f> {
     fn wrong_type(&mut self, node: &Node, schema: &Json) {
         let message = format!("{} is {}", self.name(), expect::found(node, schema));
         let finding = Finding::error(Code::WrongType, message).expected(expect::expected(schema));
-        self.add(node.at, finding.maybe_help(self.quote_help(node)));
+        self.add(node.at, finding.maybe_help(self.quote_help(node)).maybe_help(Self::list_help(node, schema)));
+    }
+
+    /// One value where a list of such values is due.
+    fn list_help(node: &Node, schema: &Json) -> Option<String> {
+        let Value::Text(text) = &node.value else { return None };
+        let items =
+            schema.get("items").filter(|items| expect::fits(&node.value, items) || choices_of(items).is_some())?;
+        let is_choice = choices_of(items).is_none_or(|choices| choices.contains(&text.as_str()));
+        is_choice.then(|| format!("write `[{text:?}]`"))
     }
 
     /// An attribute key that was not quoted becomes a chain of tables.

@@ -82,8 +82,15 @@ pub(crate) fn read(file: usize, text: &str, report: &mut Report<'_>) -> Node {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let span = error.span().unwrap_or(0..0);
-        let message = error.message().trim_end_matches('.').to_owned();
-        report.add(At::new(file, span), None, Finding::error(Code::Syntax, message));
+        let message = error.message().trim_end_matches('.');
+        let finding = match (message, text.get(span.clone())) {
+            ("duplicate key", Some(key)) => {
+                let finding = Finding::error(Code::Duplicate, format!("`{key}` stands here for the second time"));
+                finding.help("join the two, or give one of them another name")
+            }
+            _ => Finding::error(Code::Syntax, message),
+        };
+        report.add(At::new(file, span), None, finding);
     }
     let span = table.span();
     let entries = convert_table(file, table.get_ref(), report);

@@ -419,6 +419,66 @@ inputs = ["apps"
     "#);
 }
 
+/// The slips of people who are new to TOML are answered with what to write.
+#[test]
+fn slips_of_beginners() {
+    let text = refused(
+        r#"version = 1
+[sources.apps]
+type = "otlp"
+signals = "logs"
+grpc.listen = "localhost:4317"
+[transforms.shop]
+type = "filter"
+inputs = ["apps"]
+[transforms.pay]
+type = "select"
+inputs = "apps"
+keep = { "service.name" = "pay" }
+[sinks.console]
+type = "prometheus"
+inputs = ["shop"]
+[sinks.backend]
+type = "otlp"
+inputs = ["pay"]
+endpoint = "localhost:4317"
+tls = true
+"#,
+    );
+    assert_snapshot!(text, @r#"
+    engine.toml:4:11: sources.apps: `signals` is the string "logs", expected a list, each item "logs", "metrics" or "traces"; write `["logs"]`
+    engine.toml:5:15: sources.apps: `grpc.listen`: `localhost:4317` is not an IP address and a port, expected an IP address and a port such as "127.0.0.1:4317" or "[::]:4317"; write "127.0.0.1:4317"
+    engine.toml:7:8: transforms.shop: there is no transform `filter`, expected one of "resource", "select"
+    engine.toml:11:10: transforms.pay: `inputs` is the string "apps", expected a list, each item the id of a component, or "ID.output"; write `["apps"]`
+    engine.toml:12:27: transforms.pay: `keep."service.name"` is the string "pay", expected a list, each item a string, a boolean or a whole number
+    engine.toml:14:8: sinks.console: there is no sink `prometheus`, expected one of "blackhole", "console", "file", "otlp"
+    engine.toml:19:12: sinks.backend: `endpoint`: `localhost:4317` has no scheme, expected an address such as "http://host:4317" or "https://host:4317"; write "http://localhost:4317", or "https://localhost:4317" for TLS
+    engine.toml:20:7: sinks.backend: `tls` is the boolean true, expected a table
+    "#);
+}
+
+/// A table that stands twice in a file is said to.
+#[test]
+fn a_table_twice() {
+    let text = refused(
+        r#"version = 1
+[sources.apps]
+type = "otlp"
+type = "otlp"
+[sources.apps]
+type = "generate"
+[sinks.console]
+type = "console"
+inputs = ["apps"]
+"#,
+    );
+    assert_snapshot!(text, @r#"
+    engine.toml:4:1: `type` stands here for the second time; join the two, or give one of them another name
+    engine.toml:5:10: `apps` stands here for the second time; join the two, or give one of them another name
+    engine.toml:6:1: `type` stands here for the second time; join the two, or give one of them another name
+    "#);
+}
+
 /// Nothing at all, and no source or sink.
 #[test]
 fn too_little() {

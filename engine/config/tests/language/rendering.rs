@@ -8,9 +8,9 @@ use engine_config::sinks::otlp::{HeaderValue, SecretHeader};
 use engine_config::sources::OtlpSource;
 use engine_config::transforms::{Resource, Select};
 use engine_config::{
-    AttributeValue, BatchOptions, BufferOptions, ByteSize, Catalog, Component, ComponentId, Environment, MatchValue,
-    ParseOptions, Pipeline, REDACTED, SecretRef, SensitiveText, Settings, SignalSet, SinkKeys, SourceFile, Span,
-    WhenFull, parse, plan,
+    Acknowledge, AttributeValue, BatchOptions, BufferOptions, ByteSize, Catalog, Component, ComponentId, Environment,
+    MatchValue, ParseOptions, Pipeline, REDACTED, SecretRef, SensitiveText, Settings, SignalSet, SinkKeys, SourceFile,
+    Span, WhenFull, parse, plan,
 };
 use insta::assert_snapshot;
 use proptest::prelude::*;
@@ -95,6 +95,19 @@ fn a_built_pipeline_reads_back() {
     max_size = "64MiB"
     when_full = "refuse"
     "#);
+}
+
+/// A written key stays even where the sink type has the same default: with `delivered` its absence means no wait.
+#[test]
+fn written_sink_keys_stay() {
+    let mut pipeline = Pipeline::new(Settings::default());
+    let batch = BatchOptions { timeout: Some(Span::millis(200)), ..BatchOptions::default() };
+    let keys = SinkKeys { batch, acknowledge: Acknowledge::Delivered, ..SinkKeys::default() };
+    let sink = OtlpSink::new("http://localhost:4317".parse().unwrap());
+    pipeline.insert(ComponentId::new("b").unwrap(), Component::sink(sink, &["a"], keys).unwrap()).unwrap();
+    let text = pipeline.to_toml(&CATALOG);
+    assert!(text.contains("timeout = \"200ms\""), "{text}");
+    assert_eq!(read_back(&text), pipeline);
 }
 
 /// An id is given once, and the components stay as they were.
