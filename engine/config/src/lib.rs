@@ -52,6 +52,7 @@ pub mod sinks;
 mod size;
 pub mod sources;
 mod span;
+pub mod status;
 mod tls;
 pub mod transforms;
 mod validate;

@@ -22,9 +22,7 @@ impl Running {
     /// Tells sources to stop admitting at once, and waits for the end of everything, at most the configured grace.
     pub async fn drain(mut self) -> DrainReport {
         let deadline = Instant::now() + self.settings.shutdown_grace;
-        for node in &self.nodes {
-            node.telemetry.set_state(HealthState::Draining);
-        }
+        self.set_states(HealthState::Draining);
         self.draining.cancel();
         self.drain.cancel();
         let mut report = DrainReport::default();
@@ -56,11 +54,18 @@ impl Running {
                 report.dropped.push((id, dropped));
             }
         }
-        for node in &self.nodes {
-            node.telemetry.set_state(HealthState::Stopped);
-        }
+        self.set_states(HealthState::Stopped);
         self.lanes.stop();
         report
+    }
+
+    /// Components that an error has ended keep saying so.
+    fn set_states(&self, state: HealthState) {
+        for node in &self.nodes {
+            if node.telemetry.health().state != HealthState::Failed {
+                node.telemetry.set_state(state);
+            }
+        }
     }
 }
 

@@ -1,0 +1,126 @@
+//! HTTP/1 for probes, scrapers and people: GET and HEAD, four paths, bounded in connections and time.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use super::state::State;
+use super::{heartbeat, host, metrics, status};
+
+/// What there is, for those who ask for something else.
+const PATHS: [&str; 4] = ["/livez", "/readyz", "/metrics", "/status"];
+
+/// Connections that are served at once; more wait in the accept queue.
+const CONNECTIONS: usize = 64;
+/// Longest time until a request's headers are complete, and between two requests of a connection.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection ends after this time, so that readers that never read cannot keep all of [`CONNECTIONS`].
+const CONNECTION_AGE: Duration = Duration::from_secs(300);
+/// Room for a request's headers.
+const HEADER_SIZE: usize = 16 * 1024;
+/// Pause after a failed accept: without file descriptors the next one fails as well.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Serves until it is dropped.
+pub(super) async fn serve(listener: TcpListener, state: Arc<State>) {
+    let seats = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let seat = Arc::clone(&seats).acquire_owned().await.expect("the semaphore is never closed");
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "the administration server cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let state = Arc::clone(&state);
+        tokio::spawn(async move {
+            connection(stream, &state).await;
+            drop(seat);
+        });
+    }
+}
+
+async fn connection(stream: TcpStream, state: &Arc<State>) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let response = answer(&request, state);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(HEADER_SIZE)
+        .serve_connection(TokioIo::new(stream), service);
+    // Clients that go away or send nonsense are no news of this process.
+    tokio::time::timeout(CONNECTION_AGE, serving).await.ok();
+}
+
+/// The answer to a request, whatever its body holds.
+fn answer<B>(request: &Request<B>, state: &State) -> Response<Full<Bytes>> {
+    let own = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).is_some_and(host::is_own);
+    if !own {
+        let text = "the Host header must be an address or localhost\n";
+        return reply(StatusCode::FORBIDDEN, TEXT, text.to_owned());
+    }
+    let path = request.uri().path();
+    if !PATHS.contains(&path) {
+        return reply(StatusCode::NOT_FOUND, TEXT, format!("not found; there is {}\n", PATHS.join(", ")));
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut response = reply(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".to_owned());
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    match path {
+        "/livez" => livez(state, Instant::now()),
+        "/readyz" => match state.not_ready_because() {
+            None => reply(StatusCode::OK, TEXT, "ready\n".to_owned()),
+            Some(reason) => reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{reason}\n")),
+        },
+        "/metrics" => reply(StatusCode::OK, PROMETHEUS, metrics::render(state)),
+        _ => {
+            let document = serde_json::to_string_pretty(&status::document(state));
+            reply(StatusCode::OK, JSON, document.expect("the document has string keys and finite numbers"))
+        }
+    }
+}
+
+fn livez(state: &State, now: Instant) -> Response<Full<Bytes>> {
+    let late = state.heartbeats().late(now);
+    if late.is_empty() {
+        return reply(StatusCode::OK, TEXT, "alive\n".to_owned());
+    }
+    let lines: String = late
+        .iter()
+        .map(|heartbeat::Late { name, silent }| format!("{name} has not run for {} s\n", silent.as_secs()))
+        .collect();
+    reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, lines)
+}
+
+fn reply(status: StatusCode, content_type: &'static str, text: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! Answers without a socket.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::sync::Arc;
+
+use http_body_util::BodyExt;
+
+use super::super::state::{Facts, Graph};
+use super::*;
+use crate::logging::Repeats;
+
+fn state() -> State {
+    let facts = Facts { role: None, config_hash: "abc".to_owned(), memory_limit: 1 << 20 };
+    State::new(facts, Arc::new(Repeats::default()))
+}
+
+fn nothing() -> Graph {
+    Graph { nodes: Vec::new(), admission: engine_core::budget::Budget::new(10), listeners: Vec::new() }
+}
+
+fn ask(state: &State, method: Method, path: &str, host: Option<&str>) -> (StatusCode, String) {
+    let mut request = Request::builder().method(method).uri(path);
+    if let Some(host) = host {
+        request = request.header(header::HOST, host);
+    }
+    let response = answer(&request.body(()).unwrap(), state);
+    let status = response.status();
+    let body = futures::executor::block_on(response.into_body().collect()).unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+fn get(state: &State, path: &str) -> (StatusCode, String) {
+    ask(state, Method::GET, path, Some("127.0.0.1:1"))
+}
+
+/// Readiness follows the phase and says why it is off.
+#[test]
+fn readiness_follows_the_phase() {
+    let state = state();
+    assert_eq!(get(&state, "/readyz"), (StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned()));
+    state.running(nothing());
+    assert_eq!(get(&state, "/readyz"), (StatusCode::OK, "ready\n".to_owned()));
+    state.draining();
+    assert_eq!(get(&state, "/readyz"), (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned()));
+}
+
+/// A signal that came before everything ran is not forgotten.
+#[test]
+fn an_early_end_stays() {
+    let state = state();
+    state.draining();
+    state.running(nothing());
+    assert_eq!(get(&state, "/readyz").1, "draining\n");
+}
+
+/// Who asks for something else learns what there is; what changes something is refused.
+#[test]
+fn other_paths_and_methods() {
+    let state = state();
+    let (status, text) = get(&state, "/statuz");
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    PATHS.iter().for_each(|path| assert!(text.contains(path)));
+    assert_eq!(ask(&state, Method::POST, "/status", Some("localhost")).0, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(ask(&state, Method::HEAD, "/status", Some("localhost")).0, StatusCode::OK);
+}
+
+/// A page that points its name at this server learns nothing, on any path.
+#[test]
+fn foreign_pages_learn_nothing() {
+    let state = state();
+    for path in PATHS {
+        assert_eq!(ask(&state, Method::GET, path, Some("evil.example")).0, StatusCode::FORBIDDEN);
+        assert_eq!(ask(&state, Method::GET, path, None).0, StatusCode::FORBIDDEN);
+    }
+}
+
+/// The process is alive before anything runs, and not once a runtime is silent for too long.
+#[tokio::test]
+async fn liveness_follows_the_heartbeats() {
+    let state = state();
+    assert_eq!(get(&state, "/livez"), (StatusCode::OK, "alive\n".to_owned()));
+    let lanes = engine_core::lane::LaneThreads::start(1).unwrap();
+    state.heartbeats().start(&lanes.lanes(), &tokio::runtime::Handle::current());
+    // Without a lane's thread and without yielding here nobody notes a beat any more.
+    lanes.stop();
+    let response = livez(&state, Instant::now() + heartbeat::LIMIT + Duration::from_secs(10));
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    assert!(text.contains("lane 0 has not run") && text.contains("the shared runtime has not run"), "{text}");
+}
+
+/// The document is the type that the operator reads.
+#[test]
+fn status_is_readable() {
+    let state = state();
+    state.running(nothing());
+    let (_, text) = get(&state, "/status");
+    let status: engine_config::status::Status = serde_json::from_str(&text).unwrap();
+    assert!(status.ready && status.config_hash == "abc" && status.memory.admission_limit_bytes == 10);
+}

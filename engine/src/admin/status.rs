@@ -1,0 +1,113 @@
+//! Readings to the `/status` document of `engine-config`.
+
+use std::collections::BTreeMap;
+
+use engine_config::status::{
+    Buffer, Component, ComponentState, Flow, Health, Held, LastError, Ledger, Memory, Sink, Status,
+};
+use engine_core::ledger::Line;
+use engine_core::sink::SinkHandle;
+use engine_core::telemetry::{self, ComponentReading, FlowReading, HealthState};
+
+use super::state::State;
+use crate::topology::RunningNode;
+
+/// The document now.
+pub(super) fn document(state: &State) -> Status {
+    let graph = state.graph();
+    let not_ready_because = state.not_ready_because();
+    let facts = state.facts();
+    let memory = Memory {
+        limit_bytes: facts.memory_limit,
+        admission_limit_bytes: graph.as_ref().map_or(0, |graph| graph.admission.limit() as u64),
+        admission_used_bytes: graph.as_ref().map_or(0, |graph| graph.admission.used() as u64),
+    };
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        role: facts.role.as_deref().map(str::to_owned),
+        config_hash: facts.config_hash.clone(),
+        phase: state.phase(),
+        ready: not_ready_because.is_none(),
+        not_ready_because: not_ready_because.map(str::to_owned),
+        started_at_unix_seconds: state.started_at_unix().as_secs(),
+        uptime_seconds: state.uptime().as_secs(),
+        memory,
+        listeners: graph.as_ref().map(|graph| graph.listeners.clone()).unwrap_or_default(),
+        components: graph.map(|graph| graph.nodes.iter().map(component).collect()).unwrap_or_default(),
+    }
+}
+
+fn component(node: &RunningNode) -> Component {
+    let ComponentReading {
+        received,
+        sent,
+        discarded,
+        errors,
+        protocol_bytes_in,
+        protocol_bytes_out,
+        panics,
+        own,
+        health,
+    } = node.telemetry.read();
+    Component {
+        id: node.id.clone(),
+        kind: node.kind,
+        type_name: node.type_name.to_owned(),
+        pipeline: node.pipeline.as_deref().map(str::to_owned),
+        health: healthy(health),
+        received: flows(received),
+        sent: sent.into_iter().map(|(output, readings)| (output, flows(readings))).collect(),
+        discarded: owned(discarded),
+        errors: owned(errors),
+        network_bytes_in: protocol_bytes_in,
+        network_bytes_out: protocol_bytes_out,
+        panics,
+        own: owned(own),
+        sink: node.sink.as_deref().map(sink),
+    }
+}
+
+fn sink(handle: &SinkHandle) -> Sink {
+    let buffer = Buffer { used_bytes: handle.buffered_bytes() as u64, max_bytes: handle.max_buffer() as u64 };
+    Sink { ledger: ledger(handle.line()), buffer }
+}
+
+fn ledger(line: Line) -> Ledger {
+    let balanced = line.check().is_ok();
+    let Line { counts, held, refused } = line;
+    Ledger {
+        recovered: counts.recovered,
+        accepted: counts.accepted,
+        created: counts.created,
+        delivered: counts.delivered,
+        dropped: owned(counts.dropped),
+        returned: counts.returned,
+        merged: counts.merged,
+        held: Held { queued: held.queued, in_flight: held.in_flight },
+        refused,
+        balanced,
+    }
+}
+
+fn healthy(health: telemetry::Health) -> Health {
+    let state = match health.state {
+        HealthState::Starting => ComponentState::Starting,
+        HealthState::Ok => ComponentState::Ok,
+        HealthState::Degraded => ComponentState::Degraded,
+        HealthState::Draining => ComponentState::Draining,
+        HealthState::Stopped => ComponentState::Stopped,
+        HealthState::Failed => ComponentState::Failed,
+    };
+    let last_error =
+        health.last_error.map(|error| LastError { message: error.message, at_unix_seconds: error.at_unix_seconds });
+    Health { state, last_error }
+}
+
+fn flows(readings: BTreeMap<&'static str, FlowReading>) -> BTreeMap<String, Flow> {
+    let flow = |reading: FlowReading| Flow { batches: reading.batches, records: reading.records, bytes: reading.bytes };
+    readings.into_iter().map(|(signal, reading)| (signal.to_owned(), flow(reading))).collect()
+}
+
+fn owned(counts: BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
+    counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+}

@@ -1,0 +1,95 @@
+//! The words of the command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::logging::{LogFormat, LogLevel};
+
+/// Runs pipelines of logs, metrics and traces, from one TOML file.
+#[derive(Debug, Parser)]
+#[command(name = "telemetry-engine", version, about, disable_help_subcommand = true)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run a configuration until SIGTERM or SIGINT, or until all sources have come to their end.
+    #[command(after_help = RUN_HELP)]
+    Run(RunArguments),
+    /// Say everything that is wrong with a configuration, without running it.
+    Validate(ValidateArguments),
+}
+
+const RUN_HELP: &str = "\
+Exit codes:
+  0         everything that was taken in was delivered or is kept
+  1         the configuration is refused, or an address or file is not to be had
+  2         the command line is wrong
+  3         the end was not clean: records answered with success are lost, or a component failed or had to be stopped
+  130, 143  ended at once by a second SIGINT or SIGTERM
+
+The first SIGTERM or SIGINT turns /readyz off, keeps admitting for `shutdown.delay`, then stops admitting and gives the
+sinks `shutdown.grace` to deliver what they hold.";
+
+/// Which configuration.
+#[derive(Debug, Args)]
+pub(super) struct ConfigArguments {
+    /// A TOML file, or a directory whose *.toml files are read. May be given several times: files add to each other and
+    /// never override. Default: an embedded configuration, OTLP and host metrics to the console
+    #[arg(short = 'c', long = "config", value_name = "FILE|DIRECTORY")]
+    pub(super) paths: Vec<PathBuf>,
+    /// Replace ${NAME} and ${NAME:-default} in string values by environment variables. Off by default: whoever may write
+    /// a configuration could send the variables of the process to a backend
+    #[arg(long)]
+    pub(super) expand_environment: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArguments {
+    #[command(flatten)]
+    pub(super) config: ConfigArguments,
+    /// Listen here for /livez, /readyz, /metrics and /status, whatever `admin.listen` says
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) admin_listen: Option<SocketAddr>,
+    /// Where components keep what must survive a restart. Without it they keep nothing
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(super) state_directory: Option<PathBuf>,
+    /// Write the addresses that were bound to this file once everything runs, a line `ID ADDRESS` each, `admin` first.
+    /// For ports that the system chooses (port 0)
+    #[arg(long, value_name = "FILE")]
+    pub(super) address_file: Option<PathBuf>,
+    /// Form of the log on standard error
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(super) log_format: LogFormat,
+    /// The least important level that is logged; `debug` is of the engine only, `trace` of everything in the binary
+    #[arg(long, value_enum, default_value_t, value_name = "LEVEL")]
+    pub(super) log_level: LogLevel,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ValidateArguments {
+    #[command(flatten)]
+    pub(super) config: ConfigArguments,
+    /// Judge the files alone: not whether variables, secrets and memory are there on this machine
+    #[arg(long)]
+    pub(super) no_environment: bool,
+    /// Warnings make it fail
+    #[arg(long)]
+    pub(super) deny_warnings: bool,
+    /// Form of the answer: drawings on standard error, or JSON on standard output
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(super) format: ReportFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum ReportFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For scripts.
+    Json,
+}

@@ -1,0 +1,163 @@
+//! Looks at the surroundings of the process: variables, secrets, the memory limit, cores.
+//!
+//! Gives values to `engine-config`, which judges. No secret is read here beyond whether it is there and not empty.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use engine_config::{ByteSize, ComponentReference, Known, SecretRef};
+
+/// From this on a limit of the first control group version means that there is none: it says so with the largest
+/// multiple of a page that fits into an `i64`.
+const UNLIMITED: u64 = 1 << 60;
+
+/// The surroundings, with the environment variables as given.
+pub fn look(variables: BTreeMap<String, String>) -> Known {
+    let root = Path::new("/");
+    Known {
+        variables,
+        secrets: BTreeMap::new(),
+        memory_limit: memory_limit(root),
+        memory_total: memory_total(root),
+        cores: std::thread::available_parallelism().ok().map(usize::from),
+    }
+}
+
+/// Looks at every secret and file that components need, and notes which are there.
+pub fn look_at_references(known: &mut Known, references: &[ComponentReference]) {
+    for needed in references {
+        let target = &needed.reference.target;
+        if !known.secrets.contains_key(target) {
+            let found = resolves(target, &known.variables);
+            known.secrets.insert(target.clone(), found);
+        }
+    }
+}
+
+fn resolves(target: &SecretRef, variables: &BTreeMap<String, String>) -> Result<(), String> {
+    match target {
+        SecretRef::Env(name) => match variables.get(name).map(String::as_str) {
+            None => Err("the variable is not set".to_owned()),
+            Some("") => Err("the variable is empty".to_owned()),
+            Some(_) => Ok(()),
+        },
+        SecretRef::File(path) => {
+            let mut first = [0];
+            let read = fs::File::open(path).and_then(|mut file| file.read(&mut first));
+            match read {
+                Ok(0) => Err("the file is empty".to_owned()),
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.to_string().to_lowercase()),
+            }
+        }
+    }
+}
+
+/// The smallest memory limit of the control groups that this process is in; `None` without one.
+///
+/// Reads below `root`: `proc/self/cgroup` says which groups these are, `sys/fs/cgroup` has their limits. A container
+/// often sees the path of its group on the host and the group itself as the root, so every ancestor is looked at.
+fn memory_limit(root: &Path) -> Option<ByteSize> {
+    let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
+    let mut limits = Vec::new();
+    for line in groups.lines() {
+        let mut parts = line.splitn(3, ':');
+        let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else { continue };
+        let (base, file) = match controllers {
+            "" => ("sys/fs/cgroup", "memory.max"),
+            _ if controllers.split(',').any(|name| name == "memory") => {
+                ("sys/fs/cgroup/memory", "memory.limit_in_bytes")
+            }
+            _ => continue,
+        };
+        let base = root.join(base);
+        for directory in Path::new(path).ancestors() {
+            let below: PathBuf = directory.components().skip(1).collect();
+            limits.extend(limit_in(&base.join(below).join(file)));
+        }
+    }
+    limits.into_iter().min().map(ByteSize)
+}
+
+fn limit_in(file: &Path) -> Option<u64> {
+    // `max` of the second version does not parse, and means no limit.
+    let limit = fs::read_to_string(file).ok()?.trim().parse().ok()?;
+    (limit < UNLIMITED).then_some(limit)
+}
+
+fn memory_total(root: &Path) -> Option<ByteSize> {
+    let text = fs::read_to_string(root.join("proc/meminfo")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(ByteSize(kibibytes * 1024))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use super::*;
+
+    /// A directory tree that stands for a machine.
+    fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        root
+    }
+
+    /// The second version: the limit of an ancestor counts when it is the smaller one, `max` is none.
+    #[test]
+    fn unified_control_groups() {
+        let root = machine(&[
+            ("proc/self/cgroup", "0::/kubepods/pod1/engine\n"),
+            ("sys/fs/cgroup/kubepods/pod1/engine/memory.max", "max\n"),
+            ("sys/fs/cgroup/kubepods/pod1/memory.max", "536870912\n"),
+            ("sys/fs/cgroup/kubepods/memory.max", "1073741824\n"),
+        ]);
+        assert_eq!(memory_limit(root.path()), Some(ByteSize::mib(512)));
+    }
+
+    /// In a container with a namespace of its own the group is the root.
+    #[test]
+    fn the_root_of_a_container() {
+        let root = machine(&[("proc/self/cgroup", "0::/\n"), ("sys/fs/cgroup/memory.max", "268435456\n")]);
+        assert_eq!(memory_limit(root.path()), Some(ByteSize::mib(256)));
+    }
+
+    /// The first version: only the memory controller counts, and its largest number is no limit.
+    #[test]
+    fn separate_control_groups() {
+        let limit = ("sys/fs/cgroup/memory/docker/1/memory.limit_in_bytes", "134217728\n");
+        let none = ("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+        let groups = ("proc/self/cgroup", "5:cpu,cpuacct:/docker/1\n4:memory:/docker/1\n");
+        assert_eq!(memory_limit(machine(&[groups, limit, none]).path()), Some(ByteSize::mib(128)));
+        assert_eq!(memory_limit(machine(&[groups, none]).path()), None);
+    }
+
+    /// MemTotal is given in units of 1024 bytes whatever it says.
+    #[test]
+    fn total_memory() {
+        let root = machine(&[("proc/meminfo", "MemTotal:       2048 kB\nMemFree: 1 kB\n")]);
+        assert_eq!(memory_total(root.path()), Some(ByteSize::mib(2)));
+    }
+
+    /// What is missing or empty is said without a value; what is there is fine.
+    #[test]
+    fn references_resolve_or_say_why_not() {
+        let root = machine(&[("token", "secret"), ("empty", "")]);
+        let variables = BTreeMap::from([("SET".to_owned(), "x".to_owned()), ("EMPTY".to_owned(), String::new())]);
+        let file = |name: &str| resolves(&SecretRef::File(root.path().join(name)), &variables);
+        let variable = |name: &str| resolves(&SecretRef::Env(name.to_owned()), &variables);
+        assert_eq!((file("token"), variable("SET")), (Ok(()), Ok(())));
+        assert_eq!(file("empty").unwrap_err(), "the file is empty");
+        assert!(file("absent").unwrap_err().contains("no such file"));
+        assert!(file("").unwrap_err().contains("directory"));
+        assert_eq!(variable("EMPTY").unwrap_err(), "the variable is empty");
+        assert_eq!(variable("ABSENT").unwrap_err(), "the variable is not set");
+    }
+}

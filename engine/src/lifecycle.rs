@@ -1,0 +1,188 @@
+//! The life of a running configuration: bind and build, run, notice the end, drain, say how it went.
+//!
+//! Threads: lanes (started by the topology), one shared runtime for sources, stages and the shared parts of sinks, and
+//! one thread for signals and the administration server, which must answer while everything else is busy.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine_config::{ComponentId, Plan};
+use engine_core::socket::{BindError, Sockets};
+use tokio::runtime::Runtime;
+
+use crate::admin::{self, Facts, Graph, State};
+use crate::logging::Repeats;
+use crate::topology::{self, BuildFailure, DrainReport, Running};
+
+/// Workers of the shared runtime: enough that one long poll of a source does not stop the others.
+const SHARED_WORKERS: usize = 2;
+
+/// What is run, and how.
+#[derive(Debug)]
+pub struct Start {
+    /// What to run.
+    pub plan: Plan,
+    /// What `/status` says which configuration this is.
+    pub config_hash: String,
+    /// Where components keep what survives a restart.
+    pub state_directory: Option<PathBuf>,
+    /// Where to write the addresses that were bound.
+    pub address_file: Option<PathBuf>,
+    /// What the log suppresses, to be summarised now and then.
+    pub repeats: Arc<Repeats>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything that was taken in was settled.
+    Clean,
+    /// Records that had been answered with success are lost, or a component failed or had to be stopped.
+    Unclean,
+}
+
+/// Why nothing runs.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The administration server's address.
+    #[error(transparent)]
+    Admin(BindError),
+    /// A component or its address.
+    #[error(transparent)]
+    Build(#[from] BuildFailure),
+    /// The file for the addresses that were bound.
+    #[error("cannot write {}", path.display())]
+    AddressFile {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The operating system gives no thread or no signals.
+    #[error("cannot start {what}")]
+    System {
+        /// What was to be started.
+        what: &'static str,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+/// Runs a plan until a signal or the end of all sources.
+///
+/// # Errors
+/// Everything that stands in the way of the start, at once.
+pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
+    let Start { plan, config_hash, state_directory, address_file, repeats } = start;
+    let limit = plan.memory.limit.0;
+    let facts = Facts { role: plan.settings.role.clone(), config_hash, memory_limit: limit };
+    let admin_sockets = Sockets::default();
+    let admin_id = ComponentId::new(admin::ID).expect("a literal of the grammar");
+    let admin_listen = plan.settings.admin_listen;
+    let bound = admin_sockets.bind(&admin_id, admin_listen);
+    let built = topology::build(plan, state_directory);
+    let (built, ()) = match (built, bound) {
+        (Ok(built), Ok(())) => (built, ()),
+        (built, bound) => {
+            let admin = bound.err().map(StartError::Admin);
+            let components = built.err().unwrap_or_default().into_iter().map(StartError::from);
+            return Err(admin.into_iter().chain(components).collect());
+        }
+    };
+    let system = |what| move |source| vec![StartError::System { what, source }];
+    let listener = admin_sockets.lend(&admin_id, admin_listen).map_err(system("the administration server"))?;
+    let state = Arc::new(State::new(facts, repeats));
+    let admin = admin::start(listener, Arc::clone(&state)).map_err(system("the administration server"))?;
+    let shared = shared_runtime().map_err(system("the shared runtime"))?;
+    let running = {
+        let _inside = shared.enter();
+        built.run()
+    };
+    state.heartbeats().start(&running.lanes(), shared.handle());
+    let addresses = addresses(admin.address, &running);
+    for (id, address) in &addresses {
+        tracing::info!(component = %id, %address, "listening");
+    }
+    if let Some(path) = address_file
+        && let Err(source) = write_addresses(&path, &addresses)
+    {
+        return Err(vec![StartError::AddressFile { path, source }]);
+    }
+    state.running(Graph::of(&running, admin.address));
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), components = running.nodes().len(), "running");
+    let ending = shared.block_on(live(running, &state));
+    state.stopped();
+    admin.stop();
+    // Work on the blocking pool that does not come back must not hold up the end.
+    shared.shutdown_timeout(Duration::from_secs(1));
+    Ok(ending)
+}
+
+fn shared_runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(SHARED_WORKERS)
+        .thread_name("shared")
+        .enable_all()
+        .build()
+}
+
+/// Waits for a reason to end, and ends.
+async fn live(mut running: Running, state: &State) -> Ending {
+    let shutdown = state.shutdown();
+    tokio::select! {
+        () = running.sources_ended() => {
+            tracing::info!("all sources have ended");
+            state.draining();
+        }
+        () = shutdown.cancelled() => {
+            state.draining();
+            let delay = running.settings().shutdown_delay;
+            if !delay.is_zero() {
+                tracing::info!(?delay, "not ready any more, still admitting");
+                tokio::time::sleep(delay).await;
+            }
+        }
+    }
+    let grace = running.settings().shutdown_grace;
+    tracing::info!(?grace, "draining");
+    let nodes = running.nodes().to_vec();
+    let report = running.drain().await;
+    let failed: Vec<String> = nodes
+        .iter()
+        .filter(|node| node.telemetry.health().state == engine_core::telemetry::HealthState::Failed)
+        .map(|node| node.id.to_string())
+        .collect();
+    ending(&report, &failed)
+}
+
+/// Says how the end went. What is lost per sink has been logged by the drain.
+fn ending(report: &DrainReport, failed: &[String]) -> Ending {
+    let dropped: u64 = report.dropped.iter().map(|(_, records)| records).sum();
+    if dropped == 0 && report.unfinished.is_empty() && failed.is_empty() {
+        tracing::info!("drained");
+        return Ending::Clean;
+    }
+    tracing::error!(
+        dropped_records = dropped,
+        unfinished = report.unfinished.join(","),
+        failed = failed.join(","),
+        "not a clean end"
+    );
+    Ending::Unclean
+}
+
+fn addresses(admin: std::net::SocketAddr, running: &Running) -> Vec<(String, std::net::SocketAddr)> {
+    let bound = running.sockets().bound().into_iter().map(|(id, _, actual)| (id.to_string(), actual));
+    std::iter::once((admin::ID.to_owned(), admin)).chain(bound).collect()
+}
+
+/// Complete or not at all: whoever waits for the file may read it as soon as it is there.
+fn write_addresses(path: &Path, addresses: &[(String, std::net::SocketAddr)]) -> io::Result<()> {
+    let text: String = addresses.iter().map(|(id, address)| format!("{id} {address}\n")).collect();
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".tmp");
+    std::fs::write(&unfinished, text)?;
+    std::fs::rename(&unfinished, path)
+}
