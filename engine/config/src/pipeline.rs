@@ -3,6 +3,7 @@
 //! Built by `parse`, or from option structs by whoever writes configurations.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use crate::component::{AnyOptions, ComponentOptions, Kind, Reference, SharedOptions};
@@ -37,7 +38,7 @@ pub struct Component {
 }
 
 /// Where a component or settings table was written.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Origin {
     pub(crate) key_at: At,
     pub(crate) node: Node,
@@ -125,6 +126,13 @@ impl Component {
     /// The place of a key, or the nearest one that is written.
     pub(crate) fn place(&self, path: &[String]) -> At {
         self.origin.as_ref().map_or(At::NOWHERE, |origin| origin.node.place(path, origin.key_at))
+    }
+}
+
+/// The place only: values may be sensitive, and stand typed beside it.
+impl fmt::Debug for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Origin").field("key_at", &self.key_at).finish_non_exhaustive()
     }
 }
 

@@ -19,8 +19,7 @@ impl Pipeline {
     }
 
     /// The configuration with its defaults, except for those that depend on the machine or on other keys, for printing.
-    /// Header values and other sensitive texts are
-    /// replaced; references to secrets stay, because they hold none.
+    /// Header values and other sensitive texts are replaced; references to secrets stay, because they hold none.
     pub fn to_toml_redacted(&self, catalog: &Catalog) -> String {
         self.render(catalog, &mut redact)
     }

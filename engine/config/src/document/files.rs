@@ -1,5 +1,6 @@
 //! Places in files, and the report that turns findings at places into problems.
 
+use std::fmt;
 use std::ops::Range;
 
 use crate::SourceFile;
@@ -14,7 +15,7 @@ pub(crate) struct At {
 }
 
 /// The files of a configuration; empty for one built from types.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Files(Vec<SourceFile>);
 
 /// What is wrong, without its place.
@@ -65,6 +66,13 @@ impl Files {
         let line_start = before.rfind('\n').map_or(0, |position| position + 1);
         let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
         (line, before[line_start..].chars().count() + 1)
+    }
+}
+
+/// Names only: texts may hold header values.
+impl fmt::Debug for Files {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_list().entries(self.0.iter().map(|file| &file.name)).finish()
     }
 }
 

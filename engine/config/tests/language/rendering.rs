@@ -152,6 +152,8 @@ fn printing_redacts() {
     assert!(printed.contains("timeout = \"10s\"") && printed.contains("grace = \"30s\""));
     assert!(!format!("{:?}", built()).contains("hunter2"));
     assert_eq!(read_back(&printed).components().len(), 3);
+    let parsed = read_back(&built().to_toml(&CATALOG));
+    assert!(!format!("{parsed:?}").contains("hunter2"), "a pipeline that was read tells no more");
 }
 
 /// Every sample survives being written and read again, with and without defaults.
