@@ -89,7 +89,7 @@ pub(super) async fn read_http(response: Response<Incoming>, max_size: usize) -> 
     if head.status.is_success() {
         return (http_success(&head.headers, &body), true);
     }
-    let message = match content_type(&head.headers) {
+    let message = match content_type(&head.headers).as_str() {
         "application/x-protobuf" => RpcStatus::decode(body).map(|status| status.message).unwrap_or_default(),
         "application/json" | "text/plain" => String::from_utf8_lossy(&body).trim().to_owned(),
         _ => String::new(),
@@ -208,7 +208,7 @@ fn http_success(headers: &HeaderMap, body: &Bytes) -> Outcome {
     if body.is_empty() && media_type != "text/html" {
         return Outcome::Delivered;
     }
-    match media_type {
+    match media_type.as_str() {
         "application/x-protobuf" => success(body),
         // Some servers answer JSON to protobuf. Without a rejection in it there is nothing to misread.
         "application/json" if !contains(body, b"ejected") && body.starts_with(b"{") => Outcome::Delivered,
@@ -223,10 +223,10 @@ fn contains(text: &[u8], needle: &[u8]) -> bool {
     text.windows(needle.len()).any(|window| window == needle)
 }
 
-/// The media type of an answer, in lower case as everyone writes it, without parameters.
-fn content_type(headers: &HeaderMap) -> &str {
+/// The media type of an answer in lower case, without parameters.
+fn content_type(headers: &HeaderMap) -> String {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim()
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// The one message of a gRPC answer, inflated.

@@ -268,8 +268,9 @@ where
     let mut connection = pin!(connection);
     tokio::select! {
         biased;
-        () = server.drain.cancelled() => {}
+        // First, so that a request whose first bytes are here already is read before the connection is told to close.
         result = connection.as_mut() => return result.map_err(ConnectionError::Http),
+        () = server.drain.cancelled() => {}
         () = retired(activity, server.limits()) => {}
     }
     connection.as_mut().graceful_shutdown();

@@ -20,7 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use engine_core::budget::{Budget, Charge};
 use engine_core::lane::Lanes;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -85,13 +85,11 @@ pub async fn serve<H: Handler>(
     let _cut_when_dropped = cut.clone().drop_guard();
     let seats = Arc::new(Semaphore::new(options.limits.max_connections.min(Semaphore::MAX_PERMITS)));
     let server = Arc::new(connection::Server::new(options, budget, handler, drain.clone(), cut));
-    let deal = |socket: TcpStream, peer: SocketAddr| {
+    let deal = |socket: std::net::TcpStream, peer: SocketAddr| {
         let Ok(permit) = Arc::clone(&seats).try_acquire_owned() else {
             server.counters().refuse(Refusal::Connections);
             return;
         };
-        // The socket leaves this runtime's reactor; the lane registers it with its own.
-        let Ok(socket) = socket.into_std() else { return };
         let (lane, lane_seat) = lanes.seat();
         let seat = Seat::take(server.counters(), permit, lane_seat);
         let connection = connection::run(Arc::clone(&server), socket, peer, seat);
@@ -102,7 +100,11 @@ pub async fn serve<H: Handler>(
             biased;
             () = drain.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok((socket, peer)) => deal(socket, peer),
+                // The socket leaves this runtime's reactor; the lane registers it with its own.
+                Ok((socket, peer)) => match socket.into_std() {
+                    Ok(socket) => deal(socket, peer),
+                    Err(error) => tracing::debug!(%peer, %error, "cannot hand a connection to a lane"),
+                },
                 Err(error) if is_of_the_peer(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept connections, trying again");
@@ -111,11 +113,15 @@ pub async fn serve<H: Handler>(
             },
         }
     }
-    // Peers whose connection the kernel completed already get an answer instead of a reset.
-    while let Some(Ok((socket, peer))) = futures::FutureExt::now_or_never(listener.accept()) {
-        deal(socket, peer);
+    // Peers whose connection the kernel completed already get an answer instead of a reset. The reactor may not know
+    // of them yet, so the kernel is asked.
+    if let Ok(listener) = listener.into_std() {
+        while let Ok((socket, peer)) = listener.accept() {
+            if socket.set_nonblocking(true).is_ok() {
+                deal(socket, peer);
+            }
+        }
     }
-    drop(listener);
     connections.close();
     connections.wait().await;
     ServeReport { totals: counters.snapshot() }

@@ -74,6 +74,11 @@ impl TestServer {
         format!("http://{}", self.address).parse().unwrap()
     }
 
+    /// Drops the future that serves.
+    pub(crate) fn abandon(&self) {
+        self.served.abort();
+    }
+
     /// Tells the server to end, without waiting.
     pub(crate) fn drain(&self) {
         self.drain.cancel();
@@ -108,6 +113,17 @@ impl TestServerBuilder {
     }
 
     pub(crate) fn start(self) -> TestServer {
+        self.start_with(CancellationToken::new())
+    }
+
+    /// Starts a server that is told to end before it runs.
+    pub(crate) fn start_draining(self) -> TestServer {
+        let drain = CancellationToken::new();
+        drain.cancel();
+        self.start_with(drain)
+    }
+
+    fn start_with(self, drain: CancellationToken) -> TestServer {
         let listener = address::bind(self.bind).unwrap();
         let address = listener.local_addr().unwrap();
         let lanes = LaneThreads::start(2).unwrap();
@@ -119,7 +135,6 @@ impl TestServerBuilder {
             gate: Semaphore::new(self.gate),
             arrived: Semaphore::new(0),
         });
-        let drain = CancellationToken::new();
         let served = tokio::spawn(serve(
             TcpListener::from_std(listener).unwrap(),
             lanes.lanes(),

@@ -5,6 +5,7 @@ mod client_grpc;
 mod client_http;
 mod grpc_server;
 mod harness;
+mod hostile;
 mod http_server;
 mod scripted;
 mod tls;
