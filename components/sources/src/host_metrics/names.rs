@@ -1,8 +1,8 @@
-//! The instruments and attribute keys of host metrics in both naming modes, as tables.
+//! The instruments and attribute keys of host metrics in both modes, as tables.
 //!
 //! `legacy` is what the OpenTelemetry Collector's hostmetrics receiver emits, so that its dashboards keep working.
 //! `stable` is the registry of the OpenTelemetry semantic conventions (1.41 and later). Where the registry knows no
-//! instrument (load averages, inodes, pending and weighted disk operations, blocked processes), `stable` keeps the
+//! instrument (load averages, inodes, pending and weighted disk operations), `stable` keeps the
 //! Collector's name with the registry's attribute keys: changing the mode loses no measurement.
 //! Nothing here reads a value.
 
@@ -16,7 +16,7 @@ pub(super) fn schema_url(semconv: Semconv) -> &'static str {
     }
 }
 
-/// A text with one form in each naming mode.
+/// A text with one form in each mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Named {
     legacy: &'static str,

@@ -22,6 +22,9 @@ use super::names::{Instrument, Kind, Named, schema_url};
 /// The instrumentation scope of every metric of this source.
 const SCOPE: &str = "telemetry-engine/host_metrics";
 
+/// How long a series that is gone is remembered: one that comes back with a lower value has started anew.
+const REMEMBERED_NANOS: u64 = 3_600_000_000_000;
+
 /// An attribute of a data point: its key and its value.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Attribute<'a> {
@@ -46,7 +49,8 @@ pub(super) struct CounterStarts {
 struct Seen {
     value: f64,
     start: u64,
-    scrape: u64,
+    /// The time of the scrape that saw it last.
+    at: u64,
 }
 
 /// The times that a scrape is written with, in nanoseconds since the Unix epoch.
@@ -117,7 +121,7 @@ impl<'a> Sheet<'a> {
     /// The request, and how many data points it holds.
     pub(super) fn finish(mut self, resource: &Resource) -> (ExportMetricsServiceRequest, usize) {
         let now = self.times.now;
-        self.starts.seen.retain(|_, seen| seen.scrape == now);
+        self.starts.seen.retain(|_, seen| now.saturating_sub(seen.at) <= REMEMBERED_NANOS);
         self.metrics.retain(|metric| points_of(metric) > 0);
         let points = self.metrics.iter().map(points_of).sum();
         let schema_url = schema_url(self.semconv).to_owned();
@@ -173,11 +177,11 @@ impl CounterStarts {
     fn start_of(&mut self, name: &str, attributes: &[KeyValue], value: f64, times: Times) -> u64 {
         let series = self.hasher.hash_one(SeriesKey { name, attributes });
         let start = match self.seen.get(&series) {
-            Some(seen) if value < seen.value => times.previous,
+            Some(seen) if value < seen.value => times.previous.min(times.now),
             Some(seen) => seen.start,
             None => times.boot,
         };
-        let seen = Seen { value, start, scrape: times.now };
+        let seen = Seen { value, start, at: times.now };
         self.seen.insert(series, seen);
         start
     }

@@ -1,7 +1,7 @@
 //! Scrapes of file trees that look like hosts: names, kinds, units, start times, and what is missing or odd.
 #![allow(clippy::unwrap_used, reason = "a failed setup step is a failed test")]
 
-use std::{collections::BTreeMap, os::unix::fs::symlink};
+use std::{collections::BTreeMap, fs, os::unix::fs::symlink};
 
 use engine_config::{
     Span,
@@ -250,6 +250,26 @@ fn a_fallen_counter_starts_anew() {
     }
 }
 
+/// An interface that was gone for a scrape and comes back lower has a new start; one that comes back unchanged, because
+/// its file could not be read in between, keeps its own.
+#[test]
+fn a_returning_counter_is_remembered() {
+    let host = FakeHost::complete();
+    let mut repeated = scraper(&host, options(Semconv::Legacy));
+    repeated.scrape(NOW);
+    let header = "Inter-| Receive | Transmit\n face |bytes packets\n";
+    host.write("proc/1/net/dev", header);
+    repeated.scrape(NOW + 60);
+    let lower = "  eth0: 3 0 0 0 0 0 0 0 3 0 0 0 0 0 0 0\n";
+    let same = "    lo: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n";
+    host.write("proc/1/net/dev", &format!("{header}{lower}{same}"));
+    let third = repeated.scrape(NOW + 120);
+    for point in points(&third, "system.network.io") {
+        let returned = labels(point).starts_with("device=eth0");
+        assert_eq!(point.start_time_unix_nano, if returned { NOW + 60 } else { BOOT }, "{}", labels(point));
+    }
+}
+
 /// Escaped mount points are asked below the root, virtual file systems are not, and a mount whose directory is gone is
 /// reported without taking the others with it.
 #[test]
@@ -272,6 +292,39 @@ fn file_systems_below_the_root() {
     let missed: Vec<&str> = scrape.findings.missed_mounts.iter().map(|missed| missed.mount_point.as_str()).collect();
     assert_eq!(missed, ["/mnt/gone"]);
     assert_eq!(scrape.findings.pending_mounts, 0);
+}
+
+/// The page that lists the metrics is generated from what a scrape emits; `UPDATE_DOCS=1` writes it.
+#[test]
+fn the_page_lists_every_metric() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/host-metrics.md");
+    let mut page =
+        "# Metrics of the `host_metrics` source\n\nGenerated from a scrape by the tests of the crate `sources`.\n"
+            .to_owned();
+    for (title, semconv) in [("legacy", Semconv::Legacy), ("stable", Semconv::Stable)] {
+        let scrape = scraper(&FakeHost::complete(), options(semconv)).scrape(NOW);
+        page.push_str(&format!(
+            "\n## `semconv = \"{title}\"`\n\n| metric | instrument | unit | attributes |\n|---|---|---|---|\n"
+        ));
+        for line in shape(&scrape) {
+            let (head, keys) = line.split_once(" [").unwrap();
+            let columns: Vec<&str> = head.split(' ').collect();
+            let quoted: Vec<String> =
+                keys.trim_end_matches(']').split_whitespace().map(|key| format!("`{key}`")).collect();
+            page.push_str(&format!(
+                "| `{}` | {} | `{}` | {} |\n",
+                columns[0],
+                columns[1],
+                columns[2],
+                quoted.join(", ")
+            ));
+        }
+    }
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(path, &page).unwrap();
+    }
+    let written = fs::read_to_string(path).unwrap_or_default();
+    assert!(written == page, "docs/host-metrics.md is out of date: run the tests of sources with UPDATE_DOCS=1");
 }
 
 /// Two hundred CPUs are two hundred times the modes, labelled in the way of each naming mode.
