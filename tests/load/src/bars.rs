@@ -8,6 +8,7 @@ use crate::{build, peer::Program, signal::Signal};
 mod cases;
 mod compare;
 mod idle;
+mod lanes;
 
 /// A measurement with a bound.
 pub struct Bar {
@@ -75,7 +76,7 @@ pub struct Verdict {
 
 /// Every bar.
 pub fn all() -> impl Iterator<Item = &'static Bar> {
-    cases::BARS.iter().chain([&idle::BAR])
+    cases::BARS.iter().chain([&idle::BAR, &lanes::BAR])
 }
 
 impl Bar {

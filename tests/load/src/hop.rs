@@ -13,11 +13,20 @@ pub enum Acknowledge {
     Buffered,
 }
 
-/// One hop: OTLP in, attributes put into every resource, OTLP out.
+/// What happens to a batch between source and sink.
+#[derive(Debug, Clone, Copy)]
+pub enum Step {
+    /// Attributes are put into every resource.
+    Upsert(&'static [(&'static str, &'static str)]),
+    /// The transform of `lanes-engine` computes for 1 ms.
+    Busy,
+}
+
+/// One hop: OTLP in, a step, OTLP out.
 #[derive(Debug, Clone, Copy)]
 pub struct Hop {
-    /// Attributes that are upserted.
-    pub upserts: &'static [(&'static str, &'static str)],
+    /// What happens in between.
+    pub step: Step,
     /// When requests are answered.
     pub acknowledge: Acknowledge,
     /// How requests go out.
@@ -27,7 +36,6 @@ pub struct Hop {
 impl Hop {
     /// The TOML of this hop between two addresses.
     pub fn toml(&self, listen: SocketAddr, endpoint: SocketAddr) -> String {
-        let upserts: Vec<_> = self.upserts.iter().map(|(key, value)| format!("\"{key}\" = \"{value}\"")).collect();
         let acknowledge = match self.acknowledge {
             Acknowledge::Delivered => "delivered",
             Acknowledge::Buffered => "buffered",
@@ -42,21 +50,40 @@ listen = "127.0.0.1:0"
 type = "otlp"
 grpc.listen = "{listen}"
 
-[transforms.enrich]
-type = "resource"
+[transforms.step]
 inputs = ["in"]
-upsert = {{ {} }}
+{}
 
 [sinks.out]
 type = "otlp"
-inputs = ["enrich"]
+inputs = ["step"]
 endpoint = "http://{endpoint}"
 compression = "{}"
 acknowledge = "{acknowledge}"
 "#,
-            upserts.join(", "),
+            self.step.toml(),
             self.compression.encoding().unwrap_or("none"),
         )
+    }
+}
+
+impl Step {
+    /// Keys that every resource has behind this step.
+    pub fn resource_attributes(&self) -> Vec<String> {
+        match self {
+            Step::Upsert(attributes) => attributes.iter().map(|(key, _)| (*key).to_owned()).collect(),
+            Step::Busy => Vec::new(),
+        }
+    }
+
+    fn toml(&self) -> String {
+        match self {
+            Step::Upsert(attributes) => {
+                let pairs: Vec<_> = attributes.iter().map(|(key, value)| format!("\"{key}\" = \"{value}\"")).collect();
+                format!("type = \"resource\"\nupsert = {{ {} }}", pairs.join(", "))
+            }
+            Step::Busy => "type = \"busy\"\ntime = \"1ms\"".to_owned(),
+        }
     }
 }
 
@@ -73,7 +100,8 @@ mod tests {
     fn configuration_is_valid() {
         for acknowledge in [Acknowledge::Delivered, Acknowledge::Buffered] {
             for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
-                let hop = Hop { upserts: &[("k8s.cluster.name", "production")], acknowledge, compression };
+                let step = Step::Upsert(&[("k8s.cluster.name", "production")]);
+                let hop = Hop { step, acknowledge, compression };
                 let text = hop.toml("127.0.0.1:4317".parse().unwrap(), "127.0.0.1:5317".parse().unwrap());
                 let file = SourceFile::new("engine.toml", text);
                 let loaded =

@@ -42,6 +42,8 @@ pub struct Case {
     pub in_flight: usize,
     /// Records a second; flat out where missing.
     pub rate: Option<f64>,
+    /// Cores that the program under test may run on, as `taskset -c` takes them; all where missing.
+    pub cores: Option<&'static str>,
     /// Length of the load.
     pub seconds: f64,
 }
@@ -76,19 +78,20 @@ impl Run {
 /// When a record was lost, doubled or failed, when an invalid request got through, or an edit is missing.
 pub fn run(program: &Program, case: &Case) -> Result<Run> {
     let expected = match program {
-        Program::Engine(_) => case.hop.upserts,
-        Program::NullHop | Program::Command(_) => &[],
+        Program::Engine(_) => case.hop.step.resource_attributes(),
+        Program::NullHop | Program::Command(_) => Vec::new(),
     };
     let mut sink = Actor::start(
         Role::Sink,
         &counting_sink::Spec {
             frames: case.sink_frames,
             compression: case.hop.compression,
-            expected_attributes: expected.iter().map(|(key, _)| (*key).to_owned()).collect(),
+            expected_attributes: expected,
         },
     )?;
     let endpoint = sink.hear()?;
-    let peer = Peer::start(program, &Setting { hop: &case.hop, frames: case.peer_frames, endpoint, cores: None })?;
+    let peer =
+        Peer::start(program, &Setting { hop: &case.hop, frames: case.peer_frames, endpoint, cores: case.cores })?;
     let mut generator = start_generator(case, &peer)?;
     if !matches!(program, Program::NullHop) {
         check_refusals(&mut generator, &mut sink)?;
@@ -189,6 +192,7 @@ impl Case {
             connections: 2,
             in_flight: 4,
             rate: None,
+            cores: None,
             seconds: 3.0,
         }
     }

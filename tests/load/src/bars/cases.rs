@@ -7,7 +7,7 @@ use super::{Bar, Options, Verdict, compare::Comparison};
 use crate::{
     compression::Compression,
     frames::Frames,
-    hop::{Acknowledge, Hop},
+    hop::{Acknowledge, Hop, Step},
     payload::Shape,
     run::Case,
     signal::Signal,
@@ -30,7 +30,8 @@ const SIX: &[(&str, &str)] = &[
 ];
 
 /// Four attributes put into each resource, one of them already there; the answer follows the backend's.
-pub(super) const HOP: Hop = Hop { upserts: FOUR, acknowledge: Acknowledge::Delivered, compression: Compression::None };
+pub(super) const HOP: Hop =
+    Hop { step: Step::Upsert(FOUR), acknowledge: Acknowledge::Delivered, compression: Compression::None };
 
 pub(super) const BARS: &[Bar] = &[
     Bar {
@@ -87,7 +88,7 @@ pub(super) const BARS: &[Bar] = &[
             let bounds = Bounds::cpu(1.6);
             each_signal(options, &Signal::ALL, &bounds, |signal| Case {
                 shape: Shape { records: 1000, resources: 500, resource_attributes: 20 },
-                ..Case::standard(signal, Hop { upserts: SIX, ..HOP })
+                ..Case::standard(signal, Hop { step: Step::Upsert(SIX), ..HOP })
             })
         },
     },
