@@ -1,1 +1,1 @@
-//! Placeholder head, replaced by the first content.
+//! Whole-program tests live in `tests/`; this library is empty so that the package can be one.
