@@ -9,12 +9,11 @@ use cargo_metadata::semver::Version;
 use crate::{metadata, none, read};
 
 /// Crates that must not be in the graph, each with its reason.
-const BANNED: [(&str, &str); 6] = [
+const BANNED: [(&str, &str); 5] = [
     ("openssl-sys", "TLS is rustls with ring"),
     ("native-tls", "TLS is rustls with ring"),
     ("aws-lc-sys", "needs cmake; TLS is rustls with ring"),
     ("async-std", "the runtime is tokio"),
-    ("lazy_static", "the standard library has OnceLock"),
     ("serde_yaml", "no longer maintained"),
 ];
 
