@@ -218,6 +218,17 @@ class Sdk(unittest.TestCase):
         self.check(lambda engine: [exporter(endpoint=f"http://127.0.0.1:{engine.grpc}", insecure=True)
                                    for exporter in (GrpcSpans, GrpcMetrics, GrpcLogs)])
 
+    def test_readme(self):
+        """The script of the README sends a span, a data point and a log record that arrive."""
+        with open(os.path.join(os.path.dirname(__file__), "..", "..", "README.md"), encoding="utf-8") as readme:
+            script = readme.read().split("```python\n")[1].split("```")[0]
+        with Engine() as engine:
+            environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{engine.grpc}"}
+            subprocess.run([sys.executable, "-"], input=script, text=True, check=True, env=environment, timeout=120)
+            text = json.dumps(engine.drained())
+        for needle in ("hello, engine", '"greetings"', '"greet"'):
+            self.assertIn(needle, text)
+
     def test_http(self):
         paths = zip((HttpSpans, HttpMetrics, HttpLogs), ("traces", "metrics", "logs"))
         self.check(lambda engine: [exporter(endpoint=f"http://127.0.0.1:{engine.http}/v1/{path}")
