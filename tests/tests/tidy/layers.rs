@@ -71,5 +71,8 @@ fn the_binary_is_free_of_test_peers() {
     }
     let names: BTreeSet<&str> = seen.into_iter().map(name_of).collect();
     let unwanted = ["opentelemetry-otlp", "rcgen", "aws-lc-rs", "openssl"];
-    none("crates in the binary", unwanted.iter().filter(|name| names.contains(*name)).map(ToString::to_string).collect());
+    none(
+        "crates in the binary",
+        unwanted.iter().filter(|name| names.contains(*name)).map(ToString::to_string).collect(),
+    );
 }

@@ -57,9 +57,10 @@ fn banned_crates_are_absent() {
 #[test]
 fn sources_are_known() {
     let registry = "registry+https://github.com/rust-lang/crates.io-index";
-    let foreign = metadata().packages.iter().filter(|package| {
-        package.source.as_ref().is_some_and(|source| source.repr != registry)
-    });
+    let foreign = metadata()
+        .packages
+        .iter()
+        .filter(|package| package.source.as_ref().is_some_and(|source| source.repr != registry));
     none("crates from elsewhere", foreign.map(|package| package.name.to_string()).collect());
 }
 
