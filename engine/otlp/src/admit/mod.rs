@@ -7,10 +7,12 @@
 //!
 //! It does not look at meaning: a span without a trace id is admitted.
 
+mod ascii;
 mod check;
 mod error;
 mod fast;
 mod normalise;
+mod scan;
 #[cfg(test)]
 mod tests;
 
