@@ -11,6 +11,9 @@ use crate::protobuf::varint;
 use crate::schema::{self, Message};
 
 /// Reads one message.
+///
+/// What is rare takes and returns it by value: a reference would keep it out of registers.
+#[derive(Copy, Clone)]
 pub(super) struct Scan<'a> {
     /// The body as far as the message's end.
     pub(super) bytes: &'a [u8],
@@ -32,18 +35,17 @@ impl<'a> Scan<'a> {
     /// Proves the text of the region that ends here.
     #[inline(always)]
     pub(super) fn prove(&mut self) -> Option<()> {
-        let region = self.bytes.get(self.region..self.at)?;
-        let proven = if self.high == 0 { is_ascii(region) } else { count_high(region) == self.high };
-        self.high = 0;
-        proven.then_some(())
+        if self.region < self.at {
+            let high = std::mem::take(&mut self.high);
+            return is_proven(self.bytes.get(self.region..self.at)?, high).then_some(());
+        }
+        Some(())
     }
 
     /// Passes a field of `len` bytes that is no text.
     #[inline(always)]
     pub(super) fn binary(&mut self, len: usize) -> Option<()> {
-        if self.region < self.at {
-            self.prove()?;
-        }
+        self.prove()?;
         self.move_to(self.at + len)?;
         self.region = self.at;
         Some(())
@@ -101,9 +103,7 @@ impl<'a> Scan<'a> {
     /// Passes a nested message that somebody else checks: its start and end.
     #[inline(always)]
     pub(super) fn nested(&mut self) -> Option<(usize, usize)> {
-        if self.region < self.at {
-            self.prove()?;
-        }
+        self.prove()?;
         let len = self.length()?;
         self.high = 0;
         let start = self.at;
@@ -113,9 +113,17 @@ impl<'a> Scan<'a> {
     }
 
     /// Passes a nested message, which the reference checker checks.
+    #[inline(always)]
     pub(super) fn delegate(&mut self, message: &'static Message, checker: &mut Checker<'_>) -> Option<()> {
+        *self = self.delegated(message, checker)?;
+        Some(())
+    }
+
+    #[inline(never)]
+    fn delegated(mut self, message: &'static Message, checker: &mut Checker<'_>) -> Option<Self> {
         let (start, next) = self.nested()?;
-        checker.message(message, start, next, self.depth.checked_sub(1)?)
+        checker.message(message, start, next, self.depth.checked_sub(1)?)?;
+        Some(self)
     }
 
     #[inline(always)]
@@ -135,70 +143,73 @@ impl<'a> Scan<'a> {
     /// Passes attributes with this key, as many as follow each other.
     #[inline(always)]
     pub(super) fn attributes(&mut self, tag: u8, checker: &mut Checker<'_>) -> Option<()> {
-        while self.bytes.get(self.at) == Some(&tag) {
+        loop {
             // Key and length of the attribute, key and length of its key; both lengths below 128.
-            let head = match self.word(self.at) {
-                Some(head) if head & 0x80ff_8000 == 0x000a_0000 => head,
-                _ => {
-                    self.other_attribute(checker)?;
-                    continue;
+            let head = self.word(self.at).unwrap_or(0);
+            if head & 0x80ff_80ff != 0x000a_0000 | u32::from(tag) {
+                if self.bytes.get(self.at) != Some(&tag) {
+                    return Some(());
                 }
-            };
-            let len = head >> 8 & 0x7f;
-            let key_len = head >> 24;
+                *self = self.other_attribute(checker)?;
+                continue;
+            }
+            let (len, key_len) = (head >> 8 & 0x7f, head >> 24);
             let value_at = self.at + 4 + key_len as usize;
-            // What is left for the value's content, after its key and length.
-            let Some(value_len) = len.checked_sub(key_len + 4) else {
-                self.other_attribute(checker)?;
-                continue;
-            };
-            let Some(value) = self.word(value_at) else {
-                self.other_attribute(checker)?;
-                continue;
-            };
-            if value_len >= 2 && value == 0x000a_0012 | value_len << 8 | (value_len - 2) << 24 {
-                self.move_to(value_at + 2 + value_len as usize)?;
+            let value = self.word(value_at).unwrap_or(0);
+            // What is left for a text, after the keys and lengths of the value and of the text.
+            let text_len = len.wrapping_sub(key_len + 6);
+            if text_len < 0x80 && value == 0x000a_0012 | (text_len + 2) << 8 | text_len << 24 {
+                self.move_to(value_at + 4 + text_len as usize)?;
                 continue;
             }
-            if value & 0xffff != 0x12 | value_len << 8 {
-                self.other_attribute(checker)?;
+            // An integer below 128 or a boolean; an integer below 16384.
+            if len.wrapping_sub(key_len) == 6 && matches!(value & 0x80ff_ffff, 0x0018_0212 | 0x0010_0212) {
+                self.at = value_at + 4;
                 continue;
             }
-            self.scalar(value >> 16 & 0xff, value_at + 2, value_len as usize, checker)?;
+            if len.wrapping_sub(key_len) == 7
+                && value & 0x80ff_ffff == 0x8018_0312
+                && matches!(self.bytes.get(value_at + 4), Some(0..0x80))
+            {
+                self.high += 1;
+                self.at = value_at + 5;
+                continue;
+            }
+            *self = self.number(value, value_at, len.wrapping_sub(key_len + 4), checker)?;
         }
-        Some(())
     }
 
-    /// Passes an attribute whose value is no string; the value's content is `len` bytes at `at`.
-    #[inline(always)]
-    fn scalar(&mut self, tag: u32, at: usize, len: usize, checker: &mut Checker<'_>) -> Option<()> {
-        let content = self.bytes.get(at..at + len)?;
-        match (tag, content) {
-            // A boolean or an integer, with nothing behind it.
-            (0x10 | 0x18, [_, 0..0x80]) => {}
-            (0x10 | 0x18, [_, value @ ..]) => {
+    /// Passes an attribute that may be a number: at `value_at` its value begins with `head`, and the value's content
+    /// takes the `len` bytes that are left.
+    #[inline(never)]
+    fn number(mut self, head: u32, value_at: usize, len: u32, checker: &mut Checker<'_>) -> Option<Self> {
+        if len >= 0x80 || head & 0xffff != 0x12 | len << 8 {
+            return self.other_attribute(checker);
+        }
+        let end = value_at + 2 + len as usize;
+        match self.bytes.get(value_at + 2..end)? {
+            [0x18, value @ ..] => {
                 let (_, value_len) = varint(value)?;
                 if value_len != value.len() {
                     return self.other_attribute(checker);
                 }
                 self.high += value_len - 1;
             }
-            (0x21, [_, value @ ..]) if value.len() == 8 => self.high += count_high(value),
+            [0x21, value @ ..] if value.len() == 8 => self.high += count_high(value),
             _ => return self.other_attribute(checker),
         }
-        self.at = at + len;
-        Some(())
+        self.at = end;
+        Some(self)
     }
 
     /// Passes an attribute of another form: a long string, or what the reference checker must see.
-    #[cold]
-    fn other_attribute(&mut self, checker: &mut Checker<'_>) -> Option<()> {
-        let (from, high) = (self.at, self.high);
-        if self.long_attribute().is_some() {
-            return Some(());
+    #[inline(never)]
+    fn other_attribute(self, checker: &mut Checker<'_>) -> Option<Self> {
+        let mut long = self;
+        if long.long_attribute().is_some() {
+            return Some(long);
         }
-        (self.at, self.high) = (from, high);
-        self.delegate(&schema::KEY_VALUE, checker)
+        self.delegated(&schema::KEY_VALUE, checker)
     }
 
     /// Passes an attribute with a string value, with lengths of any size.
@@ -231,13 +242,13 @@ impl<'a> Scan<'a> {
     /// Passes a value: a string, or what the reference checker must see.
     #[inline(always)]
     pub(super) fn value(&mut self, checker: &mut Checker<'_>) -> Option<()> {
-        let (from, high) = (self.at, self.high);
-        let len = self.length()?;
-        if self.string_content(self.at + len).is_some() {
-            return Some(());
+        let mut text = *self;
+        let len = text.length()?;
+        if text.string_content(text.at + len).is_none() {
+            return self.delegate(&schema::ANY_VALUE, checker);
         }
-        (self.at, self.high) = (from, high);
-        self.delegate(&schema::ANY_VALUE, checker)
+        *self = text;
+        Some(())
     }
 
     /// Passes a span's status.
@@ -251,4 +262,10 @@ impl<'a> Scan<'a> {
         }
         Some(())
     }
+}
+
+/// Whether all text of a region is ASCII, `high` bytes of it being known to be none.
+#[inline(never)]
+fn is_proven(region: &[u8], high: usize) -> bool {
+    if high == 0 { is_ascii(region) } else { count_high(region) == high }
 }
