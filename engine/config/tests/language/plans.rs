@@ -113,6 +113,31 @@ signals = {right}
     assert_eq!((when_full(&apart, "b"), when_full(&apart, "c")), (WhenFull::Refuse, WhenFull::Refuse));
 }
 
+/// Sinks of one source with different signals may each refuse, because no request is for both; a sink that blocks holds
+/// up the source whatever it carries.
+#[test]
+fn refusing_is_a_matter_of_one_signal() {
+    let text = |when_full: &str| {
+        format!(
+            r#"version = 1
+[sources.a]
+type = "otlp"
+[sinks.b]
+type = "console"
+inputs = ["a"]
+signals = ["logs"]
+buffer.when_full = "{when_full}"
+[sinks.c]
+type = "blackhole"
+inputs = ["a"]
+signals = ["traces", "metrics"]
+"#
+        )
+    };
+    assert_eq!(when_full(&accepted(&text("refuse")), "b"), WhenFull::Refuse);
+    assert!(refused(&text("block")).contains("needs the source `a` for itself"));
+}
+
 /// Named outputs are inputs of others, and an output that does not exist is answered with those that do.
 #[test]
 fn named_outputs() {
@@ -202,6 +227,20 @@ inputs = ["apps"]
         assert_eq!(sum, memory.limit.0);
         assert!(memory.admission.0 >= memory.limit.0 / 8);
     }
+}
+
+/// Buffers may take what connections and requests in flight leave, and not a byte more.
+#[test]
+fn buffers_leave_room_for_requests() {
+    let text = |bytes: u64| {
+        format!(
+            "version = 1\nmemory.limit = \"64MiB\"\n[sources.a]\ntype = \"otlp\"\n[sinks.b]\ntype = \"console\"\n\
+             inputs = [\"a\"]\nbuffer.max_size = {bytes}\n"
+        )
+    };
+    let most = 48 << 20;
+    assert_eq!(accepted(&text(most)).plan.memory.admission, ByteSize::mib(8));
+    assert!(refused(&text(most + 1)).contains("leaves 48MiB"));
 }
 
 /// Settings that are not written come from the machine or from their defaults.

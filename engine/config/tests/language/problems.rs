@@ -41,6 +41,29 @@ inputs = ["three"]
     "#);
 }
 
+/// Two components that feed each other are a cycle too, even when a source feeds them.
+#[test]
+fn cycle_of_two() {
+    let text = refused(
+        r#"version = 1
+[sources.apps]
+type = "otlp"
+[transforms.one]
+type = "resource"
+inputs = ["apps", "two"]
+delete = ["a"]
+[transforms.two]
+type = "resource"
+inputs = ["one"]
+delete = ["a"]
+[sinks.console]
+type = "console"
+inputs = ["two"]
+"#,
+    );
+    assert_snapshot!(text, @r#"engine.toml:6:10: transforms.one: data goes in a circle: one -> two -> one; remove one of these connections from `inputs`"#);
+}
+
 /// A component cannot be its own input.
 #[test]
 fn cycle_of_one() {
@@ -455,6 +478,16 @@ tls = true
     engine.toml:19:12: sinks.backend: `endpoint`: `localhost:4317` has no scheme, expected an address such as "http://host:4317" or "https://host:4317"; write "http://localhost:4317", or "https://localhost:4317" for TLS
     engine.toml:20:7: sinks.backend: `tls` is the boolean true, expected a table
     "#);
+}
+
+/// Columns count characters, spans count bytes.
+#[test]
+fn columns_count_characters() {
+    let text = "version = 1\n[sinks.b]\ntype = \"console\"\ninputs = [\"a\"]\nbuffer = { \"größe\" = 1, x = 2 }\n";
+    let problems = judge(text).unwrap_err();
+    let problem = problems.iter().find(|problem| problem.message.contains("`x`")).unwrap();
+    assert_eq!((problem.line, problem.column), (5, 25));
+    assert_eq!(&text[problem.span.clone()], "x");
 }
 
 /// A table that stands twice in a file is said to.
