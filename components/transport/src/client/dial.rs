@@ -12,7 +12,6 @@ use futures::stream::FuturesUnordered;
 use http::uri::Scheme;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -50,7 +49,7 @@ pub(super) struct Dialer {
     host: String,
     port: u16,
     protocol: Protocol,
-    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    tls: Option<(ClientTls, ServerName<'static>)>,
     timeout: Duration,
     next_address: AtomicUsize,
     pause: Mutex<Pause>,
@@ -95,7 +94,7 @@ impl Dialer {
             };
             let name = tls.server_name().unwrap_or(&host).to_owned();
             let name = ServerName::try_from(name).map_err(|_| refuse("its host is no valid server name"))?;
-            Some((tls.config_for(options.protocol), name))
+            Some((tls, name))
         } else if options.tls.is_some() {
             return Err(refuse("tls is configured for a plain-text http:// endpoint"));
         } else {
@@ -159,7 +158,7 @@ impl Dialer {
                 Protocol::Http => http1_handshake(socket).await,
             };
         };
-        let stream = TlsConnector::from(Arc::clone(tls)).connect(name.clone(), socket).await?;
+        let stream = TlsConnector::from(tls.config_for(self.protocol).await).connect(name.clone(), socket).await?;
         let offered_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         match self.protocol {
             // Some gRPC servers do not negotiate and speak HTTP/2 all the same.

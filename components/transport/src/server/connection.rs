@@ -151,8 +151,8 @@ async fn secure_and_serve<H: Handler>(
     let Some(tls) = &server.options.tls else {
         return detect_and_serve(server, socket, peer).await;
     };
-    let handshake = tokio::time::timeout(server.limits().handshake_timeout, tls.acceptor().accept(socket));
-    match handshake.await {
+    let handshake = async { tls.acceptor().await.accept(socket).await };
+    match tokio::time::timeout(server.limits().handshake_timeout, handshake).await {
         Ok(Ok(stream)) => detect_and_serve(server, stream, peer).await,
         Ok(Err(error)) => Err(ConnectionError::Handshake(format!("tls handshake failed: {error}"))),
         Err(_) => Err(ConnectionError::Handshake("tls handshake timed out".to_owned())),

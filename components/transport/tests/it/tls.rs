@@ -241,3 +241,54 @@ fn names_bad_files() {
         assert!(!format!("{identity:?}").contains("BEGIN"));
     }
 }
+
+/// K20: new certificates in the files of a server and a client are used for new connections, without a restart; broken
+/// ones are not, and the last good ones stay.
+#[tokio::test]
+async fn follows_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let install = |authority: &Authority| {
+        let (certificate, key) = authority.sign_pem("localhost", |_| {});
+        std::fs::write(path("tls.crt"), certificate).unwrap();
+        std::fs::write(path("tls.key"), key).unwrap();
+    };
+    let trust = |authority: &Authority| std::fs::write(path("ca.crt"), &authority.certificate).unwrap();
+    let (old, new) = (Authority::new(), Authority::new());
+    install(&old);
+    trust(&old);
+
+    let identity = Identity::read(&path("tls.crt"), &path("tls.key")).unwrap();
+    let tls = ServerTls::new(Protocol::Grpc, &identity, None).unwrap().looking_every(Duration::ZERO).unwrap();
+    let server = start(Protocol::Grpc, tls);
+    let uri = format!("https://localhost:{}", server.address.port()).parse().unwrap();
+    let mut options = ClientOptions::new(uri, Protocol::Grpc);
+    let authorities = Some(Pem::read(&path("ca.crt")).unwrap());
+    let tls = ClientTls::new(&ClientTlsOptions { authorities, ..ClientTlsOptions::default() });
+    options.tls = Some(tls.unwrap().looking_every(Duration::ZERO).unwrap());
+    // Each export makes a connection of its own.
+    options.max_connection_age = Some(Duration::ZERO);
+    let client = Client::new(options).unwrap();
+    let export = async || client.export(Signal::Logs, Bytes::from(logs_bytes(10))).await;
+    assert_eq!(export().await, Outcome::Delivered);
+
+    install(&new);
+    assert!(matches!(export().await, Outcome::Retry { .. }), "the client does not trust the new authority yet");
+    trust(&new);
+    eventually_delivers(&export).await;
+
+    std::fs::write(path("tls.key"), "broken").unwrap();
+    std::fs::write(path("ca.crt"), "broken").unwrap();
+    assert_eq!(export().await, Outcome::Delivered, "the last good certificates stay");
+    drop(client);
+    server.stop().await;
+}
+
+/// Exports until a pause between dials is over.
+async fn eventually_delivers(export: &impl AsyncFn() -> Outcome) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while export().await != Outcome::Delivered {
+        assert!(tokio::time::Instant::now() < deadline, "nothing was delivered");
+        tokio::task::yield_now().await;
+    }
+}

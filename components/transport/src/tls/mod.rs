@@ -1,10 +1,12 @@
 //! TLS for both sides: rustls with ring, TLS 1.2 and 1.3, certificates from PEM.
 //!
-//! Verification cannot be switched off. Certificates are read once; noticing that a file changed and making a new
-//! server or client from it is the caller's matter.
+//! Verification cannot be switched off. Certificates in files are followed (`reload`).
+
+mod reload;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
@@ -14,18 +16,20 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
 use crate::Protocol;
+use crate::tls::reload::{Material, Reloading};
 
 const VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
 
-/// Certificates or keys as PEM text, with the name that errors give them.
-#[derive(Clone)]
+/// Certificates or keys as PEM text, from a file or with the name that errors give them.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Pem {
     name: String,
+    file: Option<PathBuf>,
     text: Vec<u8>,
 }
 
 /// A certificate chain and its private key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The chain, the own certificate first.
     pub certificates: Pem,
@@ -35,19 +39,24 @@ pub struct Identity {
 
 /// Certificates of a server and what it asks of its clients. Cheap to clone.
 #[derive(Clone)]
-pub struct ServerTls {
-    config: Arc<ServerConfig>,
-}
+pub struct ServerTls(Arc<Reloading<ServerMaterial>>);
 
 /// What a client trusts and how it shows who it is. Cheap to clone.
 #[derive(Clone)]
 pub struct ClientTls {
-    config: Arc<ClientConfig>,
+    config: Arc<Reloading<ClientTlsOptions>>,
     server_name: Option<String>,
 }
 
+#[derive(Clone, PartialEq, Eq)]
+struct ServerMaterial {
+    protocol: Protocol,
+    identity: Identity,
+    client_authorities: Option<Pem>,
+}
+
 /// Settings of [`ClientTls`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientTlsOptions {
     /// The only authorities to trust; without, the system's and the bundled ones.
     pub authorities: Option<Pem>,
@@ -87,15 +96,19 @@ pub enum TlsError {
 }
 
 impl Pem {
-    /// Reads a file.
+    /// Reads a file, which servers and clients then follow.
     pub fn read(path: &Path) -> Result<Self, TlsError> {
         let text = std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })?;
-        Ok(Self { name: path.display().to_string(), text })
+        Ok(Self { name: path.display().to_string(), file: Some(path.to_owned()), text })
     }
 
     /// Takes text that came another way; `name` says in errors what it is.
     pub fn new(name: impl Into<String>, text: impl Into<Vec<u8>>) -> Self {
-        Self { name: name.into(), text: text.into() }
+        Self { name: name.into(), file: None, text: text.into() }
+    }
+
+    fn read_again(&self) -> Result<Self, TlsError> {
+        self.file.as_deref().map_or_else(|| Ok(self.clone()), Self::read)
     }
 
     fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -141,16 +154,53 @@ impl Identity {
     pub fn read(certificates: &Path, key: &Path) -> Result<Self, TlsError> {
         Ok(Self { certificates: Pem::read(certificates)?, key: Pem::read(key)? })
     }
+
+    fn is_on_disk(&self) -> bool {
+        self.certificates.file.is_some() || self.key.file.is_some()
+    }
+
+    fn read_again(&self) -> Result<Self, TlsError> {
+        Ok(Self { certificates: self.certificates.read_again()?, key: self.key.read_again()? })
+    }
 }
 
 impl ServerTls {
     /// A server with this identity for one protocol. With `client_authorities`, clients must show a certificate that
     /// one of them signed.
     pub fn new(protocol: Protocol, identity: &Identity, client_authorities: Option<&Pem>) -> Result<Self, TlsError> {
+        let material =
+            ServerMaterial { protocol, identity: identity.clone(), client_authorities: client_authorities.cloned() };
+        Ok(Self(Arc::new(Reloading::new(material)?)))
+    }
+
+    /// The same, looking for changed files at most every `interval` instead of every 10 s.
+    pub fn looking_every(self, interval: Duration) -> Result<Self, TlsError> {
+        let material = self.0.material();
+        Ok(Self(Arc::new(Reloading::new(material)?.looking_every(interval))))
+    }
+
+    pub(crate) async fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.0.current().await)
+    }
+}
+
+impl Material for ServerMaterial {
+    type Config = ServerConfig;
+
+    fn is_on_disk(&self) -> bool {
+        self.identity.is_on_disk() || self.client_authorities.as_ref().is_some_and(|pem| pem.file.is_some())
+    }
+
+    fn read_again(&self) -> Result<Self, TlsError> {
+        let client_authorities = self.client_authorities.as_ref().map(Pem::read_again).transpose()?;
+        Ok(Self { protocol: self.protocol, identity: self.identity.read_again()?, client_authorities })
+    }
+
+    fn build(&self) -> Result<ServerConfig, TlsError> {
         let builder = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(VERSIONS)
             .expect("ring supports both versions");
-        let builder = match client_authorities {
+        let builder = match &self.client_authorities {
             None => builder.with_no_client_auth(),
             Some(authorities) => {
                 let roots = Arc::new(authorities.roots()?);
@@ -160,25 +210,58 @@ impl ServerTls {
                 builder.with_client_cert_verifier(verifier)
             }
         };
+        let Identity { certificates, key } = &self.identity;
         let mut config = builder
-            .with_single_cert(identity.certificates.certificates()?, identity.key.private_key()?)
-            .map_err(|source| identity.certificates.unusable(source))?;
-        config.alpn_protocols = match protocol {
-            Protocol::Grpc => vec![b"h2".to_vec()],
-            Protocol::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-        };
-        Ok(Self { config: Arc::new(config) })
-    }
-
-    pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.config))
+            .with_single_cert(certificates.certificates()?, key.private_key()?)
+            .map_err(|source| certificates.unusable(source))?;
+        config.alpn_protocols = alpn(self.protocol);
+        Ok(config)
     }
 }
 
 impl ClientTls {
     /// A client with these settings.
     pub fn new(options: &ClientTlsOptions) -> Result<Self, TlsError> {
-        let roots = match &options.authorities {
+        let config = Arc::new(Reloading::new(options.clone())?);
+        Ok(Self { config, server_name: options.server_name.clone() })
+    }
+
+    /// The same, looking for changed files at most every `interval` instead of every 10 s.
+    pub fn looking_every(self, interval: Duration) -> Result<Self, TlsError> {
+        let config = Arc::new(Reloading::new(self.config.material())?.looking_every(interval));
+        Ok(Self { config, ..self })
+    }
+
+    pub(crate) fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
+    }
+
+    /// What a connector that speaks `protocol` needs for a new connection.
+    pub(crate) async fn config_for(&self, protocol: Protocol) -> Arc<ClientConfig> {
+        let mut config = ClientConfig::clone(&*self.config.current().await);
+        config.alpn_protocols = alpn(protocol);
+        Arc::new(config)
+    }
+}
+
+impl Material for ClientTlsOptions {
+    type Config = ClientConfig;
+
+    fn is_on_disk(&self) -> bool {
+        self.authorities.as_ref().is_some_and(|pem| pem.file.is_some())
+            || self.identity.as_ref().is_some_and(Identity::is_on_disk)
+    }
+
+    fn read_again(&self) -> Result<Self, TlsError> {
+        Ok(Self {
+            authorities: self.authorities.as_ref().map(Pem::read_again).transpose()?,
+            identity: self.identity.as_ref().map(Identity::read_again).transpose()?,
+            server_name: self.server_name.clone(),
+        })
+    }
+
+    fn build(&self) -> Result<ClientConfig, TlsError> {
+        let roots = match &self.authorities {
             Some(authorities) => Arc::new(authorities.roots()?),
             None => default_roots(),
         };
@@ -186,27 +269,12 @@ impl ClientTls {
             .with_protocol_versions(VERSIONS)
             .expect("ring supports both versions")
             .with_root_certificates(roots);
-        let config = match &options.identity {
-            None => builder.with_no_client_auth(),
-            Some(identity) => builder
-                .with_client_auth_cert(identity.certificates.certificates()?, identity.key.private_key()?)
-                .map_err(|source| identity.certificates.unusable(source))?,
-        };
-        Ok(Self { config: Arc::new(config), server_name: options.server_name.clone() })
-    }
-
-    pub(crate) fn server_name(&self) -> Option<&str> {
-        self.server_name.as_deref()
-    }
-
-    /// What to hand to a connector that speaks `protocol`.
-    pub(crate) fn config_for(&self, protocol: Protocol) -> Arc<ClientConfig> {
-        let mut config = ClientConfig::clone(&self.config);
-        config.alpn_protocols = match protocol {
-            Protocol::Grpc => vec![b"h2".to_vec()],
-            Protocol::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-        };
-        Arc::new(config)
+        match &self.identity {
+            None => Ok(builder.with_no_client_auth()),
+            Some(Identity { certificates, key }) => builder
+                .with_client_auth_cert(certificates.certificates()?, key.private_key()?)
+                .map_err(|source| certificates.unusable(source)),
+        }
     }
 }
 
@@ -219,6 +287,14 @@ impl std::fmt::Debug for ServerTls {
 impl std::fmt::Debug for ClientTls {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("ClientTls").field("server_name", &self.server_name).finish_non_exhaustive()
+    }
+}
+
+/// What is offered in the handshake, best first.
+fn alpn(protocol: Protocol) -> Vec<Vec<u8>> {
+    match protocol {
+        Protocol::Grpc => vec![b"h2".to_vec()],
+        Protocol::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
     }
 }
 
