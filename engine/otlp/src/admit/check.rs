@@ -28,7 +28,9 @@ pub(crate) struct State {
     pub(crate) records: u64,
     /// Whether something was met that must be normalised: a singular field twice, or a group.
     pub(crate) irregular: bool,
-    repeats: u32,
+    /// Whether text that is not ASCII was met, so that fast checks take the way that allows for it.
+    pub(crate) exact: bool,
+    pub(crate) repeats: u32,
 }
 
 /// A fault and where the field begins that has it.

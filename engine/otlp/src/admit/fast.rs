@@ -8,7 +8,7 @@ use crate::schema;
 
 /// Checks a log record in `at..end` of the checker's body.
 pub(super) fn log_record(checker: &mut Checker<'_>, body: &[u8], at: usize, end: usize, depth: u32) -> Option<()> {
-    let mut scan = Scan::new(body, at, end, depth)?;
+    let mut scan = Scan::new(checker, body, at, end, depth)?;
     let mut seen = 0_u32;
     while let Some(&tag) = scan.bytes.get(scan.at) {
         match tag {
@@ -31,7 +31,7 @@ pub(super) fn log_record(checker: &mut Checker<'_>, body: &[u8], at: usize, end:
 
 /// Checks a span.
 pub(super) fn span(checker: &mut Checker<'_>, body: &[u8], at: usize, end: usize, depth: u32) -> Option<()> {
-    let mut scan = Scan::new(body, at, end, depth)?;
+    let mut scan = Scan::new(checker, body, at, end, depth)?;
     let mut seen = 0_u32;
     while let Some(&tag) = scan.bytes.get(scan.at) {
         match tag {
@@ -68,7 +68,7 @@ pub(super) fn span(checker: &mut Checker<'_>, body: &[u8], at: usize, end: usize
 }
 
 fn event(checker: &mut Checker<'_>, body: &[u8], at: usize, end: usize, depth: u32) -> Option<()> {
-    let mut scan = Scan::new(body, at, end, depth)?;
+    let mut scan = Scan::new(checker, body, at, end, depth)?;
     let mut seen = 0_u32;
     while let Some(&tag) = scan.bytes.get(scan.at) {
         match tag {
@@ -88,7 +88,7 @@ fn event(checker: &mut Checker<'_>, body: &[u8], at: usize, end: usize, depth: u
 
 /// Checks a metric and returns how many data points it has.
 pub(super) fn metric(checker: &mut Checker<'_>, body: &[u8], at: usize, end: usize, depth: u32) -> Option<u64> {
-    let mut scan = Scan::new(body, at, end, depth)?;
+    let mut scan = Scan::new(checker, body, at, end, depth)?;
     let mut seen = 0_u32;
     let mut points = 0;
     while let Some(&tag) = scan.bytes.get(scan.at) {
@@ -116,7 +116,7 @@ type Point = fn(&mut Checker<'_>, &[u8], usize, usize, u32) -> Option<()>;
 /// Checks a gauge, sum or histogram: data points, temporality, monotony.
 #[inline]
 fn data(checker: &mut Checker<'_>, body: &[u8], at: usize, end: usize, depth: u32, point: Point) -> Option<u64> {
-    let mut scan = Scan::new(body, at, end, depth)?;
+    let mut scan = Scan::new(checker, body, at, end, depth)?;
     let mut seen = 0_u32;
     let mut points = 0;
     while let Some(&tag) = scan.bytes.get(scan.at) {
@@ -142,7 +142,7 @@ fn data(checker: &mut Checker<'_>, body: &[u8], at: usize, end: usize, depth: u3
 }
 
 fn number_point(checker: &mut Checker<'_>, body: &[u8], at: usize, end: usize, depth: u32) -> Option<()> {
-    let mut scan = Scan::new(body, at, end, depth)?;
+    let mut scan = Scan::new(checker, body, at, end, depth)?;
     let mut seen = 0_u32;
     while let Some(&tag) = scan.bytes.get(scan.at) {
         match tag {
@@ -170,7 +170,7 @@ fn number_point(checker: &mut Checker<'_>, body: &[u8], at: usize, end: usize, d
 }
 
 fn histogram_point(checker: &mut Checker<'_>, body: &[u8], at: usize, end: usize, depth: u32) -> Option<()> {
-    let mut scan = Scan::new(body, at, end, depth)?;
+    let mut scan = Scan::new(checker, body, at, end, depth)?;
     let mut seen = 0_u32;
     while let Some(&tag) = scan.bytes.get(scan.at) {
         match tag {
@@ -200,7 +200,7 @@ fn histogram_point(checker: &mut Checker<'_>, body: &[u8], at: usize, end: usize
 
 /// Checks a Resource.
 pub(super) fn resource(checker: &mut Checker<'_>, body: &[u8], at: usize, end: usize, depth: u32) -> Option<()> {
-    let mut scan = Scan::new(body, at, end, depth)?;
+    let mut scan = Scan::new(checker, body, at, end, depth)?;
     let mut seen = 0_u32;
     while let Some(&tag) = scan.bytes.get(scan.at) {
         match tag {

@@ -289,11 +289,11 @@ fn scope_field(
     if key.number == 2 && key.wire == WireType::Length {
         let (start, end) = checker.length(key, scope.end)?;
         let before = checker.state;
-        let ordinary = match signal {
-            Signal::Logs => fast::log_record(checker, body, start, end, RECORD_DEPTH).map(|()| 1),
-            Signal::Metrics => fast::metric(checker, body, start, end, RECORD_DEPTH),
-            Signal::Traces => fast::span(checker, body, start, end, RECORD_DEPTH).map(|()| 1),
-        };
+        let mut ordinary = fast_record(signal, checker, body, start, end);
+        if ordinary.is_none() && !before.exact {
+            checker.state = State { exact: true, ..before };
+            ordinary = fast_record(signal, checker, body, start, end);
+        }
         if let Some(records) = ordinary {
             checker.state.records += records;
             return Some(end);
@@ -301,6 +301,16 @@ fn scope_field(
         checker.state = before;
     }
     checker.field(schema::scope(signal), at, scope.end, SCOPE_DEPTH, &mut scope.seen)
+}
+
+/// Checks a record if it is an ordinary one, and returns how many it counts for.
+#[inline]
+fn fast_record(signal: Signal, checker: &mut Checker<'_>, body: &[u8], at: usize, end: usize) -> Option<u64> {
+    match signal {
+        Signal::Logs => fast::log_record(checker, body, at, end, RECORD_DEPTH).map(|()| 1),
+        Signal::Metrics => fast::metric(checker, body, at, end, RECORD_DEPTH),
+        Signal::Traces => fast::span(checker, body, at, end, RECORD_DEPTH).map(|()| 1),
+    }
 }
 
 /// Checks a field of an entry that is no scope list, and returns where the next one begins.

@@ -4,6 +4,9 @@
 //! Strings are not checked one by one. Keys, lengths below 128 and ASCII text have no byte with the highest bit set,
 //! and of varints, longer lengths and doubles it is known how many such bytes they have; so one count over a whole
 //! region proves that all strings in it are ASCII. A region ends where ids and times begin, which are not counted.
+//!
+//! For text that is not ASCII there is the exact way: a region ends at varints, longer lengths and doubles too, and is
+//! checked as one piece of UTF-8. That proves every string in it, because an ASCII byte stands between any two.
 
 use super::ascii::{count_high, is_ascii};
 use super::check::Checker;
@@ -24,12 +27,14 @@ pub(super) struct Scan<'a> {
     high: usize,
     /// Levels of messages that may still follow inside.
     depth: u32,
+    /// See [`State::exact`](super::check::State).
+    exact: bool,
 }
 
 impl<'a> Scan<'a> {
     #[inline(always)]
-    pub(super) fn new(body: &'a [u8], at: usize, end: usize, depth: u32) -> Option<Self> {
-        Some(Self { bytes: body.get(..end)?, at, region: at, high: 0, depth })
+    pub(super) fn new(checker: &Checker<'_>, body: &'a [u8], at: usize, end: usize, depth: u32) -> Option<Self> {
+        Some(Self { bytes: body.get(..end)?, at, region: at, high: 0, depth, exact: checker.state.exact })
     }
 
     /// Proves the text of the region that ends here.
@@ -37,7 +42,10 @@ impl<'a> Scan<'a> {
     pub(super) fn prove(&mut self) -> Option<()> {
         if self.region < self.at {
             let high = std::mem::take(&mut self.high);
-            return is_proven(self.bytes.get(self.region..self.at)?, high).then_some(());
+            let region = self.bytes.get(self.region..self.at)?;
+            self.region = self.at;
+            let proven = if self.exact { is_utf8(region) } else { is_proven(region, high) };
+            return proven.then_some(());
         }
         Some(())
     }
@@ -70,8 +78,20 @@ impl<'a> Scan<'a> {
             return Some(());
         }
         let (_, len) = varint(&self.bytes[self.at + 1..])?;
-        self.high += len - 1;
-        self.at += 1 + len;
+        self.framing(self.at + 1, len, len - 1)
+    }
+
+    /// Passes `len` bytes of framing or number at `from`, of which `high` have their highest bit set.
+    #[inline(always)]
+    fn framing(&mut self, from: usize, len: usize, high: usize) -> Option<()> {
+        if self.exact {
+            self.at = from;
+            self.prove()?;
+            self.region = from + len;
+        } else {
+            self.high += high;
+        }
+        self.at = from + len;
         Some(())
     }
 
@@ -95,8 +115,7 @@ impl<'a> Scan<'a> {
         if value > self.bytes.len() as u64 {
             return None;
         }
-        self.high += len - 1;
-        self.at += 1 + len;
+        self.framing(self.at + 1, len, len - 1)?;
         Some(value as usize)
     }
 
@@ -169,6 +188,7 @@ impl<'a> Scan<'a> {
             }
             if len.wrapping_sub(key_len) == 7
                 && value & 0x80ff_ffff == 0x8018_0312
+                && !self.exact
                 && matches!(self.bytes.get(value_at + 4), Some(0..0x80))
             {
                 self.high += 1;
@@ -193,12 +213,12 @@ impl<'a> Scan<'a> {
                 if value_len != value.len() {
                     return self.other_attribute(checker);
                 }
-                self.high += value_len - 1;
+                self.framing(value_at + 3, value_len, value_len - 1)?;
             }
-            [0x21, value @ ..] if value.len() == 8 => self.high += count_high(value),
+            [0x21, value @ ..] if value.len() == 8 => self.framing(value_at + 3, 8, count_high(value))?,
             _ => return self.other_attribute(checker),
         }
-        self.at = end;
+        debug_assert_eq!(self.at, end, "the number is all of the value");
         Some(self)
     }
 
@@ -262,6 +282,11 @@ impl<'a> Scan<'a> {
         }
         Some(())
     }
+}
+
+#[inline(never)]
+fn is_utf8(region: &[u8]) -> bool {
+    simdutf8::basic::from_utf8(region).is_ok()
 }
 
 /// Whether all text of a region is ASCII, `high` bytes of it being known to be none.

@@ -118,7 +118,8 @@ impl Wire {
         Self { rope: Rope::from(copy.freeze()), retained, ..self }
     }
 
-    /// Joins requests of one signal, in order: the entries of all of them, none merged.
+    /// Joins requests of one signal, in order: the entries of all of them, none merged. Small pieces are copied
+    /// together, so that many small requests become few pieces.
     ///
     /// Without any request it answers an empty one of logs.
     ///
@@ -127,21 +128,29 @@ impl Wire {
     /// When the signals differ.
     pub fn concat(wires: impl IntoIterator<Item = Self>) -> Self {
         let mut wires = wires.into_iter();
-        let Some(first) = wires.next() else {
-            return Self::empty(Signal::Logs);
-        };
-        let Some(second) = wires.next() else {
-            return first;
-        };
-        let mut joined = first;
-        for wire in std::iter::once(second).chain(wires) {
+        let Some(first) = wires.next() else { return Self::empty(Signal::Logs) };
+        let Some(second) = wires.next() else { return first };
+        let mut joined = Self::empty(first.signal);
+        let mut small = BytesMut::new();
+        for wire in [first, second].into_iter().chain(wires) {
             assert_eq!(joined.signal, wire.signal, "only requests of one signal can be joined");
-            joined.rope.append(wire.rope);
-            joined.entries.extend(wire.entries);
             joined.records += wire.records;
-            joined.retained += wire.retained;
             joined.normalised |= wire.normalised;
+            let mut is_shared = false;
+            for piece in wire.rope.pieces() {
+                if piece.len() < builder::SHARE_FROM {
+                    small.extend_from_slice(piece);
+                    joined.retained += piece.len();
+                } else {
+                    joined.rope.push(small.split().freeze());
+                    joined.rope.push(piece.clone());
+                    is_shared = true;
+                }
+            }
+            joined.retained += if is_shared { wire.retained } else { 0 };
+            joined.entries.extend(wire.entries);
         }
+        joined.rope.push(small.freeze());
         joined
     }
 
