@@ -2,6 +2,8 @@
 //! the transport shall be compared with another one without the rest of the engine:
 //!
 //! `cargo bars hop --peer-command "target/release/examples/hop {listen} {endpoint}"`
+//!
+//! A third argument, `gzip` or `zstd`, compresses what goes out.
 #![allow(clippy::print_stderr, reason = "a command line program reports on its standard streams")]
 
 use std::net::SocketAddr;
@@ -13,7 +15,7 @@ use engine_core::lane::LaneThreads;
 use tokio_util::sync::CancellationToken;
 use transport::client::{Client, ClientOptions};
 use transport::server::{Handler, Reply, Request, ServerOptions, serve};
-use transport::{Protocol, address};
+use transport::{Compression, Protocol, address};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -34,11 +36,19 @@ impl Handler for Forward {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(listen), Some(endpoint)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: hop LISTEN ENDPOINT".into());
+        return Err("usage: hop LISTEN ENDPOINT [gzip|zstd]".into());
+    };
+    let compression = match arguments.next().as_deref() {
+        None => Compression::None,
+        Some("gzip") => Compression::GZIP,
+        Some("zstd") => Compression::ZSTD,
+        Some(other) => return Err(format!("unknown compression {other}").into()),
     };
     let listen: SocketAddr = listen.parse()?;
     let endpoint = if endpoint.contains("://") { endpoint } else { format!("http://{endpoint}") };
-    let client = Client::new(ClientOptions::new(endpoint.parse()?, Protocol::Grpc))?;
+    let mut options = ClientOptions::new(endpoint.parse()?, Protocol::Grpc);
+    options.compression = compression;
+    let client = Client::new(options)?;
     let lanes = LaneThreads::start(available_parallelism()?.get())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -1,11 +1,9 @@
 //! One accepted connection, from its first byte to its end: TLS, HTTP version, windows, age, idleness, drain.
 
-use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use engine_core::budget::Budget;
@@ -16,7 +14,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -26,10 +24,8 @@ use crate::Protocol;
 use crate::server::body::Reading;
 use crate::server::limits::WindowPool;
 use crate::server::reply::Answer;
+use crate::server::stream::{Replayed, Socket};
 use crate::server::{Counters, Handler, Limits, Refusal, ServerOptions, grpc, http as otlp_http};
-
-/// The first bytes of every HTTP/2 connection (RFC 9113, section 3.4).
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A silent HTTP/2 peer is asked for a sign of life this often.
 const PING_INTERVAL: Duration = Duration::from_secs(60);
@@ -70,32 +66,15 @@ struct Activity {
 /// A request in flight.
 struct Busy(Arc<Activity>);
 
-/// A socket that counts what goes through it.
-struct Socket {
-    stream: TcpStream,
-    counters: Arc<Counters>,
-}
-
-/// A stream whose first bytes were read to see what is spoken, and are read again.
-struct Replayed<S> {
-    stream: S,
-    first: [u8; PREFACE.len()],
-    read: usize,
-    filled: usize,
-}
-
 /// Serves one connection until it ends or is cut.
 pub(super) async fn run<H: Handler>(server: Arc<Server<H>>, socket: std::net::TcpStream, peer: SocketAddr, seat: Seat) {
     let cut = server.cut.clone();
     let served = async {
-        let stream = match TcpStream::from_std(socket) {
-            Ok(stream) => stream,
-            Err(error) => return tracing::debug!(%peer, %error, "cannot register a connection with its lane"),
+        let counters = Arc::clone(server.counters());
+        let socket = match TcpStream::from_std(socket).and_then(|stream| Socket::new(stream, counters)) {
+            Ok(socket) => socket,
+            Err(error) => return tracing::debug!(%peer, %error, "a connection was lost before it was served"),
         };
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
-        }
-        let socket = Socket { stream, counters: Arc::clone(server.counters()) };
         match secure_and_serve(&server, socket, peer).await {
             Ok(()) => {}
             Err(ConnectionError::Handshake(problem)) => {
@@ -337,119 +316,5 @@ impl Drop for Busy {
         let age = u64::try_from(self.0.born.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.0.idle_since_ms.store(age, Ordering::Relaxed);
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl<S: AsyncRead + Unpin> Replayed<S> {
-    fn new(stream: S) -> Self {
-        Self { stream, first: [0; PREFACE.len()], read: 0, filled: 0 }
-    }
-
-    /// Whether the peer speaks HTTP/2: reads until its bytes differ from the preface or are all of it. `None` if the
-    /// peer closed before it said anything.
-    async fn detect(&mut self) -> io::Result<Option<bool>> {
-        while self.filled < PREFACE.len() && self.first[..self.filled] == PREFACE[..self.filled] {
-            let read = self.stream.read(&mut self.first[self.filled..]).await?;
-            if read == 0 {
-                return if self.filled == 0 { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
-            }
-            self.filled += read;
-        }
-        Ok(Some(self.first == *PREFACE))
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Replayed<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.read == self.filled {
-            return Pin::new(&mut self.stream).poll_read(context, buffer);
-        }
-        let count = buffer.remaining().min(self.filled - self.read);
-        buffer.put_slice(&self.first[self.read..self.read + count]);
-        self.read += count;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Replayed<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
-        let read = buffer.filled().len() - before;
-        if read > 0 {
-            self.counters.receive(read);
-        }
-        result
-    }
-}
-
-impl Socket {
-    fn sent(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(count)) = result {
-            self.counters.send(count);
-        }
-        result
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.sent(result)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.sent(result)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

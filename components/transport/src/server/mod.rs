@@ -11,6 +11,7 @@ mod http;
 mod json;
 mod limits;
 mod reply;
+mod stream;
 
 use std::future::Future;
 use std::net::SocketAddr;
