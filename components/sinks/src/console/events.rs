@@ -1,8 +1,8 @@
 //! Events of a span. Views do not hand them out, so they are read with prost: the other fields of the span are
 //! skipped. What a line looks like is the matter of `pretty`.
 
-use opentelemetry_proto::tonic::common::v1::AnyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 pub(super) use opentelemetry_proto::tonic::trace::v1::span::Event;
 use otlp::SpanView;
 use prost::Message as _;
@@ -19,6 +19,14 @@ struct EventsOfSpan {
 /// The events, in order.
 pub(super) fn of(span: &SpanView<'_>) -> Vec<Event> {
     EventsOfSpan::decode(span.as_bytes()).expect("prost decodes what was admitted").events
+}
+
+/// The value of an attribute with one of these keys, if it is a text.
+pub(super) fn text_in<'a>(attribute: &'a KeyValue, keys: &[&str]) -> Option<&'a str> {
+    match attribute.value.as_ref()?.value.as_ref()? {
+        Value::StringValue(text) if keys.contains(&attribute.key.as_str()) => Some(text),
+        _ => None,
+    }
 }
 
 /// Writes a value among other things, as [`Page::value`] does.

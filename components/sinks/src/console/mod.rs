@@ -11,7 +11,7 @@ mod distribution;
 mod events;
 mod page;
 mod pretty;
-mod time;
+mod units;
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write as _};

@@ -34,6 +34,9 @@ pub(super) enum Style {
     Alarm,
 }
 
+/// What every line of a block begins with.
+const MARGIN: &str = "    \u{2502} ";
+
 /// Lines that are being written.
 #[derive(Debug)]
 pub(super) struct Page {
@@ -105,6 +108,22 @@ impl Page {
         self.show(left_out)
     }
 
+    /// Writes user text on lines of its own, each behind a margin that no sender can leave out. The line before must
+    /// have ended.
+    pub(super) fn block(&mut self, text: &str) {
+        let (shown, left_out) = shorten(text);
+        for line in shown.lines() {
+            self.margin();
+            for (place, part) in line.split('\t').enumerate() {
+                self.put(if place == 0 { "" } else { "    " }).escaped(part, |_| false);
+            }
+            self.put("\n");
+        }
+        if left_out.0 > 0 {
+            self.margin().show(left_out).put("\n");
+        }
+    }
+
     /// Writes user text among other things: quoted when it is empty, holds spaces or quotes, or reads like a value of
     /// another type, so that where it ends and what it is stays clear.
     pub(super) fn word(&mut self, text: &str) -> &mut Self {
@@ -114,14 +133,6 @@ impl Page {
     /// Writes the name of something: quoted when it does not read as one word.
     pub(super) fn name(&mut self, text: &str) -> &mut Self {
         if is_plain_word(text) { self.free_text(text) } else { self.quoted(text) }
-    }
-
-    /// Writes a value that stands alone: text as it is.
-    pub(super) fn free_value(&mut self, value: ValueView<'_>) -> &mut Self {
-        match value {
-            ValueView::Str(text) => self.free_text(text),
-            other => self.value(other),
-        }
     }
 
     /// Writes a value among other things.
@@ -176,6 +187,12 @@ impl Page {
             self.show(format_args!("{byte:02x}"));
         }
         self
+    }
+
+    fn margin(&mut self) -> &mut Self {
+        self.styled(Style::Dim, |page| {
+            page.put(MARGIN);
+        })
     }
 
     fn quoted(&mut self, text: &str) -> &mut Self {

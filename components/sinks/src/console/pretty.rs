@@ -1,16 +1,20 @@
 //! The `pretty` format: one line a log record, span or data point, read in place.
 //!
-//! A Resource and a scope are shown when they change. Everything of a record that a person looks for is shown;
+//! A Resource and a scope are shown when they change. Further lines of a body, stack traces and the events of a span
+//! follow on lines that are set in, so that a line with a time in front is a record, always. Everything of a record that a person looks for is shown;
 //! exemplars, links, trace state, flags and schema URLs are not: `otlp_json` has them.
 
 use std::io;
 
-use otlp::{DataPointView, LogRecordView, MetricView, PointKind, RecordView, ResourceView, ScopeView, SpanView, Wire};
+use otlp::{
+    AttributeView, Attributes, DataPointView, LogRecordView, MetricView, PointKind, RecordView, ResourceView,
+    ScopeView, SpanView, ValueView, Wire,
+};
 
 use super::distribution::{Distribution, Quantile};
 use super::events::{self, Event};
 use super::page::{Colors, Page, Style};
-use super::time::{Elapsed, Moment};
+use super::units::{Elapsed, Moment, Size};
 
 /// Text that is handed on in one piece, roughly: enough for one system call to be worth it.
 const PIECE: usize = 64 * 1024;
@@ -24,6 +28,15 @@ const STATUS_ERROR: i32 = 2;
 
 /// Temporality of sums and histograms that tell what happened since the last point.
 const DELTA: i32 = 1;
+
+/// Attributes that hold many lines.
+const STACK_TRACES: [&str; 2] = ["exception.stacktrace", "code.stacktrace"];
+
+/// Attributes that say where records come from, the first one that is there.
+const ORIGINS: [&str; 3] = [SERVICE_NAME, "k8s.pod.name", "host.name"];
+
+/// Unit of bytes in the notation that metrics use (UCUM).
+const BYTES: &str = "By";
 
 const SERVICE_NAME: &str = "service.name";
 const SERVICE_VERSION: &str = "service.version";
@@ -60,14 +73,14 @@ impl Pretty {
     fn entries(&mut self, wire: &Wire, write: &mut dyn FnMut(&str) -> io::Result<()>) -> io::Result<()> {
         for resource in wire.resources().filter(|resource| resource.records() > 0) {
             self.show_resource(&resource);
-            let service = resource.get(SERVICE_NAME).and_then(|value| value.as_str()).unwrap_or("-");
+            let origin = ORIGINS.iter().find_map(|key| resource.get(key)?.as_str()).unwrap_or("-");
             for scope in resource.scopes() {
                 self.show_scope(&scope);
                 for record in scope.records() {
                     match record {
-                        RecordView::Log(log) => print_log(&mut self.page, service, &log),
-                        RecordView::Span(one) => print_span(&mut self.page, service, &one),
-                        RecordView::Metric(one) => print_metric(&mut self.page, service, &one),
+                        RecordView::Log(log) => print_log(&mut self.page, origin, &log),
+                        RecordView::Span(one) => print_span(&mut self.page, origin, &one),
+                        RecordView::Metric(one) => print_metric(&mut self.page, origin, &one),
                     }
                     if self.page.as_str().len() >= PIECE {
                         write(self.page.as_str())?;
@@ -118,7 +131,11 @@ impl Pretty {
         }
         self.scope = (name.to_owned(), version.to_owned());
         self.page.styled(Style::Dim, |page| {
-            page.put("   scope ").name(name);
+            page.put("   ");
+            match name {
+                "" => page.put("no scope"),
+                named => page.put("scope ").name(named),
+            };
             if !version.is_empty() {
                 page.put(" ").name(version);
             }
@@ -130,29 +147,41 @@ impl Pretty {
     }
 }
 
-fn print_log(page: &mut Page, service: &str, log: &LogRecordView<'_>) {
+fn print_log(page: &mut Page, origin: &str, log: &LogRecordView<'_>) {
     let nanos = match log.time_unix_nano() {
         0 => log.observed_time_unix_nano(),
         known => known,
     };
     let (level, style) = severity(log);
-    head(page, nanos, level, style, service);
+    head(page, nanos, level, style, origin);
     if !log.event_name().is_empty() {
         page.put("  ").styled(Style::Bold, |inner| {
             inner.name(log.event_name());
         });
     }
-    page.put("  ").free_value(log.body());
+    page.put("  ");
+    let further_lines = match log.body() {
+        ValueView::Str(text) => {
+            let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+            page.free_text(first.strip_suffix('\r').unwrap_or(first));
+            rest
+        }
+        other => {
+            page.value(other);
+            ""
+        }
+    };
     attributes(page, log.attributes(), log.dropped_attributes_count());
     id(page, "trace", log.trace_id());
     id(page, "span", log.span_id());
-    page.put("\n");
+    page.put("\n").block(further_lines);
+    stack_traces(page, log.attributes());
 }
 
-fn print_span(page: &mut Page, service: &str, span: &SpanView<'_>) {
+fn print_span(page: &mut Page, origin: &str, span: &SpanView<'_>) {
     let (start, end) = (span.start_time_unix_nano(), span.end_time_unix_nano());
     let style = if span.status_code() == STATUS_ERROR { Style::Red } else { Style::Cyan };
-    head(page, start, "SPAN", style, service);
+    head(page, start, "SPAN", style, origin);
     page.put("  ").styled(Style::Bold, |inner| {
         inner.free_text(span.name());
     });
@@ -171,6 +200,7 @@ fn print_span(page: &mut Page, service: &str, span: &SpanView<'_>) {
     id(page, "span", span.span_id());
     id(page, "parent", span.parent_span_id());
     page.put("\n");
+    stack_traces(page, span.attributes());
     for event in events::of(span) {
         print_event(page, start, &event);
     }
@@ -197,14 +227,18 @@ fn print_status(page: &mut Page, span: &SpanView<'_>) {
 
 fn print_event(page: &mut Page, span_start: u64, event: &Event) {
     page.put("    +").show(Elapsed::between(span_start, event.time_unix_nano)).put("  ").name(&event.name);
-    for (place, attribute) in event.attributes.iter().enumerate() {
+    let shown = event.attributes.iter().filter(|attribute| events::text_in(attribute, &STACK_TRACES).is_none());
+    for (place, attribute) in shown.enumerate() {
         page.put(if place == 0 { "  " } else { " " }).key(&attribute.key);
         events::value(page, attribute.value.as_ref());
     }
     page.put("\n");
+    for trace in event.attributes.iter().filter_map(|attribute| events::text_in(attribute, &STACK_TRACES)) {
+        page.block(trace);
+    }
 }
 
-fn print_metric(page: &mut Page, service: &str, metric: &MetricView<'_>) {
+fn print_metric(page: &mut Page, origin: &str, metric: &MetricView<'_>) {
     let Some(kind) = metric.kind() else { return };
     let label = match kind {
         PointKind::Gauge => "GAUGE",
@@ -214,7 +248,7 @@ fn print_metric(page: &mut Page, service: &str, metric: &MetricView<'_>) {
         PointKind::Summary => "SUMRY",
     };
     for point in metric.data_points() {
-        head(page, point.time_unix_nano(), label, Style::Magenta, service);
+        head(page, point.time_unix_nano(), label, Style::Magenta, origin);
         page.put("  ").styled(Style::Bold, |inner| {
             inner.name(metric.name());
         });
@@ -240,8 +274,9 @@ fn value_of(page: &mut Page, point: &DataPointView<'_>, unit: &str) {
     if let Some(distribution) = Distribution::of(point) {
         return distribution_of(page, &distribution, unit);
     }
+    let (int, double) = (point.as_int(), point.as_double());
     page.styled(Style::Cyan, |inner| {
-        match (point.as_int(), point.as_double()) {
+        match (int, double) {
             (Some(value), _) => inner.show(value),
             (None, Some(value)) => inner.double(value),
             (None, None) => inner.put("no value"),
@@ -249,6 +284,12 @@ fn value_of(page: &mut Page, point: &DataPointView<'_>, unit: &str) {
     });
     if !unit.is_empty() {
         page.put(" ").free_text(unit);
+    }
+    let bytes = int.map(|value| value as f64).or(double).filter(|_| unit == BYTES);
+    if let Some(size) = bytes.and_then(Size::of_many) {
+        page.styled(Style::Dim, |inner| {
+            inner.put(" (").show(size).put(")");
+        });
     }
 }
 
@@ -275,7 +316,7 @@ fn distribution_of(page: &mut Page, distribution: &Distribution, unit: &str) {
 }
 
 /// What every line begins with.
-fn head(page: &mut Page, nanos: u64, label: &str, style: Style, service: &str) {
+fn head(page: &mut Page, nanos: u64, label: &str, style: Style, origin: &str) {
     page.styled(Style::Dim, |inner| {
         inner.show(Moment(nanos));
     });
@@ -284,17 +325,28 @@ fn head(page: &mut Page, nanos: u64, label: &str, style: Style, service: &str) {
     });
     // Labels are five letters wide, so that what follows stands in a column.
     page.put(&"     "[label.chars().count().min(5)..]).put(" ").styled(Style::Blue, |inner| {
-        inner.name(service);
+        inner.name(origin);
     });
 }
 
-fn attributes(page: &mut Page, attributes: otlp::Attributes<'_>, dropped: u32) {
-    for (place, attribute) in attributes.enumerate() {
+fn attributes(page: &mut Page, attributes: Attributes<'_>, dropped: u32) {
+    let shown = attributes.filter(|attribute| stack_trace(attribute).is_none());
+    for (place, attribute) in shown.enumerate() {
         page.put(if place == 0 { "  " } else { " " }).key(attribute.key).value(attribute.value);
     }
     if dropped > 0 {
         page.put("  (").show(dropped).put(" attributes dropped)");
     }
+}
+
+fn stack_traces(page: &mut Page, attributes: Attributes<'_>) {
+    for trace in attributes.filter_map(|attribute| stack_trace(&attribute)) {
+        page.block(trace);
+    }
+}
+
+fn stack_trace<'v>(attribute: &AttributeView<'v>) -> Option<&'v str> {
+    attribute.value.as_str().filter(|_| STACK_TRACES.contains(&attribute.key))
 }
 
 /// Writes the last digits of an id: the first ones may be padding or a time. Equal ids have equal colours.

@@ -142,7 +142,8 @@ fn prints_log_records() {
 ── checkout 1.4.2 k8s.namespace.name=shop k8s.pod.name=checkout-7d9f-x2x
    scope io.shop.orders 0.3
 2026-11-24 08:14:03.123Z INFO  checkout  Order placed  order.id=17 amount=12.5 customer=\"Ada Lovelace\"  trace=…0d0e0f10  span=…05060708
-2026-11-24 08:14:03.130Z ERROR checkout  payment.refused  Payment refused:\\ncard expired  (2 attributes dropped)
+2026-11-24 08:14:03.130Z ERROR checkout  payment.refused  Payment refused:  (2 attributes dropped)
+    │ card expired
 no time                  notice checkout  {path=/orders, codes=[1], raw=0xcafe}
 ";
     assert_eq!(pretty(Colors::Off, &[logs_of(checkout(), library(), vec![order, refused, odd])]), expected);
@@ -176,6 +177,7 @@ fn prints_spans() {
             attributes: vec![
                 attribute("exception.type", text("CardExpired")),
                 attribute("exception.message", text("card expired\nin May")),
+                attribute("exception.stacktrace", text("CardExpired: in May\r\n\tat shop.Card.charge(Card.java:17)\n")),
                 attribute(
                     "codes",
                     Value::ArrayValue(ArrayValue { values: vec![any(Value::BoolValue(true)).unwrap()] }),
@@ -191,6 +193,8 @@ fn prints_spans() {
 2026-11-24 08:14:03.000Z SPAN  checkout  POST /orders  212.4ms  server  ok  http.response.status_code=201  trace=…0d0e0f10  span=…05060708
 2026-11-24 08:14:03.001Z SPAN  checkout  charge card  unfinished  client  error: card expired  trace=…0d0e0f10  span=…09090909  parent=…05060708
     +3.2ms  exception  exception.type=CardExpired exception.message=\"card expired\\nin May\" codes=[true]
+    │ CardExpired: in May
+    │     at shop.Card.charge(Card.java:17)
 ";
     assert_eq!(pretty(Colors::Off, &[spans_of(vec![served, failed])]), expected);
 }
@@ -209,6 +213,7 @@ fn prints_metrics() {
         attributes: vec![attribute("state", text("idle")), attribute("cpu", Value::IntValue(0))],
         ..point(number_data_point::Value::AsDouble(0.25))
     };
+    let free = point(number_data_point::Value::AsInt(7_204_036_608));
     let absent = NumberDataPoint { flags: 1, ..point(number_data_point::Value::AsInt(0)) };
     let sum = Sum {
         data_points: vec![point(number_data_point::Value::AsInt(42))],
@@ -234,6 +239,7 @@ fn prints_metrics() {
     let metrics = vec![
         metric("system.cpu.utilization", "1", Data::Gauge(Gauge { data_points: vec![idle, absent] })),
         metric("orders", "{order}", Data::Sum(sum)),
+        metric("memory.free", "By", Data::Gauge(Gauge { data_points: vec![free] })),
         metric(
             "http.server.request.duration",
             "s",
@@ -247,6 +253,7 @@ fn prints_metrics() {
 2026-11-24 08:14:03.000Z GAUGE checkout  system.cpu.utilization{state=idle, cpu=0}  0.25
 2026-11-24 08:14:03.000Z GAUGE checkout  system.cpu.utilization  no value
 2026-11-24 08:14:03.000Z SUM   checkout  orders  42 order  delta
+2026-11-24 08:14:03.000Z GAUGE checkout  memory.free  7204036608 By (6.7GiB)
 2026-11-24 08:14:03.000Z HIST  checkout  http.server.request.duration  count=4 sum=1.5 max=0.75 avg=0.375 p50≈0.5 p90≈0.75 p99≈0.75 s
 2026-11-24 08:14:03.000Z SUMRY checkout  gc.pause  count=3 sum=9.0 avg=3.0 p57=3.0 ms
 ";
@@ -289,57 +296,61 @@ fn shows_the_resource_when_it_changes() {
 /// Nothing that a sender writes ends a line, reaches the terminal as a command or turns text around.
 #[test]
 fn escapes_what_could_forge_output() {
-    let harmful = "a\nb\rc\t\x1b[31mred\x07\u{7f}\u{9b}1m\u{202e}rtl\u{2066}\u{2028}\u{feff}";
-    let escaped = r"a\nb\rc\t\e[31mred\u{7}\u{7f}\u{9b}1m\u{202e}rtl\u{2066}\u{2028}\u{feff}";
+    let harmful = "a\rc\t\x1b[31mred\x07\u{7f}\u{9b}1m\u{202e}rtl\u{2066}\u{2028}\u{feff}";
+    let escaped = r"a\rc\t\e[31mred\u{7}\u{7f}\u{9b}1m\u{202e}rtl\u{2066}\u{2028}\u{feff}";
     assert_eq!(bodies([text(harmful)]), [escaped]);
+    let forged: &str = &format!("1\n2026-11-24 08:14:03.123Z INFO  forged\r\n{harmful}");
     let everywhere = LogRecord {
-        severity_text: harmful.to_owned(),
-        event_name: harmful.to_owned(),
-        body: any(text(harmful)),
-        attributes: vec![attribute(harmful, text(harmful))],
+        severity_text: forged.to_owned(),
+        event_name: forged.to_owned(),
+        body: any(text(forged)),
+        attributes: vec![attribute(forged, text(forged)), attribute("exception.stacktrace", text(forged))],
         ..LogRecord::default()
     };
     let named = span::Event {
-        name: harmful.to_owned(),
-        attributes: vec![attribute(harmful, text(harmful))],
+        name: forged.to_owned(),
+        attributes: vec![attribute(forged, text(forged))],
         ..span::Event::default()
     };
     let span = Span {
-        name: harmful.to_owned(),
-        status: Some(Status { code: 2, message: harmful.to_owned() }),
+        name: forged.to_owned(),
+        status: Some(Status { code: 2, message: forged.to_owned() }),
         events: vec![named],
         ..Span::default()
     };
     let gauge = Gauge {
         data_points: vec![NumberDataPoint {
-            attributes: vec![attribute(harmful, text(harmful))],
+            attributes: vec![attribute(forged, text(forged))],
             ..NumberDataPoint::default()
         }],
     };
     let metric = Metric {
-        name: harmful.to_owned(),
-        unit: harmful.to_owned(),
+        name: forged.to_owned(),
+        unit: forged.to_owned(),
         data: Some(Data::Gauge(gauge)),
         ..Metric::default()
     };
     let resource = Resource {
         attributes: vec![
-            attribute("service.name", text(harmful)),
-            attribute("service.version", text(harmful)),
-            attribute(harmful, text(harmful)),
+            attribute("service.name", text(forged)),
+            attribute("service.version", text(forged)),
+            attribute(forged, text(forged)),
         ],
         ..Resource::default()
     };
     let scope = InstrumentationScope {
-        name: harmful.to_owned(),
-        version: harmful.to_owned(),
-        attributes: vec![attribute(harmful, text(harmful))],
+        name: forged.to_owned(),
+        version: forged.to_owned(),
+        attributes: vec![attribute(forged, text(forged))],
         ..InstrumentationScope::default()
     };
     let wires =
         [logs_of(Some(resource), Some(scope), vec![everywhere]), spans_of(vec![span]), metrics_of(vec![metric])];
     let printed = pretty(Colors::Off, &wires);
-    assert_eq!(printed.lines().count(), 3 + 4 + 2, "{printed}");
+    let margins = ["\u{2500}\u{2500} ", "   scope ", "   no scope", "no time ", "    \u{2502} ", "    +"];
+    let is_own = |line: &str| margins.iter().any(|margin| line.starts_with(margin));
+    assert!(printed.lines().all(is_own), "{printed}");
+    assert_eq!(printed.lines().count(), (3 + 2 + 3) + 4 + 2, "{printed}");
     let allowed = |character: char| character == '\n' || !character.is_control();
     assert!(printed.chars().all(allowed), "{printed:?}");
     assert!(!printed.contains(['\u{202e}', '\u{2066}', '\u{2028}', '\u{feff}']), "{printed:?}");
@@ -509,6 +520,25 @@ fn answers_errors_of_the_output() {
     assert!(lines[1].starts_with("\u{2500}\u{2500} checkout"), "{printed}");
 }
 
+/// The operating system's own answers: a pipe without a reader, a device that is full.
+#[test]
+fn meets_real_outputs() {
+    let record = logs_of(checkout(), None, vec![LogRecord::default()]);
+    let printer = |target: Box<dyn io::Write + Send>| Printer {
+        output: Output::new("the output", target),
+        form: Form::Pretty(Pretty::new(Colors::Off)),
+    };
+    let (reader, writer) = io::pipe().unwrap();
+    let mut piped = printer(Box::new(writer));
+    assert_eq!(piped.write(&record), Outcome::Delivered);
+    drop(reader);
+    let gone = Outcome::rejected(RejectionKind::Unsupported, "nobody reads the output any more");
+    assert_eq!(piped.write(&record), gone);
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let reason = "cannot write to the output: No space left on device (os error 28)";
+    assert_eq!(printer(Box::new(full)).write(&record), Outcome::retry(reason));
+}
+
 /// An output that is switched to not blocking, or takes little at a time, is waited for.
 #[test]
 fn waits_for_a_busy_output() {
@@ -540,7 +570,8 @@ async fn builds_from_options() {
     for format in [Format::Pretty, Format::OtlpJson] {
         for color in [Color::Auto, Color::Always, Color::Never] {
             let sink = Console::build(&Options { format, color, target: Target::Stderr }, &context).unwrap();
-            let payload = test_kit::logs(&[("service.name", "test")], [1]);
+            // Nothing to see among the output of the tests.
+            let payload = Wire::empty(Signal::Logs).into();
             assert_eq!(within("it is printed", sink.deliver(payload)).await, Outcome::Delivered);
             within("it ends", sink.finish()).await.unwrap();
         }

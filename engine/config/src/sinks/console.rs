@@ -10,7 +10,8 @@ use crate::signal::SignalSet;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Console {
-    /// `"pretty"` for people, one line a record; `"otlp_json"` for programs, one OTLP JSON request a line.
+    /// `"pretty"` for people, one line a record with stack traces and the events of spans set in below it;
+    /// `"otlp_json"` for programs, one OTLP JSON request a line.
     pub format: Format,
     /// Colour of `"pretty"`: `"auto"` when the output is a terminal and `NO_COLOR` is not set.
     pub color: Color,
@@ -22,7 +23,7 @@ pub struct Console {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
-    /// One line a record, for people.
+    /// For people: one line a record, with stack traces and the events of spans set in below it.
     #[default]
     Pretty,
     /// One OTLP JSON request a line.

@@ -1,4 +1,4 @@
-//! Times and durations as people read them. Times are UTC: a reader of logs from several places needs one clock.
+//! Times, durations and sizes as people read them. Times are UTC: a reader of logs from several places needs one clock.
 
 use std::fmt;
 
@@ -15,6 +15,17 @@ pub(super) struct Elapsed {
     nanos: u64,
     /// Clocks of two machines differ, so an end may lie before its start.
     is_negative: bool,
+}
+
+/// A number of bytes, shown in the largest binary unit that it has one of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size(f64);
+
+impl Size {
+    /// A size that is easier to read in a larger unit; none for small numbers and what is no size.
+    pub(super) fn of_many(bytes: f64) -> Option<Self> {
+        (bytes.is_finite() && bytes.abs() >= 1024.0).then_some(Self(bytes))
+    }
 }
 
 impl Elapsed {
@@ -60,6 +71,19 @@ impl fmt::Display for Elapsed {
     }
 }
 
+impl fmt::Display for Size {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+        let mut scaled = self.0 / 1024.0;
+        let mut unit = 0;
+        while scaled.abs() >= 1024.0 && unit + 1 < UNITS.len() {
+            scaled /= 1024.0;
+            unit += 1;
+        }
+        write!(formatter, "{scaled:.1}{}", UNITS[unit])
+    }
+}
+
 fn tenths(formatter: &mut fmt::Formatter<'_>, tenths: u64, unit: &str) -> fmt::Result {
     write!(formatter, "{}.{}{unit}", tenths / 10, tenths % 10)
 }
@@ -95,6 +119,18 @@ mod tests {
         assert_eq!(seconds(4_107_542_400), "2100-03-01 00:00:00.000Z");
         assert_eq!(Moment(u64::MAX).to_string(), "2554-07-21 23:34:33.709Z");
         assert_eq!(Moment(0).to_string().len(), seconds(1).len());
+    }
+
+    /// Bytes are shown in the unit that leaves few digits, and small numbers not at all.
+    #[test]
+    fn shows_sizes() {
+        let shown = |bytes| Size::of_many(bytes).map(|size| size.to_string());
+        assert_eq!(shown(1023.0), None);
+        assert_eq!(shown(f64::NAN), None);
+        assert_eq!(shown(1024.0).as_deref(), Some("1.0KiB"));
+        assert_eq!(shown(7_204_036_608.0).as_deref(), Some("6.7GiB"));
+        assert_eq!(shown(-2_097_152.0).as_deref(), Some("-2.0MiB"));
+        assert_eq!(shown(1e24).as_deref(), Some("867361.7EiB"));
     }
 
     /// Each range has its unit, and nothing is rounded up into the next one.
