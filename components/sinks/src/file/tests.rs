@@ -6,14 +6,20 @@ use std::num::NonZeroU32;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
 
-use engine_config::{ByteSize, ComponentId, SignalSet};
+use engine_config::{Acknowledge, ByteSize, ComponentId, SignalSet, WhenFull};
+use engine_core::batch::Batch;
+use engine_core::sink::{Backoff, Batching, DriverSettings, start};
+use engine_core::telemetry::ComponentTelemetry;
 use engine_core::test_kit::{self, records_of, within};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use otlp::Decoded;
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use super::*;
 
@@ -347,4 +353,51 @@ fn takes_lines_back_from_a_full_disk() {
         assert_eq!(numbers(&path), [1, 3, 2]);
         fs::remove_file(&path).unwrap();
     }
+}
+
+/// Behind its driver: a disk that is full holds records up and loses none, what was answered Delivered is in the file,
+/// and what was only held at the end is there as well, each record once.
+#[tokio::test]
+async fn loses_nothing_behind_its_driver() {
+    let Some(disk) = SmallDisk::mount("64k") else { return };
+    let path = disk.directory.path().join("out.json");
+    let settings = DriverSettings {
+        acknowledge: Acknowledge::Delivered,
+        when_full: WhenFull::Refuse,
+        max_buffer: 1 << 20,
+        batching: Batching::NONE,
+        concurrency: 1,
+        backoff: Backoff { initial: Duration::from_millis(1), max: Duration::from_millis(10) },
+        max_elapsed: None,
+    };
+    let (_threads, lanes) = test_kit::lanes(1);
+    let telemetry = Arc::new(ComponentTelemetry::default());
+    let file = sink(&Options { path: path.clone(), max_size: None, max_files: None, sync: false }).unwrap();
+    let (inlet, handle) = start("archive", Box::new(file), settings, Arc::clone(&telemetry), &lanes);
+    let offer = |wire: Wire| {
+        let (batch, receipt) = Batch::new(wire.into());
+        let room = inlet.reserve(batch.encoded_len()).unwrap();
+        inlet.commit(batch, room);
+        receipt
+    };
+    let filler = disk.directory.path().join("filler");
+    fs::write(&filler, vec![0; 60 * 1024]).unwrap();
+    let receipts: Vec<_> = (0..4).map(|number| offer(large(number, 6 * 1024))).collect();
+    let failed = async {
+        while !telemetry.read().errors.contains_key("retry") {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("the disk is found full", failed).await;
+    let message = telemetry.health().last_error.unwrap().message;
+    assert!(message.ends_with("No space left on device (os error 28)"), "{message}");
+    fs::remove_file(&filler).unwrap();
+    let outcomes = within("all are delivered", futures::future::join_all(receipts)).await;
+    assert_eq!(outcomes, vec![Outcome::Delivered; 4]);
+    let _held = offer(record(4));
+    handle.drain(Instant::now() + Duration::from_secs(30)).await;
+    assert_eq!(numbers(&path), [0, 1, 2, 3, 4]);
+    let line = handle.line();
+    line.check().unwrap();
+    assert_eq!((line.counts.delivered, line.held.total()), (5, 0));
 }
