@@ -16,11 +16,22 @@ const METADATA: Metadata<'static> = Metadata::new("engine", Level::INFO, None);
 pub(super) fn render(state: &State) -> String {
     let registry = Registry { recorder: PrometheusBuilder::new().build_recorder() };
     registry.describe();
-    registry.process(state);
+    let usage = process::usage();
+    registry.process(state, usage);
     for component in status::document(state).components {
         registry.component(&component);
     }
-    registry.recorder.handle().render()
+    let mut text = registry.recorder.handle().render();
+    if let Some(usage) = usage {
+        text.push_str(&cpu_seconds(usage.cpu_seconds));
+    }
+    text
+}
+
+/// Written by hand: a counter of the registry is an integer, and a whole second of processor time is a coarse unit.
+fn cpu_seconds(seconds: f64) -> String {
+    const NAME: &str = "process_cpu_seconds_total";
+    format!("# HELP {NAME} Processor time, user and system.\n# TYPE {NAME} counter\n{NAME} {seconds}\n")
 }
 
 /// One scrape's registry.
@@ -61,7 +72,6 @@ const HELP: &[(&str, &str)] = &[
     ("telemetry_engine_sink_buffer_used_bytes", "Encoded bytes in the buffer and in flight."),
     ("telemetry_engine_sink_buffer_max_bytes", "The most encoded bytes that are held."),
     ("process_resident_memory_bytes", "Resident memory."),
-    ("process_cpu_seconds_total", "Processor time, user and system."),
     ("process_open_fds", "Open file descriptors."),
     ("process_threads", "Threads."),
     ("process_start_time_seconds", "Start of the process in seconds since 1970."),
@@ -79,7 +89,7 @@ impl Registry {
         }
     }
 
-    fn process(&self, state: &State) {
+    fn process(&self, state: &State, usage: Option<process::Usage>) {
         let facts = state.facts();
         let role = facts.role.as_deref().unwrap_or_default().to_owned();
         let build = [
@@ -96,12 +106,10 @@ impl Registry {
             self.gauge("telemetry_engine_admission_used_bytes", &[], graph.admission.used() as f64);
         }
         self.gauge("process_start_time_seconds", &[], state.started_at_unix().as_secs_f64());
-        if let Some(usage) = process::usage() {
+        if let Some(usage) = usage {
             self.gauge("process_resident_memory_bytes", &[], usage.resident_bytes as f64);
             self.gauge("process_open_fds", &[], usage.open_files as f64);
             self.gauge("process_threads", &[], usage.threads as f64);
-            // A counter of this registry is an integer, and a second of processor time is a coarse unit.
-            self.gauge("process_cpu_seconds_total", &[], usage.cpu_seconds);
         }
     }
 

@@ -22,6 +22,20 @@ pub(super) enum Command {
     Run(RunArguments),
     /// Say everything that is wrong with a configuration, without running it.
     Validate(ValidateArguments),
+    /// List the component types, or describe those of one name with all their keys.
+    List(ListArguments),
+    /// Draw the components and what flows between them.
+    Graph(GraphArguments),
+    /// Print the JSON Schema of configuration files, for editors.
+    Schema,
+    /// Show what is in force.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a script that completes this command line.
+    Completion {
+        /// The shell that reads it
+        shell: clap_complete::Shell,
+    },
 }
 
 const RUN_HELP: &str = "\
@@ -85,6 +99,39 @@ pub(super) struct ValidateArguments {
     pub(super) format: ReportFormat,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct ListArguments {
+    /// The value of `type`; one name may be a source and a sink
+    pub(super) name: Option<String>,
+    /// Form of the answer; JSON holds the schema of every component
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(super) format: ReportFormat,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GraphArguments {
+    #[command(flatten)]
+    pub(super) config: ConfigArguments,
+    /// The language of the picture
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(super) format: GraphFormat,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Print the configuration after merging files, with all defaults and without sensitive values.
+    Show(ConfigArguments),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum GraphFormat {
+    /// Graphviz.
+    #[default]
+    Dot,
+    /// Mermaid, which many Markdown viewers draw.
+    Mermaid,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum ReportFormat {
     /// For people.
@@ -92,4 +139,15 @@ pub(super) enum ReportFormat {
     Text,
     /// For scripts.
     Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    /// clap's own checks of the definitions above, which it otherwise makes when a user comes by.
+    #[test]
+    fn the_words_are_consistent() {
+        super::Arguments::command().debug_assert();
+    }
 }

@@ -27,6 +27,7 @@ pub(super) fn draw(problems: &Problems, files: &[SourceFile], color: Color) -> S
             source: source.map(|file| NamedSource::new(&file.name, file.text.clone()).with_language("toml")),
         };
         handler.render_report(&mut text, &drawing).expect("writing to a String does not fail");
+        text.push('\n');
     }
     text.push_str(&summary(problems));
     text.push('\n');

@@ -59,6 +59,17 @@ pub(super) fn judged(
     }
 }
 
+/// Files to a judged configuration for commands that show it: whether its secrets are there does not matter.
+pub(super) fn whole(
+    arguments: &ConfigArguments,
+    variables: BTreeMap<String, String>,
+    streams: &mut Streams<'_>,
+) -> Result<Loaded, Failure> {
+    let read = files(arguments, streams)?;
+    let environment = Environment::Known(environment::look(variables));
+    judged(&read, &environment, &parse_options(arguments), streams)
+}
+
 /// Draws problems, if there are any.
 pub(super) fn draw(problems: &Problems, files: &[SourceFile], streams: &mut Streams<'_>) -> Result<(), Failure> {
     if !problems.is_empty() {

@@ -5,8 +5,11 @@
 mod arguments;
 mod diagnostics;
 mod files;
+mod graph;
+mod list;
 mod load;
 mod run;
+mod show;
 mod streams;
 mod validate;
 
@@ -19,7 +22,7 @@ use clap::Parser;
 
 pub use streams::{Color, Streams};
 
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, ConfigCommand};
 
 /// Everything that was asked for was done.
 pub const OK: u8 = 0;
@@ -80,6 +83,11 @@ fn answer(command: Command, variables: BTreeMap<String, String>, streams: &mut S
     match command {
         Command::Run(arguments) => run::run(&arguments, variables, streams),
         Command::Validate(arguments) => validate::validate(&arguments, variables, streams),
+        Command::List(arguments) => list::list(&arguments, streams),
+        Command::Graph(arguments) => graph::graph(&arguments, variables, streams),
+        Command::Schema => show::schema(streams),
+        Command::Config(ConfigCommand::Show(arguments)) => show::config(&arguments, variables, streams),
+        Command::Completion { shell } => show::completion(shell, streams),
     }
 }
 

@@ -1,0 +1,6 @@
+//! The binary and its command line, from the outside.
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+mod cli;
+mod harness;
+mod process;
