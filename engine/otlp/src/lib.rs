@@ -24,7 +24,8 @@ pub use payload::Payload;
 pub use rope::Rope;
 pub use signal::{Signal, UnknownSignal};
 pub use view::{
-    ArrayView, AttributeView, Attributes, DataPointView, Entries, LogRecordView, MapView, MetricView, PointKind,
-    RecordView, Records, ResourceView, Resources, ScopeView, Scopes, SpanView, ValueView, Values,
+    ArrayView, AttributeView, Attributes, DataPointView, Entries, EventView, LinkView, LogRecordView, MapView,
+    MetricView, PointKind, RecordView, Records, ResourceView, Resources, ScopeView, Scopes, SpanView, ValueView,
+    Values,
 };
 pub use wire::{AttributeValue, EditAction, ResourceEdit, ResourceEdits, SplitLimits, Wire};

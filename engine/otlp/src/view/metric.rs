@@ -1,7 +1,7 @@
 //! Metrics and their data points.
 
-use super::{Attributes, number, text};
-use crate::protobuf::{Fields, WireType};
+use super::{Attributes, messages, number, text};
+use crate::protobuf::Fields;
 
 /// A metric with its data points.
 #[derive(Copy, Clone, Debug)]
@@ -93,9 +93,7 @@ impl<'a> MetricView<'a> {
     /// The data points, in order.
     pub fn data_points(&self) -> impl Iterator<Item = DataPointView<'a>> + use<'a> {
         let (kind, data) = self.data().unwrap_or((PointKind::Gauge, &[]));
-        Fields::new(data)
-            .filter(|field| field.number == 1 && field.wire == WireType::Length)
-            .map(move |field| DataPointView { kind, message: field.payload })
+        messages(data, 1).map(move |message| DataPointView { kind, message })
     }
 
     fn data(&self) -> Option<(PointKind, &'a [u8])> {

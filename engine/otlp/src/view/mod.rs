@@ -8,7 +8,7 @@ mod record;
 mod value;
 
 pub use self::metric::{DataPointView, MetricView, PointKind};
-pub use self::record::{LogRecordView, RecordView, SpanView};
+pub use self::record::{EventView, LinkView, LogRecordView, RecordView, SpanView};
 pub(crate) use self::value::key_of;
 pub use self::value::{ArrayView, AttributeView, Attributes, Entries, MapView, ValueView, Values};
 use crate::protobuf::{Fields, WireType};
@@ -237,6 +237,13 @@ fn text(message: &[u8], number: u32) -> &str {
 /// The bytes in a field of a message; empty when the field is absent.
 fn bytes(message: &[u8], number: u32) -> &[u8] {
     Fields::new(message).payload(number).unwrap_or_default()
+}
+
+/// The messages in a repeated field of a message.
+fn messages(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
+    Fields::new(message)
+        .filter(move |field| field.number == number && field.wire == WireType::Length)
+        .map(|field| field.payload)
 }
 
 /// The number in a field of a message; 0 when the field is absent.

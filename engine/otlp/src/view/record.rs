@@ -1,6 +1,6 @@
 //! Log records and spans.
 
-use super::{Attributes, MetricView, ValueView, bytes, number, text};
+use super::{Attributes, MetricView, ValueView, bytes, messages, number, text};
 
 /// A record of any signal. For metrics a record here is a metric with all its data points.
 #[derive(Copy, Clone, Debug)]
@@ -22,6 +22,18 @@ pub struct LogRecordView<'a> {
 /// A span.
 #[derive(Copy, Clone, Debug)]
 pub struct SpanView<'a> {
+    message: &'a [u8],
+}
+
+/// Something that happened during a span.
+#[derive(Copy, Clone, Debug)]
+pub struct EventView<'a> {
+    message: &'a [u8],
+}
+
+/// A span that this span refers to.
+#[derive(Copy, Clone, Debug)]
+pub struct LinkView<'a> {
     message: &'a [u8],
 }
 
@@ -187,6 +199,16 @@ impl<'a> SpanView<'a> {
         number(self.message, 10) as u32
     }
 
+    /// What happened during the span, in order.
+    pub fn events(&self) -> impl Iterator<Item = EventView<'a>> + use<'a> {
+        messages(self.message, 11).map(|message| EventView { message })
+    }
+
+    /// The spans that this one refers to, in order.
+    pub fn links(&self) -> impl Iterator<Item = LinkView<'a>> + use<'a> {
+        messages(self.message, 13).map(|message| LinkView { message })
+    }
+
     /// `StatusCode` as a number: 0 unset, 1 ok, 2 error.
     pub fn status_code(&self) -> i32 {
         number(bytes(self.message, 15), 3) as i32
@@ -200,5 +222,59 @@ impl<'a> SpanView<'a> {
     /// Trace flags.
     pub fn flags(&self) -> u32 {
         number(self.message, 16) as u32
+    }
+}
+
+impl<'a> EventView<'a> {
+    /// When it happened, in nanoseconds since the Unix epoch.
+    pub fn time_unix_nano(&self) -> u64 {
+        number(self.message, 1)
+    }
+
+    /// The event's name.
+    pub fn name(&self) -> &'a str {
+        text(self.message, 2)
+    }
+
+    /// The attributes, in order.
+    pub const fn attributes(&self) -> Attributes<'a> {
+        Attributes::new(self.message, 3)
+    }
+
+    /// Attributes that the source left out.
+    pub fn dropped_attributes_count(&self) -> u32 {
+        number(self.message, 4) as u32
+    }
+}
+
+impl<'a> LinkView<'a> {
+    /// The trace id of the other span.
+    pub fn trace_id(&self) -> &'a [u8] {
+        bytes(self.message, 1)
+    }
+
+    /// The other span's id.
+    pub fn span_id(&self) -> &'a [u8] {
+        bytes(self.message, 2)
+    }
+
+    /// W3C trace state.
+    pub fn trace_state(&self) -> &'a str {
+        text(self.message, 3)
+    }
+
+    /// The attributes, in order.
+    pub const fn attributes(&self) -> Attributes<'a> {
+        Attributes::new(self.message, 4)
+    }
+
+    /// Attributes that the source left out.
+    pub fn dropped_attributes_count(&self) -> u32 {
+        number(self.message, 5) as u32
+    }
+
+    /// Trace flags.
+    pub fn flags(&self) -> u32 {
+        number(self.message, 6) as u32
     }
 }

@@ -102,7 +102,8 @@ impl Wire {
         self.rope
     }
 
-    /// The request as structs.
+    /// The request as structs. An empty record takes two bytes here and some 250 as a struct, so a hostile request may
+    /// grow a hundredfold; who decodes must bound [`Wire::records`] as well as [`Wire::len`].
     pub fn decode(&self) -> Decoded {
         Decoded::from_wire(self)
     }

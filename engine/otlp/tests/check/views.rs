@@ -134,6 +134,18 @@ fn span_agrees(view: &SpanView<'_>, span: &Span) {
     let status = span.status.clone().unwrap_or_default();
     assert_eq!((view.status_code(), view.status_message()), (status.code, &*status.message));
     attributes_agree(view.attributes(), &span.attributes);
+    assert_eq!((view.events().count(), view.links().count()), (span.events.len(), span.links.len()));
+    for (view, event) in view.events().zip(&span.events) {
+        assert_eq!((view.time_unix_nano(), view.name()), (event.time_unix_nano, &*event.name));
+        assert_eq!(view.dropped_attributes_count(), event.dropped_attributes_count);
+        attributes_agree(view.attributes(), &event.attributes);
+    }
+    for (view, link) in view.links().zip(&span.links) {
+        assert_eq!((view.trace_id(), view.span_id()), (&link.trace_id[..], &link.span_id[..]));
+        assert_eq!((view.trace_state(), view.flags()), (&*link.trace_state, link.flags));
+        assert_eq!(view.dropped_attributes_count(), link.dropped_attributes_count);
+        attributes_agree(view.attributes(), &link.attributes);
+    }
 }
 
 fn metric_agrees(view: &MetricView<'_>, metric: &Metric) {
