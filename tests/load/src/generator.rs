@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,8 @@ use client::{Answer, Client};
 
 /// Distinct requests that a measurement repeats.
 const DISTINCT: u64 = 8;
+/// Connections that are warmed up at once.
+const WARM_UP_AT_ONCE: usize = 32;
 /// How long a worker waits before it repeats a refused request.
 const REFUSED_PAUSE: Duration = Duration::from_millis(5);
 /// Longest latency that the histogram holds, in microseconds.
@@ -124,6 +126,24 @@ impl Generator {
             }
         }
         Ok(())
+    }
+
+    /// Sends one request on every connection, so that connections and what hangs on them are settled before a load
+    /// is measured. Returns the records that were sent.
+    ///
+    /// # Errors
+    /// When a request is not answered with success.
+    pub async fn warm_up(&self) -> Result<u64> {
+        for some in self.clients.chunks(WARM_UP_AT_ONCE) {
+            let answers = some.iter().map(|client| {
+                let (mut warming, frame) = (client.clone(), self.frames[0].clone());
+                async move { warming.send(frame).await }
+            });
+            for answer in futures::future::try_join_all(answers).await? {
+                ensure!(answer == Answer::Accepted, "a first request was answered {answer:?}");
+            }
+        }
+        Ok(self.clients.len() as u64 * self.spec.shape.records as u64)
     }
 
     /// Runs the load and waits for every answer.

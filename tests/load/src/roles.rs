@@ -45,6 +45,8 @@ impl Role {
 pub enum Order {
     /// Send invalid requests, which must be refused.
     CheckRefusals,
+    /// Send one request on every connection.
+    WarmUp,
     /// Run the load; a generator runs one.
     Run,
 }
@@ -90,6 +92,10 @@ fn play_generator(spec: generator::Spec) -> Result<()> {
             Order::CheckRefusals => {
                 let prepared = generator.as_ref().context("the generator has run")?;
                 answer(&in_words(runtime.block_on(prepared.check_refusals())))?;
+            }
+            Order::WarmUp => {
+                let prepared = generator.as_ref().context("the generator has run")?;
+                answer(&in_words(runtime.block_on(prepared.warm_up())))?;
             }
             Order::Run => {
                 let prepared = generator.take().context("the generator has run")?;

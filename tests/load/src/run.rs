@@ -97,19 +97,22 @@ pub fn run(program: &Program, case: &Case) -> Result<Run> {
         check_refusals(&mut generator, &mut sink)?;
     }
 
+    let warm_up: u64 = generator.ask(&Order::WarmUp)?;
+    let warm = drain(&mut sink, warm_up)?;
+
     let before = peer.usage()?;
     let sent: Sent = generator.ask(&Order::Run)?;
-    let received = drain(&mut sink, &sent)?;
+    let received = drain(&mut sink, warm_up + sent.records)?;
     let after = peer.usage()?;
 
-    check(&sent, &received)?;
+    check(warm_up, &sent, &received)?;
     let millions = sent.records as f64 / 1e6;
     Ok(Run {
         user_per_million: (after.user - before.user).as_secs_f64() / millions,
         system_per_million: (after.system - before.system).as_secs_f64() / millions,
         peak_mib: after.peak_mib,
         rate: sent.records as f64 / sent.seconds,
-        requests_out: received.requests,
+        requests_out: received.requests - warm.requests,
         sent,
     })
 }
@@ -140,22 +143,22 @@ fn check_refusals(generator: &mut Actor, sink: &mut Actor) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the sink has what was acknowledged.
-fn drain(sink: &mut Actor, sent: &Sent) -> Result<Received> {
+/// Waits until the sink has all records that were acknowledged.
+fn drain(sink: &mut Actor, acknowledged: u64) -> Result<Received> {
     let start = Instant::now();
     loop {
         let received: Received = sink.ask(&())?;
-        if received.records >= sent.records {
+        if received.records >= acknowledged {
             return Ok(received);
         }
         if start.elapsed() > DRAIN_TIMEOUT {
-            bail!("{} records were acknowledged and {} arrived", sent.records, received.records);
+            bail!("{acknowledged} records were acknowledged and {} arrived", received.records);
         }
         std::thread::sleep(POLL);
     }
 }
 
-fn check(sent: &Sent, received: &Received) -> Result<()> {
+fn check(warm_up: u64, sent: &Sent, received: &Received) -> Result<()> {
     if let Some(failure) = &sent.failure {
         bail!("{} requests failed, the first with {failure}", sent.failed);
     }
@@ -163,10 +166,10 @@ fn check(sent: &Sent, received: &Received) -> Result<()> {
         bail!("the sink received {fault}");
     }
     ensure!(sent.records > 0, "nothing was acknowledged");
+    let acknowledged = warm_up + sent.records;
     ensure!(
-        sent.records == received.records,
-        "{} records were acknowledged and {} arrived",
-        sent.records,
+        acknowledged == received.records,
+        "{acknowledged} records were acknowledged and {} arrived",
         received.records
     );
     ensure!(

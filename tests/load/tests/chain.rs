@@ -118,7 +118,10 @@ async fn a_peer_that_forwards_invalid_requests_is_noticed() {
 async fn missing_edits_are_noticed() {
     let sink = start_sink(Compression::None, &["service.name", "k8s.cluster.name"]).await;
     let spec = load_on(sink.address, Signal::Spans, Compression::None);
-    let sent = Generator::prepare(spec).await.unwrap().run().await.unwrap();
+    let generator = Generator::prepare(spec).await.unwrap();
+    assert_eq!(generator.warm_up().await.unwrap(), 200);
+    let sent = generator.run().await.unwrap();
     assert_eq!(sent.requests, REQUESTS);
+    assert_eq!(sink.received().records, 200 + sent.records);
     assert_eq!(sink.received().wrong_resources, 5);
 }

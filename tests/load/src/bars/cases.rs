@@ -182,7 +182,7 @@ fn each_signal(
     for &signal in if only.is_empty() { signals } else { only } {
         let case = case_of(signal);
         let comparison = Comparison::measure(&case, &program, options)?;
-        comparison.print(signal.name(), &case);
+        comparison.print(signal.name());
         worst.cpu = worst.cpu.max(comparison.cpu_ratio().median);
         worst.p99 = worst.p99.max(comparison.p99_ratio().median);
         worst.peak_mib = worst.peak_mib.max(comparison.peak_mib().most);

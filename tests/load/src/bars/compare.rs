@@ -19,6 +19,8 @@ const LONG_FACTOR: f64 = 3.0;
 /// The runs of two programs in one case.
 pub(super) struct Comparison {
     program: &'static str,
+    /// Length of each run in seconds.
+    seconds: f64,
     peer: Vec<Run>,
     null_hop: Vec<Run>,
 }
@@ -32,7 +34,8 @@ impl Comparison {
         if long {
             timed.seconds *= LONG_FACTOR;
         }
-        let mut comparison = Comparison { program: program.name(), peer: Vec::new(), null_hop: Vec::new() };
+        let mut comparison =
+            Comparison { program: program.name(), seconds: timed.seconds, peer: Vec::new(), null_hop: Vec::new() };
         for pair in 0..pairs {
             if pair % 2 == 0 {
                 comparison.measure_peer(&timed, program)?;
@@ -76,10 +79,10 @@ impl Comparison {
     }
 
     /// Prints the figures of both programs under a heading.
-    pub(super) fn print(&self, heading: &str, case: &Case) {
+    pub(super) fn print(&self, heading: &str) {
         let sent = &self.peer[0].sent;
         let bytes = sent.request_bytes_total as f64 / sent.records as f64;
-        println!("{heading}: {bytes:.0} bytes a record, {} pairs of {} s", self.peer.len(), case.seconds);
+        println!("{heading}: {bytes:.0} bytes a record, {} pairs of {} s", self.peer.len(), self.seconds);
         for (name, runs) in [(self.program, &self.peer), ("null hop", &self.null_hop)] {
             let of = |figure: fn(&Run) -> f64| Spread::of(runs.iter().map(figure));
             println!(
