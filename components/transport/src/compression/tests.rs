@@ -8,7 +8,7 @@ use super::*;
 const LIMIT: usize = 4 * 1024 * 1024;
 
 fn gzip(content: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(content).unwrap();
     encoder.finish().unwrap()
 }
@@ -29,9 +29,9 @@ async fn inflated(encoding: Encoding, wire: &[u8], limit: usize) -> Result<Bytes
 /// What we compress piece by piece, the usual decoders read, and so do we; states are reused without a trace.
 #[tokio::test]
 async fn round_trips() {
-    for size in [0, 1, 1000, STEP - 1, STEP, STEP + 1, 3 * STEP + 7] {
+    for size in [0, 1, 1000, STEP - 1, STEP, 2 * STEP + 7] {
         let content = content(size);
-        for compression in [Compression::None, Compression::GZIP, Compression::Gzip(9), Compression::ZSTD] {
+        for compression in [Compression::None, Compression::GZIP, Compression::Gzip(6), Compression::ZSTD] {
             let mut rope = Bytes::copy_from_slice(&content[..size / 3]).chain(&content[size / 3..]);
             let output = deflate(compression, &mut rope, 5).await.unwrap();
             assert!(!rope.has_remaining());
@@ -68,7 +68,7 @@ async fn stops_at_the_limit() {
             assert!(matches!(refusal, InflateError::TooLarge(limit) if limit == size - 1), "{refusal}");
         }
     }
-    let bomb = gzip(&vec![0; 8 * LIMIT]);
+    let bomb = gzip(&vec![0; 3 * LIMIT]);
     let budget = Budget::new(LIMIT + 2);
     let refusal = inflate(Encoding::Gzip, &bomb, LIMIT, &budget).await.unwrap_err();
     assert!(matches!(refusal, InflateError::TooLarge(_)), "{refusal}");

@@ -1,7 +1,7 @@
 //! One accepted connection, from its first byte to its end: TLS, HTTP version, windows, age, idleness, drain.
 
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -132,7 +132,9 @@ async fn secure_and_serve<H: Handler>(
     };
     let handshake = async { tls.acceptor().await.accept(socket).await };
     match tokio::time::timeout(server.limits().handshake_timeout, handshake).await {
-        Ok(Ok(stream)) => detect_and_serve(server, stream, peer).await,
+        // Boxed, as everything below that few connections need or that would be held twice: thousands of connections
+        // are mostly the size of this future.
+        Ok(Ok(stream)) => Box::pin(detect_and_serve(server, stream, peer)).await,
         Ok(Err(error)) => Err(ConnectionError::Handshake(format!("tls handshake failed: {error}"))),
         Err(_) => Err(ConnectionError::Handshake("tls handshake timed out".to_owned())),
     }
@@ -187,7 +189,7 @@ where
     let (service_server, service_activity) = (Arc::clone(server), Arc::clone(&activity));
     let service =
         service_fn(move |request| answer(Arc::clone(&service_server), peer, request, Busy::start(&service_activity)));
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
     let result = drive(server, connection, &activity).await;
     drop(lease);
     result
@@ -216,7 +218,8 @@ where
     let (service_server, service_activity) = (Arc::clone(server), Arc::clone(&activity));
     let service =
         service_fn(move |request| answer(Arc::clone(&service_server), peer, request, Busy::start(&service_activity)));
-    drive(server, builder.serve_connection(TokioIo::new(stream), service), &activity).await
+    let connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
+    drive(server, connection, &activity).await
 }
 
 async fn answer<H: Handler>(
@@ -239,12 +242,15 @@ async fn answer<H: Handler>(
 }
 
 /// Runs a connection until it ends by itself or, after it was told to close, its grace is over.
-async fn drive<H, C>(server: &Server<H>, connection: C, activity: &Activity) -> Result<(), ConnectionError>
+async fn drive<H, C>(
+    server: &Server<H>,
+    mut connection: Pin<Box<C>>,
+    activity: &Activity,
+) -> Result<(), ConnectionError>
 where
     H: Handler,
     C: GracefulConnection<Error = hyper::Error>,
 {
-    let mut connection = pin!(connection);
     tokio::select! {
         biased;
         // First, so that a request whose first bytes are here already is read before the connection is told to close.
