@@ -1,0 +1,113 @@
+//! What a batch costs in allocations does not grow with its records: from the body that arrived, through admission, the
+//! `resource` transform, both ends of the edges and the sink driver, to the rope that a sink writes.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod counting;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use engine as _;
+use engine_config::{Acknowledge, Catalog, Environment, Kind, ParseOptions, SourceFile, WhenFull, load};
+use engine_core::batch::Batch;
+use engine_core::contract::Sink;
+use engine_core::edge::{Output, Route, Target, TransformNode, WhenRefused};
+use engine_core::outcome::Outcome;
+use engine_core::registry::{Build, BuildContext, find};
+use engine_core::sink::{Backoff, Batching, DriverSettings, start};
+use engine_core::telemetry::ComponentTelemetry;
+use engine_core::test_kit::{lanes, logs, metrics, traces, wire};
+use futures::future::BoxFuture;
+use otlp::{Payload, Signal};
+
+#[global_allocator]
+static ALLOCATOR: counting::Counting = counting::Counting;
+
+const CONFIG: &str = r#"
+version = 1
+[sources.from]
+type = "generate"
+[transforms.edit]
+type = "resource"
+inputs = ["from"]
+upsert = { "k8s.cluster.name" = "prod", "k8s.namespace.name" = "shop", "service.name" = "till", "a" = 1 }
+[sinks.to]
+type = "blackhole"
+inputs = ["edit"]
+"#;
+
+/// Takes the rope as a protocol would and forgets it.
+struct Taker;
+
+impl Sink for Taker {
+    fn deliver(&self, payload: Payload) -> BoxFuture<'_, Outcome> {
+        Box::pin(async move {
+            let rope = payload.into_wire().unwrap().into_rope();
+            assert!(!rope.is_empty());
+            Outcome::Delivered
+        })
+    }
+}
+
+/// A batch of 5,000 records costs as many allocations as one of 50, for each signal, and not many.
+#[tokio::test]
+async fn a_batch_costs_the_same_whatever_its_records() {
+    let (threads, lanes) = lanes(1);
+    let files = [SourceFile::new("allocations.toml", CONFIG)];
+    let plan = load(&files, &Catalog::builtin(), &Environment::Unknown, &ParseOptions::default()).unwrap().plan;
+    let node = plan.node("edit").unwrap();
+    let Build::Transform(build) = find(Kind::Transform, "resource").unwrap().build else { unreachable!("it is one") };
+    let context =
+        BuildContext { id: node.id.clone(), lanes: lanes.clone(), state_directory: None, signals: node.signals };
+    let transform = build(node.options.as_ref(), &context).unwrap();
+    let settings = DriverSettings {
+        acknowledge: Acknowledge::Delivered,
+        when_full: WhenFull::Refuse,
+        max_buffer: 64 << 20,
+        batching: Batching { max_size: 1 << 20, max_records: 8192, timeout: Duration::ZERO },
+        concurrency: 4,
+        backoff: Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(5) },
+        max_elapsed: None,
+    };
+    let (inlet, _handle) = start("to", Box::new(Taker), settings, Arc::default(), &lanes);
+    let telemetry = || Arc::new(ComponentTelemetry::new(["default".to_owned()]));
+    let behind = vec![Route::to_all(vec![Target::Sink(Arc::new(inlet))])];
+    let edit = Target::Transform(Arc::new(TransformNode::new(transform, telemetry(), behind)));
+    let output = Output::new(0, Route::to_all(vec![edit]), telemetry(), Arc::default(), WhenRefused::Answer);
+
+    for signal in Signal::ALL {
+        let few = cost(&output, signal, 50).await;
+        let many = cost(&output, signal, 5_000).await;
+        println!("{signal}: {few} allocations for 50 records, {many} for 5,000");
+        assert_eq!(few, many, "{signal}");
+        assert!(few <= 40, "{signal}: {few} allocations a batch");
+    }
+    threads.stop();
+}
+
+/// Allocations for one batch, once everything that is made on first use is there.
+async fn cost(output: &Output, signal: Signal, records: u64) -> u64 {
+    let resource = [("service.name", "shop"), ("host.name", "node-1")];
+    let payload = match signal {
+        Signal::Logs => logs(&resource, 0..records),
+        Signal::Metrics => metrics(&resource, 0..records),
+        Signal::Traces => traces(&resource, 0..records),
+    };
+    let body = wire(&payload).into_rope().into_bytes();
+    drop(payload);
+    let mut last = 0;
+    for _ in 0..10 {
+        let before = counting::count();
+        last = through(output, signal, body.clone()).await - before;
+    }
+    last
+}
+
+async fn through(output: &Output, signal: Signal, body: Bytes) -> u64 {
+    let admitted = otlp::admit(signal, body).unwrap();
+    let (batch, receipt) = Batch::new(Payload::Wire(admitted));
+    output.send(batch).await;
+    assert_eq!(receipt.await, Outcome::Delivered);
+    counting::count()
+}
