@@ -170,13 +170,18 @@ impl Dialer {
 
     /// All addresses of the host, each call starting with another one.
     async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        let mut addresses: Vec<SocketAddr> = tokio::net::lookup_host((self.host.as_str(), self.port)).await?.collect();
+        let addresses: Vec<SocketAddr> = tokio::net::lookup_host((self.host.as_str(), self.port)).await?.collect();
         if addresses.is_empty() {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
         }
+        Ok(self.in_turn(addresses))
+    }
+
+    /// The addresses, starting one further than the call before.
+    fn in_turn(&self, mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
         let start = self.next_address.fetch_add(1, Ordering::Relaxed) % addresses.len();
         addresses.rotate_left(start);
-        Ok(addresses)
+        addresses
     }
 
     /// The first address that answers. A silent one does not hold up the next.
@@ -274,4 +279,67 @@ where
         }
     });
     Ok(Dialed::Http1(sender))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+    use super::*;
+
+    fn dialer(endpoint: &str) -> Dialer {
+        Dialer::new(&ClientOptions::new(endpoint.parse().unwrap(), Protocol::Grpc)).unwrap()
+    }
+
+    async fn refusing_address() -> SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap()
+    }
+
+    /// An address that refuses is passed over; when all do, the error names the last.
+    #[tokio::test]
+    async fn tries_every_address() {
+        let dialer = dialer("http://host:1");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = listener.local_addr().unwrap();
+        let (first, second) = (refusing_address().await, refusing_address().await);
+        let socket = dialer.connect_any(vec![first, second, good]).await.unwrap();
+        assert_eq!(socket.peer_addr().unwrap(), good);
+        let error = dialer.connect_any(vec![first, second]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(error.to_string().starts_with(&second.to_string()), "{error}");
+    }
+
+    /// Ports follow the scheme, and an IPv6 address loses its brackets.
+    #[tokio::test]
+    async fn reads_endpoints() {
+        for (endpoint, host, port) in
+            [("http://a", "a", 80), ("https://a", "a", 443), ("http://a:4317", "a", 4317), ("http://[::1]:7", "::1", 7)]
+        {
+            let dialer = dialer(endpoint);
+            assert_eq!((dialer.host.as_str(), dialer.port), (host, port));
+        }
+        assert_eq!(dialer("http://[::1]:7").resolve().await.unwrap(), ["[::1]:7".parse().unwrap()]);
+    }
+
+    /// Connections spread over the addresses of a name: each dial starts with the next one and knows all others.
+    #[test]
+    fn takes_turns() {
+        let dialer = dialer("http://host:1");
+        let [a, b, c]: [SocketAddr; 3] = ["[::1]:1", "127.0.0.1:1", "127.0.0.2:1"].map(|text| text.parse().unwrap());
+        for expected in [[a, b, c], [b, c, a], [c, a, b], [a, b, c]] {
+            assert_eq!(dialer.in_turn(vec![a, b, c]), expected);
+        }
+    }
+
+    /// Pauses double up to the longest, and up to half of each is chance; success forgets them.
+    #[test]
+    fn pauses_longer_and_longer() {
+        let mut pause = Pause::default();
+        let mut bound = FIRST_PAUSE;
+        for _ in 0..40 {
+            let wait = pause.fail("down".into());
+            assert!((bound / 2..=bound).contains(&wait), "{wait:?} against {bound:?}");
+            bound = (bound * 2).min(LONGEST_PAUSE);
+        }
+    }
 }
