@@ -82,7 +82,13 @@ impl<'a> MetricView<'a> {
 
     /// `AggregationTemporality` as a number: 0 unspecified (gauges, summaries), 1 delta, 2 cumulative.
     pub fn aggregation_temporality(&self) -> i32 {
-        self.data().map_or(0, |(_, data)| number(data, 2) as i32)
+        match self.data() {
+            Some((PointKind::Sum | PointKind::Histogram | PointKind::ExponentialHistogram, data)) => {
+                number(data, 2) as i32
+            }
+            // Field 2 of the others is unknown.
+            Some((PointKind::Gauge | PointKind::Summary, _)) | None => 0,
+        }
     }
 
     /// Whether a sum only grows.
