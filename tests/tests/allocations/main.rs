@@ -79,7 +79,6 @@ async fn a_batch_costs_the_same_whatever_its_records() {
     for signal in Signal::ALL {
         let few = cost(&output, signal, 50).await;
         let many = cost(&output, signal, 5_000).await;
-        println!("{signal}: {few} allocations for 50 records, {many} for 5,000");
         assert_eq!(few, many, "{signal}");
         assert!(few <= 40, "{signal}: {few} allocations a batch");
     }
