@@ -1,6 +1,6 @@
 //! Remembers batches that made a component panic, so that one of them cannot circle for ever.
 //!
-//! A panic answers Retry and the sender sends the same bytes again. After [`TOLERATED`] panics in a row the same
+//! A panic answers Retry and the sender sends the same bytes again. After three panics in a row the same
 //! content is refused for good. Costs nothing until the first panic.
 
 use std::collections::VecDeque;
