@@ -19,6 +19,8 @@ pub(crate) struct Builder<'a> {
     /// Bytes of the builder's own since the last piece.
     own: BytesMut,
     own_len: usize,
+    /// Bytes that were allocated for them at first.
+    own_capacity: usize,
     /// A range that may grow before it is shared or copied.
     run: Option<Run<'a>>,
     shares: bool,
@@ -39,6 +41,7 @@ impl<'a> Builder<'a> {
             records: 0,
             own: BytesMut::with_capacity(own_bytes),
             own_len: 0,
+            own_capacity: own_bytes,
             run: None,
             shares: false,
         }
@@ -86,7 +89,7 @@ impl<'a> Builder<'a> {
             rope: self.rope,
             entries: self.entries,
             records: self.records,
-            retained: shared + self.own_len,
+            retained: shared + self.own_len.max(self.own_capacity),
             normalised: source.normalised,
         }
     }

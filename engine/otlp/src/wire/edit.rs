@@ -4,6 +4,7 @@
 use bytes::{BufMut, Bytes};
 use smallvec::SmallVec;
 
+use super::builder::SHARE_FROM;
 use super::{Builder, Cursor, Entry, Wire};
 use crate::protobuf::{Fields, WireType, field_len, put_length_head, put_varint, varint_len};
 use crate::view::key_of;
@@ -275,11 +276,14 @@ impl Wire {
         builder.finish(&self)
     }
 
-    /// Bytes that the heads of all entries take after the edits, roughly.
+    /// Bytes that the edited Resources and what is copied beside them take, roughly.
     fn own_bytes(&self, edits: &ResourceEdits) -> usize {
         let typical_resource = 512;
-        let small = self.len().min(self.entries.len() * super::builder::SHARE_FROM);
-        self.entries.len() * (edits.growth + typical_resource) + small
+        let copied = |entry: &Entry| match entry.len {
+            len if len < SHARE_FROM + typical_resource => len,
+            _ => typical_resource,
+        };
+        self.entries.iter().map(|entry| edits.growth + copied(entry)).sum()
     }
 }
 

@@ -29,7 +29,7 @@ pub struct Wire {
     pub(crate) rope: Rope,
     pub(crate) entries: Entries,
     pub(crate) records: u64,
-    /// Bytes of the allocations that the pieces keep alive, at most.
+    /// Bytes of the allocations that the pieces keep alive.
     pub(crate) retained: usize,
     pub(crate) normalised: bool,
 }
@@ -81,8 +81,8 @@ impl Wire {
         self.normalised
     }
 
-    /// Bytes of the allocations that this request keeps alive, at most: slices keep the whole allocation they were
-    /// cut from. Admission counts the body it was given.
+    /// Bytes of the allocations that this request keeps alive: slices keep the whole allocation they were cut from, and
+    /// each request counts it. Admission counts the body it was given.
     pub const fn retained_bytes(&self) -> usize {
         self.retained
     }
