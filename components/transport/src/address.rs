@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
-const BACKLOG: i32 = 1024;
+pub(crate) const BACKLOG: i32 = 1024;
 
 /// Binds and listens on `address`. The unspecified IPv6 address (`[::]`) takes IPv4 too, also where the system's
 /// default says otherwise; on a host without IPv6 it is the unspecified IPv4 address.

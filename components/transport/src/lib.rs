@@ -20,6 +20,6 @@ pub use compression::Compression;
 pub enum Protocol {
     /// OTLP/gRPC: HTTP/2 only.
     Grpc,
-    /// OTLP/HTTP with protobuf bodies: HTTP/1.1 and HTTP/2 on one port.
+    /// OTLP/HTTP: HTTP/1.1 and HTTP/2 on one port. Clients send protobuf; servers take JSON too.
     Http,
 }

@@ -106,7 +106,8 @@ impl Pool {
                 }
                 Offer::Wait(dialing) => dialing.await?,
                 Offer::DialOwn => {
-                    let dialed = self.dialer.dial().await?;
+                    // Boxed: dialling is rare and its future large, and it would be a part of every request's.
+                    let dialed = Box::pin(self.dialer.dial()).await?;
                     if let Some(connection) = slot.admit(dialed, self.retire_at(), slot) {
                         return Ok(connection);
                     }

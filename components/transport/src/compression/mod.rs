@@ -100,8 +100,9 @@ pub(crate) async fn inflate(
 ) -> Result<(Bytes, Charge), InflateError> {
     let output = Output::new(budget, limit)?;
     match encoding {
-        Encoding::Gzip => inflate_gzip(wire, output).await,
-        Encoding::Zstd => inflate_zstd(wire, output, budget).await,
+        // Boxed: what is not compressed shall not carry their state from one future into the next.
+        Encoding::Gzip => Box::pin(inflate_gzip(wire, output)).await,
+        Encoding::Zstd => Box::pin(inflate_zstd(wire, output, budget)).await,
     }
 }
 
@@ -116,8 +117,8 @@ pub(crate) async fn deflate(compression: Compression, body: &mut impl Buf, head:
                 body.advance(body.chunk().len());
             }
         }
-        Compression::Gzip(level) => deflate_gzip(level, body, &mut output).await?,
-        Compression::Zstd(level) => deflate_zstd(level, body, &mut output).await?,
+        Compression::Gzip(level) => Box::pin(deflate_gzip(level, body, &mut output)).await?,
+        Compression::Zstd(level) => Box::pin(deflate_zstd(level, body, &mut output)).await?,
     }
     Ok(output)
 }

@@ -95,7 +95,7 @@ async fn export<H: Handler>(
     let reading = server.reading();
     let mut received = body::read_http(request.body_mut(), encoding, reading).await.map_err(Refused::from)?;
     if let MediaType::Json = media_type {
-        received = json::read(signal, received, reading).await.map_err(Refused::from)?;
+        received = Box::pin(json::read(signal, received, reading)).await.map_err(Refused::from)?;
     }
     let body::Received { body, charge, wire_bytes } = received;
     let request = server_api::Request { signal, body, charge, peer, wire_bytes };

@@ -26,6 +26,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::address;
 use crate::server::connection::Seat;
 use otlp::Signal;
 
@@ -117,7 +118,10 @@ pub async fn serve<H: Handler>(
     // Peers whose connection the kernel completed already get an answer instead of a reset. The reactor may not know
     // of them yet, so the kernel is asked.
     if let Ok(listener) = listener.into_std() {
-        while let Ok((socket, peer)) = listener.accept() {
+        // As many as can wait there; who comes later may find the port closed.
+        for (socket, peer) in
+            std::iter::from_fn(|| listener.accept().ok()).take(address::BACKLOG.unsigned_abs() as usize)
+        {
             if socket.set_nonblocking(true).is_ok() {
                 deal(socket, peer);
             }
