@@ -3,7 +3,11 @@
 
 use anyhow::{Result, bail};
 
-use crate::{build, peer::Program, signal::Signal};
+use crate::{
+    build::{self, Binary},
+    peer::Program,
+    signal::Signal,
+};
 
 mod cases;
 mod compare;
@@ -50,7 +54,7 @@ impl Options {
     /// When the engine does not build.
     fn program(&self) -> Result<Program> {
         match &self.subject {
-            Subject::Engine => Ok(Program::Engine(build::release("telemetry-engine", "telemetry-engine")?)),
+            Subject::Engine => Ok(Program::Engine(build::release(Binary::ENGINE)?)),
             Subject::Program(program) => Ok(program.clone()),
         }
     }

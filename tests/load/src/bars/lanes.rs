@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::{Bar, Length, Options, Subject, Verdict};
 use crate::{
-    build,
+    build::{self, Binary},
     compression::Compression,
     hop::{Acknowledge, Hop, Step},
     payload::Shape,
@@ -35,7 +35,7 @@ fn measure(options: &Options) -> Result<Verdict> {
     let cores = std::thread::available_parallelism()?.get();
     ensure!(cores >= 2, "this machine has one core");
     let program = match &options.subject {
-        Subject::Engine => Program::Engine(build::release("load", "lanes-engine")?),
+        Subject::Engine => Program::Engine(build::release(Binary::LANES_ENGINE)?),
         Subject::Program(program) => program.clone(),
     };
     let (pairs, seconds) = match options.length {
