@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::Batch;
 use crate::budget::Budget;
-use crate::edge::Output;
+use crate::edge::{Batches, Output};
 use crate::lane::Lanes;
 use crate::outcome::Outcome;
 use crate::socket::Sockets;
@@ -87,7 +87,9 @@ pub struct StageContext {
 /// The receiving end of an edge into a stage; ends when everything before it has ended.
 #[derive(Debug)]
 pub struct Input {
-    pub(crate) batches: mpsc::Receiver<Batch>,
+    pub(crate) batches: mpsc::Receiver<Batches>,
+    /// What was received and not yet read, the last first.
+    pub(crate) received: Batches,
     pub(crate) telemetry: Arc<ComponentTelemetry>,
 }
 
@@ -112,7 +114,11 @@ pub struct ComponentError {
 impl Input {
     /// The next batch, or none when the input has ended.
     pub async fn next(&mut self) -> Option<Batch> {
-        let batch = self.batches.recv().await?;
+        if self.received.is_empty() {
+            self.received = self.batches.recv().await?;
+            self.received.reverse();
+        }
+        let batch = self.received.pop()?;
         self.telemetry.received(&batch);
         Some(batch)
     }

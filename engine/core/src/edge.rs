@@ -12,6 +12,7 @@ use std::sync::Arc;
 use engine_config::SignalSet;
 use futures::future::BoxFuture;
 use otlp::Signal;
+use smallvec::{SmallVec, smallvec};
 use tokio::sync::mpsc;
 
 use crate::batch::Batch;
@@ -26,8 +27,11 @@ pub const FULL: &str = "full";
 /// Reason under which records are counted that no sink selects.
 pub const UNSELECTED: &str = "unselected";
 
-/// Batches that may wait in front of a stage.
+/// Pieces that may wait in front of a stage.
 const STAGE_QUEUE: usize = 16;
+
+/// What one taker gets of one batch that was sent: mostly one batch, several where branches meet again.
+pub(crate) type Batches = SmallVec<[Batch; 1]>;
 
 /// Where the batches of one output port go.
 #[derive(Clone, Debug, Default)]
@@ -64,7 +68,7 @@ pub struct TransformNode {
 #[derive(Debug)]
 pub struct StageInlet {
     id: String,
-    batches: mpsc::Sender<Batch>,
+    batches: mpsc::Sender<Batches>,
     telemetry: Arc<ComponentTelemetry>,
 }
 
@@ -87,10 +91,10 @@ pub struct Output {
     when_refused: WhenRefused,
 }
 
-/// A piece of a batch and who is to take it.
+/// What one taker is to take of a batch, all of it or nothing.
 struct Piece {
     taker: Taker,
-    batch: Batch,
+    batches: Batches,
 }
 
 enum Taker {
@@ -151,7 +155,7 @@ struct Panicked;
 pub fn stage(id: &str, telemetry: Arc<ComponentTelemetry>) -> (StageInlet, Input) {
     let (sender, receiver) = mpsc::channel(STAGE_QUEUE);
     let inlet = StageInlet { id: id.to_owned(), batches: sender, telemetry: Arc::clone(&telemetry) };
-    (inlet, Input { batches: receiver, telemetry })
+    (inlet, Input { batches: receiver, received: Batches::new(), telemetry })
 }
 
 impl Output {
@@ -222,8 +226,8 @@ impl Output {
 
     fn walk_target(&self, target: &Target, batch: Batch, pieces: &mut Vec<Piece>) -> Result<(), Panicked> {
         match target {
-            Target::Sink(inlet) => pieces.push(Piece { taker: Taker::Sink(Arc::clone(inlet)), batch }),
-            Target::Stage(inlet) => pieces.push(Piece { taker: Taker::Stage(Arc::clone(inlet)), batch }),
+            Target::Sink(inlet) => add(pieces, Taker::Sink(Arc::clone(inlet)), batch),
+            Target::Stage(inlet) => add(pieces, Taker::Stage(Arc::clone(inlet)), batch),
             Target::Transform(node) => {
                 for (output, emitted) in node.run(batch)? {
                     match node.outputs.get(output) {
@@ -237,23 +241,23 @@ impl Output {
     }
 
     async fn send_one(&self, piece: Piece) {
-        let Piece { taker, batch } = piece;
+        let Piece { taker, batches } = piece;
         loop {
-            match taker.reserve(&batch) {
-                Reserved::Room(room) => return taker.commit(batch, room),
-                Reserved::Closed => return batch.answer(&closed()),
+            match taker.reserve(&batches) {
+                Reserved::Room(room) => return taker.commit(batches, room),
+                Reserved::Closed => return answer_all(batches, &closed()),
                 Reserved::Full if self.waits_for(&taker) => {}
-                Reserved::Full if taker.drops() => return taker.drop_for_want_of_room(batch),
+                Reserved::Full if taker.drops() => return taker.drop_for_want_of_room(batches),
                 Reserved::Full => {
-                    taker.refused(&batch);
-                    return batch.answer(&full(&taker));
+                    taker.refused(&batches);
+                    return answer_all(batches, &full(&taker));
                 }
             }
             // Listen first, look again, then wait: room that appears in between is not missed.
             let freed = taker.freed();
-            match taker.reserve(&batch) {
-                Reserved::Room(room) => return taker.commit(batch, room),
-                Reserved::Closed => return batch.answer(&closed()),
+            match taker.reserve(&batches) {
+                Reserved::Room(room) => return taker.commit(batches, room),
+                Reserved::Closed => return answer_all(batches, &closed()),
                 Reserved::Full => freed.await,
             }
         }
@@ -264,19 +268,19 @@ impl Output {
         pieces.sort_by(|one, other| one.taker.id().cmp(other.taker.id()));
         loop {
             let freed: Vec<_> = pieces.iter().map(|piece| piece.taker.freed()).collect();
-            let reservations: Vec<_> = pieces.iter().map(|piece| piece.taker.reserve(&piece.batch)).collect();
+            let reservations: Vec<_> = pieces.iter().map(|piece| piece.taker.reserve(&piece.batches)).collect();
             if reservations.iter().any(|reserved| matches!(reserved, Reserved::Room(_))) {
                 return commit_all(pieces, reservations);
             }
             if reservations.iter().all(|reserved| matches!(reserved, Reserved::Closed)) {
-                return answer_all(pieces, &closed());
+                return answer_pieces(pieces, &closed());
             }
             if !pieces.iter().any(|piece| self.waits_for(&piece.taker)) {
                 for piece in &pieces {
-                    piece.taker.refused(&piece.batch);
+                    piece.taker.refused(&piece.batches);
                 }
                 let outcome = pieces.first().map_or_else(closed, |piece| full(&piece.taker));
-                return answer_all(pieces, &outcome);
+                return answer_pieces(pieces, &outcome);
             }
             futures::future::select_all(freed).await;
         }
@@ -296,11 +300,19 @@ enum Reserved {
 
 /// Room that a taker keeps until it is committed or dropped.
 enum Room {
-    Stage(mpsc::OwnedPermit<Batch>),
+    Stage(mpsc::OwnedPermit<Batches>),
     Sink(sink::Room),
 }
 
 impl Taker {
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Stage(one), Self::Stage(two)) => Arc::ptr_eq(one, two),
+            (Self::Sink(one), Self::Sink(two)) => Arc::ptr_eq(one, two),
+            _ => false,
+        }
+    }
+
     fn id(&self) -> &str {
         match self {
             Self::Stage(inlet) => &inlet.id,
@@ -333,14 +345,14 @@ impl Taker {
         }
     }
 
-    fn reserve(&self, batch: &Batch) -> Reserved {
+    fn reserve(&self, batches: &[Batch]) -> Reserved {
         match self {
             Self::Stage(inlet) => match inlet.batches.clone().try_reserve_owned() {
                 Ok(permit) => Reserved::Room(Room::Stage(permit)),
                 Err(mpsc::error::TrySendError::Full(_)) => Reserved::Full,
                 Err(mpsc::error::TrySendError::Closed(_)) => Reserved::Closed,
             },
-            Self::Sink(inlet) => match inlet.reserve(batch.encoded_len()) {
+            Self::Sink(inlet) => match inlet.reserve(batches.iter().map(Batch::encoded_len).sum()) {
                 Ok(room) => Reserved::Room(Room::Sink(room)),
                 Err(NoRoom::Full) => Reserved::Full,
                 Err(NoRoom::Closed) => Reserved::Closed,
@@ -348,43 +360,56 @@ impl Taker {
         }
     }
 
-    fn commit(&self, batch: Batch, room: Room) {
+    fn commit(&self, batches: Batches, room: Room) {
         match (self, room) {
-            (Self::Sink(inlet), Room::Sink(kept)) => inlet.commit(batch, kept),
-            (_, Room::Stage(permit)) => drop(permit.send(batch)),
+            (Self::Sink(inlet), Room::Sink(kept)) => inlet.commit_all(batches, kept),
+            (_, Room::Stage(permit)) => drop(permit.send(batches)),
             (Self::Stage(_), Room::Sink(_)) => unreachable!("a taker commits the room it reserved itself"),
         }
     }
 
     /// Counts a piece that was turned away and is answered Retry.
-    fn refused(&self, batch: &Batch) {
+    fn refused(&self, batches: &[Batch]) {
         if let Self::Sink(inlet) = self {
-            inlet.refused(batch.records());
+            inlet.refused(batches.iter().map(Batch::records).sum());
         }
     }
 
     /// Loses a piece that had no room while another taker had.
-    fn drop_for_want_of_room(&self, batch: Batch) {
-        match self {
-            Self::Stage(inlet) => batch.discard(FULL, &inlet.telemetry),
-            Self::Sink(inlet) => inlet.drop_at_entrance(batch, FULL),
+    fn drop_for_want_of_room(&self, batches: Batches) {
+        for batch in batches {
+            match self {
+                Self::Stage(inlet) => batch.discard(FULL, &inlet.telemetry),
+                Self::Sink(inlet) => inlet.drop_at_entrance(batch, FULL),
+            }
         }
+    }
+}
+
+/// Adds a batch to what its taker gets already. A taker takes all of it or nothing: a part that it had no room for
+/// would be lost although nobody else stands in the way of sending all of it again.
+fn add(pieces: &mut Vec<Piece>, taker: Taker, batch: Batch) {
+    match pieces.iter_mut().rev().find(|piece| piece.taker.is(&taker)) {
+        Some(piece) => piece.batches.push(batch),
+        None => pieces.push(Piece { taker, batches: smallvec![batch] }),
     }
 }
 
 fn commit_all(pieces: Vec<Piece>, reservations: Vec<Reserved>) {
-    for (Piece { taker, batch }, reserved) in pieces.into_iter().zip(reservations) {
+    for (Piece { taker, batches }, reserved) in pieces.into_iter().zip(reservations) {
         match reserved {
-            Reserved::Room(room) => taker.commit(batch, room),
-            Reserved::Full | Reserved::Closed => taker.drop_for_want_of_room(batch),
+            Reserved::Room(room) => taker.commit(batches, room),
+            Reserved::Full | Reserved::Closed => taker.drop_for_want_of_room(batches),
         }
     }
 }
 
-fn answer_all(pieces: Vec<Piece>, outcome: &Outcome) {
-    for piece in pieces {
-        piece.batch.answer(outcome);
-    }
+fn answer_pieces(pieces: Vec<Piece>, outcome: &Outcome) {
+    pieces.into_iter().for_each(|piece| answer_all(piece.batches, outcome));
+}
+
+fn answer_all(batches: Batches, outcome: &Outcome) {
+    batches.into_iter().for_each(|batch| batch.answer(outcome));
 }
 
 fn full(taker: &Taker) -> Outcome {

@@ -197,3 +197,34 @@ async fn counts_at_both_ends() {
     assert_eq!(between.sent["default"], between.received);
     assert_eq!(between.received["logs"].records, 10);
 }
+
+/// Sends every batch to its output as it is, and in two branches.
+struct Doubles;
+impl Transform for Doubles {
+    fn apply(&self, batch: Batch, outputs: &mut Outputs<'_>) {
+        outputs.emit(batch.branch(batch.payload().clone()));
+        outputs.emit(batch);
+    }
+}
+
+/// Two branches that meet again in one sink are taken together or refused together: with room for one of them only,
+/// neither is lost while the sender is told OK. Empty, the sink takes both however large they are.
+#[tokio::test(start_paused = true)]
+async fn branches_that_meet_again_are_taken_together() {
+    let threads = LaneThreads::start(1).unwrap();
+    let only = sink_behind(&threads, "only", silent(), WhenFull::Refuse);
+    let (doubles, _) = node(Doubles, vec![only.target.clone()]);
+    let (output, _) = output(vec![doubles], WhenRefused::Answer);
+    let mut taken = 0;
+    let refused = loop {
+        match send(&output, numbered(0..50)).await {
+            Some(Outcome::Delivered) => taken += 100,
+            outcome => break outcome,
+        }
+    };
+    assert!(matches!(refused, Some(Outcome::Retry { after: Some(_), .. })), "{refused:?}");
+    let line = only.handle.line();
+    line.check().unwrap();
+    assert_eq!((line.counts.accepted, line.held.total(), line.refused), (taken, taken, 100));
+    assert!(taken > 0 && line.counts.dropped.is_empty(), "{line:?}");
+}

@@ -204,6 +204,16 @@ impl SinkInlet {
 
     /// Takes a batch into the queue of the lane this is called on. With [`Acknowledge::Buffered`] it is answered now.
     pub fn commit(&self, batch: Batch, room: Room) {
+        self.commit_one(batch, Arc::new(room));
+    }
+
+    /// Takes batches for which room was reserved together.
+    pub(crate) fn commit_all(&self, batches: impl IntoIterator<Item = Batch>, room: Room) {
+        let shared = Arc::new(room);
+        batches.into_iter().for_each(|batch| self.commit_one(batch, Arc::clone(&shared)));
+    }
+
+    fn commit_one(&self, batch: Batch, room: Arc<Room>) {
         let driver = &self.driver;
         driver.telemetry.received(&batch);
         let (payload, debts) = batch.into_parts();
@@ -301,8 +311,8 @@ impl Driver {
         if wire.retained_bytes() > wire.len().saturating_mul(2) { wire.into_compact() } else { wire }
     }
 
-    fn enqueue(&self, wire: Wire, debts: Debts, room: Room) {
-        let item = Item { wire, debts, since: Instant::now(), room: Arc::new(room) };
+    fn enqueue(&self, wire: Wire, debts: Debts, room: Arc<Room>) {
+        let item = Item { wire, debts, since: Instant::now(), room };
         self.part().accept(item, &self.settings.batching);
     }
 
