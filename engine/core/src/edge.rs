@@ -352,7 +352,7 @@ impl Taker {
                 Err(mpsc::error::TrySendError::Full(_)) => Reserved::Full,
                 Err(mpsc::error::TrySendError::Closed(_)) => Reserved::Closed,
             },
-            Self::Sink(inlet) => match inlet.reserve(batches.iter().map(Batch::encoded_len).sum()) {
+            Self::Sink(inlet) => match inlet.reserve_for(batches.len(), batches.iter().map(Batch::encoded_len).sum()) {
                 Ok(room) => Reserved::Room(Room::Sink(room)),
                 Err(NoRoom::Full) => Reserved::Full,
                 Err(NoRoom::Closed) => Reserved::Closed,

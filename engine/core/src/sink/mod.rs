@@ -50,6 +50,10 @@ pub const UNENCODABLE: &str = "unencodable";
 /// come again.
 pub const HOLD: Duration = Duration::from_secs(5);
 
+/// What keeping an item costs beside its encoded bytes: itself in a queue that grows by doubling, and the allocations of
+/// its room and of its bytes. Most of what a sink holds may be tiny, and then this is most of the memory.
+const KEEPING: usize = size_of::<Item>() * 3 / 2 + size_of::<Room>() + 64;
+
 /// How a sink is driven.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DriverSettings {
@@ -57,7 +61,7 @@ pub struct DriverSettings {
     pub acknowledge: Acknowledge,
     /// What happens when the queue is full.
     pub when_full: WhenFull,
-    /// The most encoded bytes held, queued and in flight.
+    /// The most bytes held, queued and in flight: encoded bytes, and what keeping each batch costs.
     pub max_buffer: usize,
     /// How requests are made of what waits.
     pub batching: Batching,
@@ -183,9 +187,15 @@ impl SinkInlet {
         self.driver.settings.when_full == WhenFull::DropNewest
     }
 
-    /// Room for `bytes` encoded bytes. What is larger than the whole buffer gets in when the buffer is empty.
+    /// Room for one batch of `bytes` encoded bytes. What is larger than the whole buffer gets in when the buffer is empty.
     pub fn reserve(&self, bytes: usize) -> Result<Room, NoRoom> {
+        self.reserve_for(1, bytes)
+    }
+
+    /// Room for several batches that have `encoded` bytes together.
+    pub(crate) fn reserve_for(&self, batches: usize, encoded: usize) -> Result<Room, NoRoom> {
         let driver = &self.driver;
+        let bytes = encoded.saturating_add(batches.saturating_mul(KEEPING));
         if driver.closed.load(Ordering::Acquire) {
             return Err(NoRoom::Closed);
         }
@@ -258,12 +268,12 @@ impl SinkHandle {
         line
     }
 
-    /// Encoded bytes held now.
+    /// Bytes held now: encoded bytes, and what keeping each batch costs.
     pub fn buffered_bytes(&self) -> usize {
         self.driver.buffered.load(Ordering::Acquire)
     }
 
-    /// The most encoded bytes that are held.
+    /// The most bytes that are held.
     pub fn max_buffer(&self) -> usize {
         self.driver.settings.max_buffer
     }

@@ -404,3 +404,20 @@ fn balances_under_load() {
     drop(_entered);
     threads.stop();
 }
+
+/// Small items count with what keeping them costs: a buffer full of tiny batches takes no multiple of its size.
+#[tokio::test(start_paused = true)]
+async fn small_items_count_with_their_bookkeeping() {
+    let silent = ScriptedSink::new(|_| Box::pin(std::future::pending()) as BoxFuture<'static, Outcome>);
+    let driven = drive(&silent, settings(Acknowledge::Buffered));
+    let mut held = 0;
+    loop {
+        let (batch, _receipt) = Batch::new(logs(&[], held..=held));
+        let Ok(room) = driven.inlet.reserve(batch.encoded_len()) else { break };
+        held += 1;
+        driven.inlet.commit(batch, room);
+    }
+    let kept = usize::try_from(held).unwrap() * std::mem::size_of::<Item>();
+    assert!(kept <= driven.handle.max_buffer(), "{held} items take {kept} bytes beside their content");
+    assert!(kept > driven.handle.max_buffer() / 4, "{held} items");
+}
