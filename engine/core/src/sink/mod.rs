@@ -237,12 +237,17 @@ impl SinkInlet {
             }
         };
         if driver.settings.acknowledge == Acknowledge::Delivered {
-            return driver.enqueue(wire, debts, room);
+            if let Err(late) = driver.enqueue(wire, debts, room) {
+                late.debts.answer(&Outcome::retry(SHUTDOWN));
+            }
+            return;
         }
         // Queued first, answered then: whoever is told OK can rely on it. From here on the buffer accounts for the
         // bytes, and the charge of the request is given back with its debts.
-        driver.enqueue(driver.kept_alone(wire), Debts::default(), room);
-        debts.answer(&Outcome::Delivered);
+        match driver.enqueue(driver.kept_alone(wire), Debts::default(), room) {
+            Ok(()) => debts.answer(&Outcome::Delivered),
+            Err(_) => debts.answer(&Outcome::retry(SHUTDOWN)),
+        }
     }
 
     /// Counts a piece that was turned away with the answer Retry.
@@ -321,9 +326,9 @@ impl Driver {
         if wire.retained_bytes() > wire.len().saturating_mul(2) { wire.into_compact() } else { wire }
     }
 
-    fn enqueue(&self, wire: Wire, debts: Debts, room: Arc<Room>) {
+    fn enqueue(&self, wire: Wire, debts: Debts, room: Arc<Room>) -> Result<(), Box<Item>> {
         let item = Item { wire, debts, since: Instant::now(), room };
-        self.part().accept(item, &self.settings.batching);
+        self.part().accept(item, &self.settings.batching)
     }
 
     /// One part's loop: waits for a request's worth, for leave, and starts the request.
@@ -331,14 +336,14 @@ impl Driver {
         let part = &self.parts[index];
         loop {
             if self.abort.is_cancelled() {
-                return part.empty(SHUTDOWN);
+                return part.end(SHUTDOWN);
             }
             match part.ready(&self.batching_now()) {
                 Ready::Empty if self.closing.is_cancelled() => {
                     let freed = self.freed.notified();
                     // Room that is still reserved may yet be committed, here or on another part.
                     if self.buffered.load(Ordering::Acquire) == 0 {
-                        return;
+                        return part.end(SHUTDOWN);
                     }
                     tokio::select! {
                         () = freed => {}

@@ -51,6 +51,8 @@ struct State {
     next_request: u64,
     counts: Counts,
     refused: u64,
+    /// Nobody takes anything out of the queues any more.
+    ended: bool,
     #[cfg(test)]
     omitted: Option<&'static str>,
 }
@@ -79,11 +81,15 @@ pub(super) enum Ready {
 }
 
 impl Part {
-    /// Takes an item into the queue and the ledger.
-    pub(super) fn accept(&self, item: Item, batching: &Batching) {
+    /// Takes an item into the queue and the ledger. After the end it is counted as returned and given back.
+    pub(super) fn accept(&self, item: Item, batching: &Batching) -> Result<(), Box<Item>> {
         let mut state = self.state.lock();
         if state.is_counted("accepted") {
             state.counts.accepted += item.wire.records();
+        }
+        if state.ended {
+            state.counts.returned += item.wire.records();
+            return Err(Box::new(item));
         }
         let queue = &mut state.queues[item.wire.signal() as usize];
         queue.push(item);
@@ -93,6 +99,7 @@ impl Part {
         if worth_a_look {
             self.work.notify_one();
         }
+        Ok(())
     }
 
     /// Counts records that were accepted and dropped in the same moment.
@@ -197,9 +204,11 @@ impl Part {
         answer_all(overdue, &not_taken(None));
     }
 
-    /// Settles everything queued: what somebody waits for is given back, the rest is dropped for `reason`.
-    pub(super) fn empty(&self, reason: &'static str) {
+    /// Ends the part and settles everything queued: what somebody waits for is given back, the rest is dropped for
+    /// `reason`.
+    pub(super) fn end(&self, reason: &'static str) {
         let mut state = self.state.lock();
+        state.ended = true;
         let mut owed = Vec::new();
         let mut dropped = 0;
         for queue in &mut state.queues {

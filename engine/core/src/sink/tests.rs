@@ -421,3 +421,21 @@ async fn small_items_count_with_their_bookkeeping() {
     assert!(kept <= driven.handle.max_buffer(), "{held} items take {kept} bytes beside their content");
     assert!(kept > driven.handle.max_buffer() / 4, "{held} items");
 }
+
+/// What is committed after the sink has ended (its room was reserved before) is given back, whoever it comes from.
+#[tokio::test(start_paused = true)]
+async fn what_comes_after_the_end_is_given_back() {
+    for acknowledge in [Acknowledge::Buffered, Acknowledge::Delivered] {
+        let sink = ScriptedSink::answering(|_| Outcome::Delivered);
+        let driven = drive(&sink, settings(acknowledge));
+        let (batch, receipt) = Batch::new(numbered(0..10));
+        let room = driven.inlet.reserve(batch.encoded_len()).unwrap();
+        driven.handle.drain(Instant::now()).await;
+        driven.inlet.commit(batch, room);
+        let line = driven.handle.line();
+        line.check().unwrap();
+        assert_eq!((line.held.total(), line.counts.returned), (0, 10), "{acknowledge:?}");
+        let outcome = receipt.now_or_never();
+        assert!(matches!(outcome, Some(Outcome::Retry { .. })), "{outcome:?}");
+    }
+}
