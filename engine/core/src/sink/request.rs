@@ -90,7 +90,7 @@ impl Request {
                     if pass.answered() {
                         tracing::info!(sink = %driver.id, "the backend answers again");
                     }
-                    self.healthy();
+                    self.note(&outcome);
                     return End::Answered(items, outcome);
                 }
                 Err(panic) => {
@@ -109,8 +109,7 @@ impl Request {
                 tracing::warn!(sink = %driver.id, %reason, "the backend does not take data, trying again until it does");
             }
             driver.telemetry.error("retry", reason);
-            driver.degraded.store(true, Ordering::Relaxed);
-            driver.telemetry.set_state(HealthState::Degraded);
+            self.degraded();
             items = self.return_overdue(items, asked);
             if driver.settings.max_elapsed.is_some_and(|limit| started.elapsed() >= limit) {
                 return End::GivenUp(items, GivenUp::Expired);
@@ -157,8 +156,10 @@ impl Request {
     }
 
     fn reject(&self, items: Vec<Item>, rejection: &Rejection) {
-        self.driver.telemetry.error(rejection.kind.as_str(), rejection.message.clone());
         let records = records_of(&items);
+        let (kind, reason) = (rejection.kind.as_str(), &rejection.message);
+        self.driver.telemetry.error(kind, reason.clone());
+        tracing::warn!(sink = %self.driver.id, kind, %reason, records, "the backend rejects data for good, it is dropped");
         self.leave(&[Exit::Dropped(rejection.kind.as_str(), records)]);
         answer_all(items, &Outcome::Rejected(rejection.clone()));
     }
@@ -198,6 +199,22 @@ impl Request {
             answer_all(overdue, &not_taken(asked));
         }
         kept
+    }
+
+    /// What the answer of a backend says about the sink. Data that is wrong says nothing; but when we are not let in,
+    /// or ask for what is not there, everything is lost until somebody mends the configuration.
+    fn note(&self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Rejected(Rejection { kind: RejectionKind::Unauthorized | RejectionKind::Unsupported, .. }) => {
+                self.degraded();
+            }
+            _ => self.healthy(),
+        }
+    }
+
+    fn degraded(&self) {
+        self.driver.degraded.store(true, Ordering::Relaxed);
+        self.driver.telemetry.set_state(HealthState::Degraded);
     }
 
     fn healthy(&self) {

@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use super::*;
 use crate::lane::LaneThreads;
 use crate::receipt::Receipt;
+use crate::telemetry::HealthState;
 use crate::test_kit::{ScriptedSink, logs, records_of, traces};
 
 struct Driven {
@@ -437,5 +438,25 @@ async fn what_comes_after_the_end_is_given_back() {
         assert_eq!((line.held.total(), line.counts.returned), (0, 10), "{acknowledge:?}");
         let outcome = receipt.now_or_never();
         assert!(matches!(outcome, Some(Outcome::Retry { .. })), "{outcome:?}");
+    }
+}
+
+/// A backend that does not let us in, or does not know what we ask for, makes the sink degraded until it takes data.
+#[tokio::test(start_paused = true)]
+async fn shut_out_is_degraded() {
+    for kind in [RejectionKind::Unauthorized, RejectionKind::Unsupported] {
+        let sink = ScriptedSink::answering(move |payload| {
+            if records_of(payload).contains(&13) {
+                Outcome::rejected(kind, "token expired")
+            } else {
+                Outcome::Delivered
+            }
+        });
+        let driven = drive(&sink, settings(Acknowledge::Delivered));
+        assert!(matches!(driven.offer(numbered(10..20)).await, Outcome::Rejected(_)));
+        assert_eq!(driven.telemetry.health().state, HealthState::Degraded);
+        assert_eq!(driven.offer(numbered(20..30)).await, Outcome::Delivered);
+        assert_eq!(driven.telemetry.health().state, HealthState::Ok);
+        assert_eq!(driven.drained().await.counts.dropped[kind.as_str()], 10);
     }
 }
