@@ -79,7 +79,8 @@ impl Request {
                 }
             };
             let payload = Driver::payload_of(&items);
-            let delivery = AssertUnwindSafe(driver.sink.deliver(payload)).catch_unwind();
+            // The call itself may panic too, before it has made a future.
+            let delivery = AssertUnwindSafe(async { driver.sink.deliver(payload).await }).catch_unwind();
             let outcome = tokio::select! {
                 outcome = delivery => outcome,
                 () = driver.abort.cancelled() => return End::GivenUp(items, GivenUp::Shutdown),

@@ -460,3 +460,28 @@ async fn shut_out_is_degraded() {
         assert_eq!(driven.drained().await.counts.dropped[kind.as_str()], 10);
     }
 }
+
+/// Panics before it has made a future.
+struct PanicsEarly;
+impl Sink for PanicsEarly {
+    fn deliver(&self, _payload: Payload) -> BoxFuture<'_, Outcome> {
+        std::panic::resume_unwind(Box::new("unlucky"))
+    }
+}
+
+/// A panic before the first await of a delivery is caught as any other.
+#[tokio::test(start_paused = true)]
+async fn an_early_panic_is_survived() {
+    let threads = LaneThreads::start(1).unwrap();
+    let telemetry = Arc::new(ComponentTelemetry::default());
+    let buffered = settings(Acknowledge::Buffered);
+    let (inlet, handle) = start("out", Box::new(PanicsEarly), buffered, Arc::clone(&telemetry), &threads.lanes());
+    let (batch, receipt) = Batch::new(numbered(0..10));
+    let room = inlet.reserve(batch.encoded_len()).unwrap();
+    inlet.commit(batch, room);
+    assert_eq!(receipt.await, Outcome::Delivered);
+    handle.drain(Instant::now() + Duration::from_secs(30)).await;
+    let line = handle.line();
+    line.check().unwrap();
+    assert_eq!((line.held.total(), line.counts.dropped.get("panic")), (0, Some(&10)));
+}
