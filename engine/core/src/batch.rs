@@ -132,6 +132,13 @@ impl Debts {
         Self { owed: self.owed.iter().map(branched).collect(), charge: self.charge.clone() }
     }
 
+    /// The debts of both halves of what was owed for, with so many records each.
+    pub(crate) fn halved(mut self, first: u64, second: u64) -> [Self; 2] {
+        let debts = self.branch(first);
+        self.now_for(second);
+        [debts, self]
+    }
+
     /// Answers everything owed. A partial success of a merged batch is Delivered for each of its parts: whose
     /// records were rejected is not known, and the rejection is counted where it was received.
     pub(crate) fn answer(self, outcome: &Outcome) {

@@ -20,6 +20,10 @@ use crate::telemetry::HealthState;
 /// Panics of `deliver` on one request after which the request is refused for good.
 const TOLERATED_PANICS: u32 = 3;
 
+/// What no backend is known to call too large. One that does has another reason: it is busy, say, and answers
+/// RESOURCE_EXHAUSTED; asking it for every record by itself would make that worse.
+const SMALL_FOR_ALL: usize = 16 * 1024;
+
 /// A request under way on one part.
 pub(super) struct Request {
     driver: Arc<Driver>,
@@ -130,24 +134,27 @@ impl Request {
     fn divide(&self, mut items: Vec<Item>, rejection: &Rejection) -> Option<[Vec<Item>; 2]> {
         let may_help =
             matches!(rejection.kind, RejectionKind::Invalid | RejectionKind::TooLarge | RejectionKind::Panic);
+        let is_too_large = rejection.kind == RejectionKind::TooLarge;
+        if is_too_large && items.iter().map(|item| item.wire.len()).sum::<usize>() <= SMALL_FOR_ALL {
+            self.reject(items, rejection);
+            return None;
+        }
         if may_help && items.len() > 1 {
             let second = items.split_off(items.len() / 2);
             return Some([second, items]);
         }
-        if rejection.kind != RejectionKind::TooLarge || items.len() != 1 {
+        if !is_too_large || items.len() != 1 {
             self.reject(items, rejection);
             return None;
         }
         let item = items.pop().expect("there is one item");
-        let (since, room) = (item.since, Arc::clone(&item.room));
         match item.wire.clone().halve() {
             Ok((first, second)) => {
-                let halves = [second, first].map(|wire| {
-                    let debts = item.debts.branch(wire.records());
-                    vec![Item { wire, debts, since, room: Arc::clone(&room) }]
-                });
-                item.debts.answer(&Outcome::Delivered);
-                Some(halves)
+                let (since, room) = (item.since, item.room);
+                let [debts, other_debts] = item.debts.halved(first.records(), second.records());
+                let other = Item { wire: second, debts: other_debts, since, room: Arc::clone(&room) };
+                // The first half is sent first: groups are taken from the end.
+                Some([vec![other], vec![Item { wire: first, debts, since, room }]])
             }
             Err(_one_record) => {
                 self.reject(vec![item], rejection);

@@ -58,6 +58,11 @@ fn numbered(numbers: std::ops::Range<u64>) -> Payload {
     logs(&[("service.name", "shop")], numbers)
 }
 
+/// However few records are left of it, this much is too large for some backend.
+fn large(numbers: std::ops::Range<u64>) -> Payload {
+    logs(&[("service.name", &"shop".repeat(10_000))], numbers)
+}
+
 /// With `buffered` the sender is answered while the far end has said nothing; with `delivered` it is not.
 #[tokio::test(start_paused = true)]
 async fn declares_success_where_configured() {
@@ -160,10 +165,36 @@ async fn halves_what_is_too_large() {
         if fits { Outcome::Delivered } else { Outcome::rejected(RejectionKind::TooLarge, "too large") }
     });
     let driven = drive(&sink, settings(Acknowledge::Delivered));
-    let outcome = driven.offer(numbered(0..9)).await;
+    let outcome = driven.offer(large(0..9)).await;
     assert!(matches!(outcome, Outcome::Partial { rejected: 1, .. }), "{outcome:?}");
     let line = driven.drained().await;
     assert_eq!((line.counts.delivered, line.counts.dropped["too_large"]), (8, 1));
+}
+
+/// A backend that calls everything too large (some say so when they are merely busy) is not asked for every record: what
+/// is small enough for any backend is not divided further. The sender is told that all of it was too large.
+#[tokio::test(start_paused = true)]
+async fn halving_ends_where_size_cannot_matter() {
+    let sink = ScriptedSink::answering(|_| Outcome::rejected(RejectionKind::TooLarge, "RESOURCE_EXHAUSTED"));
+    let driven = drive(&sink, settings(Acknowledge::Delivered));
+    let outcome = driven.offer(numbered(0..2000)).await;
+    assert!(
+        matches!(&outcome, Outcome::Rejected(rejection) if rejection.kind == RejectionKind::TooLarge),
+        "{outcome:?}"
+    );
+    let line = driven.drained().await;
+    assert_eq!((line.counts.delivered, line.counts.dropped["too_large"]), (0, 2000));
+    let calls = sink.seen().len();
+    assert!((3..50).contains(&calls), "{calls} calls for 2000 records");
+}
+
+/// A request that is too large in all of its halves was rejected, not taken in part.
+#[tokio::test(start_paused = true)]
+async fn rejected_in_all_halves_is_rejected() {
+    let sink = ScriptedSink::answering(|_| Outcome::rejected(RejectionKind::TooLarge, "too large"));
+    let driven = drive(&sink, settings(Acknowledge::Delivered));
+    let outcome = driven.offer(large(0..4)).await;
+    assert!(matches!(outcome, Outcome::Rejected(_)), "{outcome:?}");
 }
 
 /// Partial success passes on for a request of one part, is counted once for a joined one, and is never sent again.
