@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::Batch;
 use crate::budget::Budget;
-use crate::edge::{Batches, Output};
+use crate::edge::{Batches, Output, panic_message};
 use crate::lane::Lanes;
 use crate::outcome::Outcome;
 use crate::socket::Sockets;
@@ -157,6 +157,11 @@ impl ComponentError {
     /// An error without a cause.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), source: None }
+    }
+
+    /// What a panic said, as the error of the component that panicked.
+    pub fn panicked(panic: &(dyn std::any::Any + Send)) -> Self {
+        Self::new(format!("panicked: {}", panic_message(panic)))
     }
 
     /// An error with its cause.

@@ -1,5 +1,6 @@
 //! Starts what was built, from the sinks towards the sources, so that nobody sends before its takers are there.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use engine_config::{ComponentId, Kind, Plan, PlannedNode, ProcessSettings};
@@ -11,6 +12,7 @@ use engine_core::poison::PoisonMemory;
 use engine_core::sink::{self, DriverSettings, SinkHandle};
 use engine_core::socket::Sockets;
 use engine_core::telemetry::{ComponentTelemetry, HealthState};
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -131,8 +133,8 @@ impl Running {
                 self.set_state(&id, HealthState::Failed);
             }
             Err(error) if error.is_cancelled() => {}
-            // The task caught nothing, so which component it was is in the panic's own message only.
-            Err(error) => tracing::error!(%error, "a component panicked"),
+            // Panics of components are caught; this one is of dropping what they held.
+            Err(error) => tracing::error!(%error, "the end of a component panicked"),
         }
     }
 
@@ -221,7 +223,7 @@ impl Starter<'_> {
             sockets: self.sockets.clone(),
             telemetry: Arc::clone(telemetry),
         };
-        self.sources.spawn(named(node.id.clone(), source.run(context)));
+        self.sources.spawn(named(node.id.clone(), move || source.run(context)));
     }
 
     fn start_stage(
@@ -241,7 +243,7 @@ impl Starter<'_> {
             draining: self.draining.clone(),
             telemetry: Arc::clone(telemetry),
         };
-        self.stages.spawn(named(node.id.clone(), stage.run(input, context)));
+        self.stages.spawn(named(node.id.clone(), move || stage.run(input, context)));
         Target::Stage(Arc::new(inlet))
     }
 
@@ -255,6 +257,12 @@ impl Starter<'_> {
     }
 }
 
-async fn named(id: ComponentId, running: BoxFuture<'static, Result<(), ComponentError>>) -> Ended {
-    Ended { id, result: running.await }
+/// Runs a component to its end, which a panic is too: what it held is answered Retry, and others go on.
+async fn named<R>(id: ComponentId, run: R) -> Ended
+where
+    R: FnOnce() -> BoxFuture<'static, Result<(), ComponentError>> + Send + 'static,
+{
+    let running = AssertUnwindSafe(async { run().await }).catch_unwind();
+    let result = running.await.unwrap_or_else(|panic| Err(ComponentError::panicked(panic.as_ref())));
+    Ended { id, result }
 }

@@ -27,6 +27,7 @@ struct Inner {
     held: watch::Sender<usize>,
     shown: Mutex<Vec<Payload>>,
     fail: Notify,
+    panic: Notify,
 }
 
 impl Board {
@@ -35,7 +36,14 @@ impl Board {
         let new = || {
             let (pushed, to_send) = mpsc::unbounded_channel();
             let (to_send, held) = (Mutex::new(Some(to_send)), watch::Sender::new(0));
-            Self(Arc::new(Inner { pushed, to_send, held, shown: Mutex::default(), fail: Notify::new() }))
+            Self(Arc::new(Inner {
+                pushed,
+                to_send,
+                held,
+                shown: Mutex::default(),
+                fail: Notify::new(),
+                panic: Notify::new(),
+            }))
         };
         BOARDS.lock().unwrap().entry(name.to_owned()).or_insert_with(new).clone()
     }
@@ -50,6 +58,11 @@ impl Board {
     /// Has the source end with an error.
     pub(crate) fn fail(&self) {
         self.0.fail.notify_one();
+    }
+
+    /// Has the source panic.
+    pub(crate) fn panic(&self) {
+        self.0.panic.notify_one();
     }
 
     /// Waits until the stage holds so many batches.
@@ -148,6 +161,7 @@ impl Source for Push {
                 tokio::select! {
                     Some(batch) = to_send.recv() => context.output.send(batch).await,
                     () = self.0.0.fail.notified() => return Err(ComponentError::new("told to fail")),
+                    () = self.0.0.panic.notified() => std::panic::resume_unwind(Box::new("told to panic")),
                     () = context.drain.cancelled() => return Ok(()),
                 }
             }

@@ -90,6 +90,20 @@ async fn a_failed_source_leaves_the_others_running() {
     assert_eq!(good.shown().len(), 1);
 }
 
+/// A source that panics has failed, by name and with what it said: a source that nobody runs any more is not ok.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panicking_source_has_failed() {
+    let board = Board::named("panics");
+    let mut running = run("[sources.in]\ntype = \"push\"\nboard = \"panics\"\n\
+         [sinks.out]\ntype = \"show\"\ninputs = [\"in\"]\nboard = \"panics\"\n");
+    board.panic();
+    within("the source ends", running.sources_ended()).await;
+    let health = running.nodes().iter().find(|node| node.id.as_str() == "in").unwrap().telemetry.health();
+    assert_eq!(health.state, HealthState::Failed);
+    assert!(health.last_error.is_some_and(|error| error.message.contains("told to panic")));
+    within("the graph drains", running.drain()).await;
+}
+
 /// Everything that stands in the way of building is said at once, and nothing has been started.
 #[tokio::test]
 async fn all_failures_of_a_build_are_told_at_once() {
