@@ -52,6 +52,12 @@ impl Sockets {
         listener.try_clone()
     }
 
+    /// Gives up every socket. A listener that was lent lives on until its borrower drops it; then the port is closed, and
+    /// who connects is refused at once instead of waiting for nobody.
+    pub fn close(&self) {
+        self.0.lock().clear();
+    }
+
     /// Every address that is bound, as the operating system chose it, with the component and the address asked for.
     pub fn bound(&self) -> Vec<(ComponentId, SocketAddr, SocketAddr)> {
         let sockets = self.0.lock();

@@ -25,6 +25,8 @@ impl Running {
         self.set_states(HealthState::Draining);
         self.draining.cancel();
         self.drain.cancel();
+        // Listeners stay open until their sources have taken what waits there already.
+        self.sockets.close();
         let mut report = DrainReport::default();
         // Sources hold the outputs; with them go the routes, and with those the inputs of stages end.
         while let Some(joined) = next_until(&mut self.sources, deadline).await {

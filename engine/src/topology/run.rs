@@ -31,7 +31,7 @@ pub struct Running {
     pub(super) drain: CancellationToken,
     pub(super) draining: CancellationToken,
     pub(super) lanes: LaneThreads,
-    sockets: Sockets,
+    pub(super) sockets: Sockets,
     admission: Budget,
 }
 

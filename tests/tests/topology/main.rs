@@ -104,6 +104,19 @@ async fn a_panicking_source_has_failed() {
     within("the graph drains", running.drain()).await;
 }
 
+/// A graph that drains keeps no port open: who connects then is refused at once instead of waiting for nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn draining_closes_the_ports() {
+    let running = run("[sources.in]\ntype = \"otlp\"\ngrpc.listen = \"127.0.0.1:0\"\n\
+         [sinks.out]\ntype = \"blackhole\"\ninputs = [\"in\"]\n");
+    let sockets = running.sockets().clone();
+    let (_, _, address) = sockets.bound()[0].clone();
+    drop(tokio::net::TcpStream::connect(address).await.unwrap());
+    within("the graph drains", running.drain()).await;
+    let refused = tokio::net::TcpStream::connect(address).await.unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+}
+
 /// Everything that stands in the way of building is said at once, and nothing has been started.
 #[tokio::test]
 async fn all_failures_of_a_build_are_told_at_once() {
