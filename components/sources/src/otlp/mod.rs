@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine_config::ListenAddress;
 use engine_config::sources::OtlpSource;
 use engine_config::sources::otlp::Listener;
+use engine_config::{ListenAddress, SignalSet};
 use engine_core::batch::Batch;
 use engine_core::contract::{ComponentError, Source, SourceContext};
 use engine_core::edge::Output;
@@ -32,6 +32,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Otlp {
     listeners: Vec<Prepared>,
+    signals: SignalSet,
 }
 
 /// One listener that does not serve yet.
@@ -44,25 +45,27 @@ struct Prepared {
 /// Takes whole requests from the transport.
 struct Intake {
     output: Output,
+    signals: SignalSet,
     telemetry: Arc<ComponentTelemetry>,
 }
 
 impl BuildSource for Otlp {
     type Options = OtlpSource;
 
-    fn build(options: &OtlpSource, _context: &BuildContext) -> Result<Self, BuildError> {
+    fn build(options: &OtlpSource, context: &BuildContext) -> Result<Self, BuildError> {
         let grpc = options.grpc_listener().map(|listener| (Protocol::Grpc, listener));
         let http = options.http_listener().map(|listener| (Protocol::Http, listener));
         let both = [grpc, http].into_iter().flatten();
         let listeners = both.map(|(protocol, (address, listener))| prepare(protocol, address, &listener));
-        Ok(Self { listeners: listeners.collect::<Result<_, _>>()? })
+        Ok(Self { listeners: listeners.collect::<Result<_, _>>()?, signals: context.signals })
     }
 }
 
 impl Source for Otlp {
     fn run(self: Box<Self>, context: SourceContext) -> BoxFuture<'static, Result<(), ComponentError>> {
         Box::pin(async move {
-            let intake = Arc::new(Intake { output: context.output, telemetry: Arc::clone(&context.telemetry) });
+            let (output, telemetry) = (context.output, Arc::clone(&context.telemetry));
+            let intake = Arc::new(Intake { output, signals: self.signals, telemetry });
             let counters: Vec<_> =
                 self.listeners.iter().map(|listener| Arc::clone(&listener.options.counters)).collect();
             context.telemetry.expose(move || transport_counts(&counters));
@@ -83,6 +86,9 @@ impl Source for Otlp {
 impl Handler for Intake {
     async fn handle(&self, request: Request) -> Reply {
         self.telemetry.protocol_bytes(Direction::Inbound, request.wire_bytes);
+        if !self.signals.contains(request.signal) {
+            return Reply::Unsupported { message: format!("{} are not taken here", request.signal.as_str()) };
+        }
         let wire = match admitted(Admission::new(request.signal, request.body)).await {
             Ok(wire) => wire,
             Err(AdmitError::Malformed { path, offset, fault }) => {
@@ -162,4 +168,34 @@ fn transport_counts(counters: &[Arc<Counters>]) -> Vec<(&'static str, u64)> {
         }
     }
     sums
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+    use engine_config::{Signal, SignalSet};
+    use engine_core::budget::Budget;
+    use engine_core::test_kit;
+
+    use super::*;
+
+    /// A source that is narrowed to some signals refuses the others instead of taking them for nobody.
+    #[tokio::test]
+    async fn refuses_signals_it_was_not_asked_for() {
+        let telemetry = Arc::new(ComponentTelemetry::new(["default".to_owned()]));
+        let (output, batches) = test_kit::captured(&telemetry, 0);
+        let (_delivered, _task) = test_kit::deliver_all(batches);
+        let signals: SignalSet = [Signal::Logs].into_iter().collect();
+        let intake = Intake { output, signals, telemetry };
+        let request = |payload: Payload| Request {
+            signal: payload.signal(),
+            charge: Budget::new(1 << 20).try_charge(payload.len()).unwrap(),
+            body: payload.into_wire().unwrap().into_rope().into_bytes(),
+            peer: ([127, 0, 0, 1], 1).into(),
+            wire_bytes: 0,
+        };
+        assert_eq!(intake.handle(request(test_kit::logs(&[], 0..3))).await, Reply::Accepted);
+        let refused = intake.handle(request(test_kit::traces(&[], 0..3))).await;
+        assert!(matches!(&refused, Reply::Unsupported { message } if message.contains("traces")), "{refused:?}");
+    }
 }
