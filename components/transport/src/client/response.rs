@@ -27,6 +27,10 @@ const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 /// The longest wait that a peer can impose.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
+/// What a tonic server says, as OUT_OF_RANGE, of a message over its limit. By the specification that code is tried again;
+/// the same message would be, for ever.
+const TONIC_TOO_LARGE: &str = "message length too large";
+
 /// The body of an answer and its trailers.
 struct Content {
     data: Vec<u8>,
@@ -112,6 +116,7 @@ fn grpc_refusal(headers: &HeaderMap) -> Option<Outcome> {
 fn outcome_of_code(code: Code, message: &str, retry_delay: Option<Duration>) -> Outcome {
     let text = if message.is_empty() { code.name().to_owned() } else { format!("{}: {message}", code.name()) };
     let kind = match code {
+        Code::OutOfRange if message.contains(TONIC_TOO_LARGE) => RejectionKind::TooLarge,
         Code::Cancelled
         | Code::DeadlineExceeded
         | Code::Aborted

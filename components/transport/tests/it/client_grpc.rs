@@ -183,6 +183,18 @@ async fn reads_every_code() {
     }
 }
 
+/// A tonic server that gets more than it takes says OUT_OF_RANGE, which is to be tried again by the specification and
+/// would be for ever: it is read as what it means.
+#[tokio::test]
+async fn a_message_over_the_limit_of_tonic_is_too_large() {
+    let peer = TonicLogs::default();
+    let client = client(peer.start().await, Protocol::Grpc);
+    let message = "Error, decoded message length too large: found 5000000 bytes, the limit is: 4194304 bytes";
+    peer.answer(Err(Status::out_of_range(message)));
+    let Outcome::Rejected(rejection) = export(&client).await else { panic!("it is final") };
+    assert_eq!(rejection.kind, RejectionKind::TooLarge);
+}
+
 /// K5, K6: RetryInfo makes RESOURCE_EXHAUSTED retryable and says how long to wait, at most five minutes.
 #[tokio::test]
 async fn honours_retry_info() {
