@@ -68,15 +68,16 @@ impl Request {
         drop(permit);
     }
 
-    /// Tries until the far end says something final.
+    /// Tries until the far end says something final, or the time is over.
     async fn attempt(&self, mut items: Vec<Item>) -> End {
         let driver = &self.driver;
-        let started = Instant::now();
+        let expires = driver.settings.max_elapsed.map(|limit| Instant::now() + limit);
         let (mut failures, mut panics) = (0_u32, 0_u32);
         while !items.is_empty() {
             let pass = tokio::select! {
                 pass = driver.gate.enter() => pass,
                 () = driver.abort.cancelled() => return End::GivenUp(items, GivenUp::Shutdown),
+                () = until(expires) => return End::GivenUp(items, GivenUp::Expired),
                 () = until_overdue(&items) => {
                     items = self.return_overdue(items, None);
                     continue;
@@ -116,12 +117,10 @@ impl Request {
             driver.telemetry.error("retry", reason);
             self.degraded();
             items = self.return_overdue(items, asked);
-            if driver.settings.max_elapsed.is_some_and(|limit| started.elapsed() >= limit) {
-                return End::GivenUp(items, GivenUp::Expired);
-            }
             let wait = driver.settings.backoff.wait(failures, asked);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
+                () = until(expires) => return End::GivenUp(items, GivenUp::Expired),
                 () = until_overdue(&items) => items = self.return_overdue(items, asked),
                 () = driver.abort.cancelled() => return End::GivenUp(items, GivenUp::Shutdown),
             }
@@ -252,6 +251,13 @@ pub(super) fn answer_all(items: Vec<Item>, outcome: &Outcome) {
 
 fn records_of(items: &[Item]) -> u64 {
     items.iter().map(|item| item.wire.records()).sum()
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Resolves when somebody has waited for one of these items for [`HOLD`]; never when nobody waits.

@@ -343,6 +343,20 @@ async fn expires_only_when_configured() {
     driven.drained().await;
 }
 
+/// The time limit ends a wait too that the backend asked for.
+#[tokio::test(start_paused = true)]
+async fn expires_while_it_waits() {
+    let asked = Duration::from_secs(300);
+    let sink = ScriptedSink::answering(move |_| Outcome::Retry { after: Some(asked), reason: "busy".to_owned() });
+    let mut impatient = settings(Acknowledge::Buffered);
+    impatient.max_elapsed = Some(Duration::from_secs(20));
+    let driven = drive(&sink, impatient);
+    driven.offer(numbered(0..10)).await;
+    tokio::time::sleep(Duration::from_secs(25)).await;
+    assert_eq!(driven.handle.line().counts.dropped.get(EXPIRED), Some(&10));
+    driven.drained().await;
+}
+
 /// Without batching every item goes as it came, also when several wait.
 #[tokio::test(start_paused = true)]
 async fn sends_as_it_came_without_batching() {
