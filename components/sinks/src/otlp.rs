@@ -2,6 +2,8 @@
 //!
 //! Not here: the request itself (`transport`), queueing, trying again and halving (the sink driver).
 
+use std::env::VarError;
+
 use engine_config::sinks::OtlpSink;
 use engine_config::sinks::otlp as options;
 use engine_config::{SecretRef, SecretString};
@@ -98,9 +100,17 @@ fn header(name: &str, value: &options::HeaderValue) -> Result<(HeaderName, Heade
 fn read_secret(reference: &SecretRef) -> Result<SecretString, std::io::Error> {
     let text = match reference {
         SecretRef::File(path) => std::fs::read_to_string(path)?,
-        SecretRef::Env(name) => std::env::var(name).map_err(std::io::Error::other)?,
+        SecretRef::Env(name) => std::env::var(name).map_err(unreadable)?,
     };
     Ok(SecretString::new(text.trim_end_matches(['\r', '\n'])))
+}
+
+/// Why a variable cannot be read. The standard library's text of one that is not UTF-8 would say its value.
+fn unreadable(error: VarError) -> std::io::Error {
+    match error {
+        VarError::NotPresent => std::io::Error::new(std::io::ErrorKind::NotFound, "it is not set"),
+        VarError::NotUnicode(_) => std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not valid UTF-8"),
+    }
 }
 
 fn client_tls(files: &engine_config::ClientTls) -> Result<ClientTls, BuildError> {
@@ -117,4 +127,16 @@ fn client_tls(files: &engine_config::ClientTls) -> Result<ClientTls, BuildError>
 
 fn caused(message: &str, error: impl std::error::Error + Send + Sync + 'static) -> BuildError {
     BuildError::caused(message, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a secret's variable holds is never part of an error, whatever it is.
+    #[test]
+    fn errors_do_not_say_secrets() {
+        let error = unreadable(VarError::NotUnicode("canary".into()));
+        assert!(!format!("{error} {error:?}").contains("canary"));
+    }
 }
