@@ -116,6 +116,7 @@ struct Driver {
     abort: CancellationToken,
     requests: TaskTracker,
     degraded: AtomicBool,
+    dropping: AtomicBool,
 }
 
 /// Starts a sink's driver: one part on each lane and one on the runtime this is called on.
@@ -141,6 +142,7 @@ pub fn start(
         abort: CancellationToken::new(),
         requests: TaskTracker::new(),
         degraded: AtomicBool::new(false),
+        dropping: AtomicBool::new(false),
     });
     let parts = TaskTracker::new();
     for lane in lanes.iter() {
@@ -226,6 +228,9 @@ impl SinkInlet {
     fn commit_one(&self, batch: Batch, room: Arc<Room>) {
         let driver = &self.driver;
         driver.telemetry.received(&batch);
+        if driver.dropping.load(Ordering::Relaxed) && driver.dropping.swap(false, Ordering::Relaxed) {
+            tracing::info!(sink = %driver.id, "records are taken again");
+        }
         let (payload, debts) = batch.into_parts();
         let records = payload.records();
         let wire = match payload.into_wire() {
@@ -257,7 +262,11 @@ impl SinkInlet {
 
     /// Loses a piece at the entrance: accepted by selection, dropped for `reason`.
     pub fn drop_at_entrance(&self, batch: Batch, reason: &'static str) {
-        self.driver.part().drop_at_entrance(reason, batch.records());
+        let driver = &self.driver;
+        if !driver.dropping.swap(true, Ordering::Relaxed) {
+            tracing::warn!(sink = %driver.id, reason, "records are dropped, because other sinks go on without this one");
+        }
+        driver.part().drop_at_entrance(reason, batch.records());
         batch.answer(&Outcome::Delivered);
     }
 }

@@ -238,7 +238,7 @@ impl Request {
 /// What a sender is told whose data the far end has not taken for [`HOLD`].
 pub(super) fn not_taken(asked: Option<Duration>) -> Outcome {
     Outcome::Retry {
-        after: asked.or(Some(Duration::from_secs(1))),
+        after: asked.filter(|wait| !wait.is_zero()).or(Some(Duration::from_secs(1))),
         reason: "the backend does not take data".to_owned(),
     }
 }
