@@ -24,8 +24,8 @@ pub use payload::Payload;
 pub use rope::Rope;
 pub use signal::{Signal, UnknownSignal};
 pub use view::{
-    ArrayView, AttributeView, Attributes, DataPointView, Entries, EventView, LinkView, LogRecordView, MapView,
-    MetricView, PointKind, RecordView, Records, ResourceView, Resources, ScopeView, Scopes, SpanView, ValueView,
-    Values,
+    ArrayView, AttributeView, Attributes, BucketsView, DataPointView, DistributionView, Entries, EventView,
+    ExponentialHistogramView, HistogramView, LinkView, LogRecordView, MapView, MetricView, PointKind, QuantileView,
+    RecordView, Records, ResourceView, Resources, ScopeView, Scopes, SpanView, SummaryView, ValueView, Values,
 };
 pub use wire::{AttributeValue, EditAction, ResourceEdit, ResourceEdits, SplitLimits, Wire};

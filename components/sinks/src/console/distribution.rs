@@ -1,12 +1,9 @@
 //! What a histogram or summary says in one line: count, sum, extremes, and where the middle and the tail lie.
 //!
-//! Views hand out what every point has; buckets are read with prost, which is paid for these points only. Quantiles of
-//! buckets are estimates: within a bucket measurements are taken to be spread evenly (exponential histograms: evenly
-//! on their logarithmic scale).
+//! Quantiles of buckets are estimates: within a bucket measurements are taken to be spread evenly (exponential
+//! histograms: evenly on their logarithmic scale).
 
-use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
-use opentelemetry_proto::tonic::metrics::v1::{ExponentialHistogramDataPoint, HistogramDataPoint, SummaryDataPoint};
-use otlp::{DataPointView, PointKind};
+use otlp::{BucketsView, DataPointView, DistributionView, ExponentialHistogramView, HistogramView, PointKind};
 
 /// Quantiles that are estimated from buckets.
 const ESTIMATED: [f64; 3] = [0.5, 0.9, 0.99];
@@ -54,13 +51,17 @@ enum Spread {
 impl Distribution {
     /// The content of a histogram's or summary's point; none for other points.
     pub(super) fn of(point: &DataPointView<'_>) -> Option<Self> {
-        let bytes = point.as_bytes();
-        match point.kind() {
-            PointKind::Gauge | PointKind::Sum => None,
-            PointKind::Histogram => Some(Self::explicit(&decode(bytes))),
-            PointKind::ExponentialHistogram => Some(Self::exponential(&decode(bytes))),
-            PointKind::Summary => Some(Self::summary(&decode(bytes))),
-        }
+        let (min, max, shape) = match point.distribution()? {
+            DistributionView::Histogram(view) => (view.min(), view.max(), Shape::Buckets(explicit(&view))),
+            DistributionView::ExponentialHistogram(view) => {
+                (view.min(), view.max(), Shape::Buckets(exponential(&view)))
+            }
+            DistributionView::Summary(view) => {
+                let given = view.quantiles().map(|view| Quantile { quantile: view.quantile, value: view.value });
+                (None, None, Shape::Quantiles(given.collect()))
+            }
+        };
+        Some(Self { count: point.count().unwrap_or_default(), sum: sum(point), min, max, shape })
     }
 
     /// The mean of the measurements.
@@ -88,52 +89,6 @@ impl Distribution {
         ESTIMATED.map(estimated).to_vec()
     }
 
-    fn explicit(point: &HistogramDataPoint) -> Self {
-        let bounds = &point.explicit_bounds;
-        let first = bounds.first().copied().unwrap_or_default();
-        let lowest = point.min.unwrap_or_else(|| first.min(0.0));
-        let highest = point.max.unwrap_or_else(|| bounds.last().copied().unwrap_or_default());
-        let bucket = |(place, count): (usize, &u64)| {
-            let lower = if place == 0 { lowest } else { bounds[place - 1] };
-            let upper = bounds.get(place).copied().unwrap_or(highest);
-            Bucket { lower, upper, count: *count, spread: Spread::Linear }
-        };
-        // Other lengths say nothing that can be relied on.
-        let buckets = if point.bucket_counts.len() == bounds.len() + 1 {
-            point.bucket_counts.iter().enumerate().map(bucket).collect()
-        } else {
-            Vec::new()
-        };
-        Self { count: point.count, sum: point.sum, min: point.min, max: point.max, shape: Shape::Buckets(buckets) }
-    }
-
-    fn exponential(point: &ExponentialHistogramDataPoint) -> Self {
-        let step = f64::exp2(-f64::from(point.scale));
-        let bound = |index: i64| f64::exp2(index as f64 * step);
-        let each = |buckets: Option<&Buckets>| {
-            let (offset, counts) = buckets.map_or((0, [].as_slice()), |some| (some.offset, &some.bucket_counts));
-            let indexed = counts.iter().zip(i64::from(offset)..);
-            indexed.map(|(count, index)| (bound(index), bound(index + 1), *count)).collect::<Vec<_>>()
-        };
-        let zero = point.zero_threshold;
-        let mut buckets = Vec::new();
-        for (near, far, count) in each(point.negative.as_ref()).into_iter().rev() {
-            buckets.push(Bucket { lower: -far, upper: -near, count, spread: Spread::Logarithmic });
-        }
-        buckets.push(Bucket { lower: -zero, upper: zero, count: point.zero_count, spread: Spread::Linear });
-        for (near, far, count) in each(point.positive.as_ref()) {
-            buckets.push(Bucket { lower: near, upper: far, count, spread: Spread::Logarithmic });
-        }
-        Self { count: point.count, sum: point.sum, min: point.min, max: point.max, shape: Shape::Buckets(buckets) }
-    }
-
-    fn summary(point: &SummaryDataPoint) -> Self {
-        let quantiles =
-            point.quantile_values.iter().map(|given| Quantile { quantile: given.quantile, value: given.value });
-        let shape = Shape::Quantiles(quantiles.collect());
-        Self { count: point.count, sum: Some(point.sum), min: None, max: None, shape }
-    }
-
     fn estimate(&self, buckets: &[Bucket], quantile: f64, total: u64) -> f64 {
         let rank = quantile * total as f64;
         let mut below = 0.0;
@@ -151,6 +106,47 @@ impl Distribution {
     }
 }
 
+/// The sum of the measurements. In a summary it is no optional field: absent means zero.
+fn sum(point: &DataPointView<'_>) -> Option<f64> {
+    let zero = (point.kind() == PointKind::Summary).then_some(0.0);
+    point.sum().or(zero)
+}
+
+fn explicit(view: &HistogramView<'_>) -> Vec<Bucket> {
+    // Other lengths say nothing that can be relied on.
+    if view.bucket_counts().count() != view.explicit_bounds().count() + 1 {
+        return Vec::new();
+    }
+    let first = view.explicit_bounds().next().unwrap_or_default();
+    let lowest = view.min().unwrap_or_else(|| first.min(0.0));
+    let highest = view.max().unwrap_or_else(|| view.explicit_bounds().last().unwrap_or_default());
+    let lowers = std::iter::once(lowest).chain(view.explicit_bounds());
+    let uppers = view.explicit_bounds().chain(std::iter::once(highest));
+    let bucket = |((lower, upper), count)| Bucket { lower, upper, count, spread: Spread::Linear };
+    lowers.zip(uppers).zip(view.bucket_counts()).map(bucket).collect()
+}
+
+fn exponential(view: &ExponentialHistogramView<'_>) -> Vec<Bucket> {
+    let zero = view.zero_threshold();
+    let spread = Spread::Logarithmic;
+    let negative = from_zero(view.scale(), view.negative());
+    let mut buckets: Vec<_> =
+        negative.map(|(near, far, count)| Bucket { lower: -far, upper: -near, count, spread }).collect();
+    buckets.reverse();
+    buckets.push(Bucket { lower: -zero, upper: zero, count: view.zero_count(), spread: Spread::Linear });
+    let positive = from_zero(view.scale(), view.positive());
+    buckets.extend(positive.map(|(near, far, count)| Bucket { lower: near, upper: far, count, spread }));
+    buckets
+}
+
+/// The bounds of buckets as distances from zero, rising, with their counts.
+fn from_zero<'v>(scale: i32, buckets: BucketsView<'v>) -> impl Iterator<Item = (f64, f64, u64)> + use<'v> {
+    let step = f64::exp2(-f64::from(scale));
+    let bound = move |index: i64| f64::exp2(index as f64 * step);
+    let indexed = (i64::from(buckets.offset())..).zip(buckets.bucket_counts());
+    indexed.map(move |(index, count)| (bound(index), bound(index + 1), count))
+}
+
 impl Bucket {
     /// The value below which this share of the bucket's measurements lies.
     fn at(&self, share: f64) -> f64 {
@@ -163,10 +159,6 @@ impl Bucket {
     }
 }
 
-fn decode<M: prost::Message + Default>(bytes: &[u8]) -> M {
-    M::decode(bytes).expect("prost decodes what was admitted")
-}
-
 /// Four digits: more would pretend to be exact.
 fn rounded(value: f64) -> f64 {
     format!("{value:.3e}").parse().unwrap_or(value)
@@ -174,7 +166,37 @@ fn rounded(value: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+    use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
+    use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+    use opentelemetry_proto::tonic::metrics::v1::{
+        ExponentialHistogram, ExponentialHistogramDataPoint, Histogram, HistogramDataPoint, Metric, ResourceMetrics,
+        ScopeMetrics,
+    };
+    use otlp::Decoded;
+
     use super::*;
+
+    /// The content of the only point of a metric.
+    fn distribution_of(data: Data) -> Distribution {
+        let metrics = vec![Metric { data: Some(data), ..Metric::default() }];
+        let scope_metrics = vec![ScopeMetrics { metrics, ..ScopeMetrics::default() }];
+        let entry = ResourceMetrics { scope_metrics, ..ResourceMetrics::default() };
+        let wire = Decoded::Metrics(ExportMetricsServiceRequest { resource_metrics: vec![entry] }).encode().unwrap();
+        let scope = wire.resources().next().unwrap().scopes().next().unwrap();
+        let point = scope.metrics().next().unwrap().data_points().next().unwrap();
+        Distribution::of(&point).unwrap()
+    }
+
+    fn explicit(point: &HistogramDataPoint) -> Distribution {
+        distribution_of(Data::Histogram(Histogram { data_points: vec![point.clone()], aggregation_temporality: 2 }))
+    }
+
+    fn exponential(point: &ExponentialHistogramDataPoint) -> Distribution {
+        let data_points = vec![point.clone()];
+        distribution_of(Data::ExponentialHistogram(ExponentialHistogram { data_points, aggregation_temporality: 2 }))
+    }
 
     fn values(distribution: &Distribution) -> Vec<f64> {
         distribution.quantiles().iter().map(|quantile| quantile.value).collect()
@@ -191,13 +213,13 @@ mod tests {
             max: Some(30.0),
             ..HistogramDataPoint::default()
         };
-        let distribution = Distribution::explicit(&point);
+        let distribution = explicit(&point);
         assert_eq!(values(&distribution), [10.0, 20.0, 29.0]);
         assert_eq!(distribution.mean(), Some(10.0));
         let open = HistogramDataPoint { max: None, ..point.clone() };
-        assert_eq!(values(&Distribution::explicit(&open)), [10.0, 20.0, 20.0]);
+        assert_eq!(values(&explicit(&open)), [10.0, 20.0, 20.0]);
         let narrow = HistogramDataPoint { min: Some(9.0), max: Some(9.5), ..point };
-        assert_eq!(values(&Distribution::explicit(&narrow)), [9.5, 9.5, 9.5]);
+        assert_eq!(values(&explicit(&narrow)), [9.5, 9.5, 9.5]);
     }
 
     /// An exponential histogram of the same measurement many times says about that measurement.
@@ -210,11 +232,11 @@ mod tests {
             positive: buckets(vec![1, 1, 1]),
             ..ExponentialHistogramDataPoint::default()
         };
-        let shown = values(&Distribution::exponential(&positive));
+        let shown = values(&exponential(&positive));
         assert!((16.0..=32.0).contains(&shown[0]) && (32.0..=64.0).contains(&shown[2]), "{shown:?}");
         let negative =
             ExponentialHistogramDataPoint { negative: positive.positive.clone(), positive: None, ..positive };
-        let mirrored = values(&Distribution::exponential(&negative));
+        let mirrored = values(&exponential(&negative));
         assert!((-32.0..=-16.0).contains(&mirrored[0]) && (-16.0..=-8.0).contains(&mirrored[2]), "{mirrored:?}");
     }
 
@@ -227,7 +249,7 @@ mod tests {
             explicit_bounds: vec![1.0, 2.0, 3.0],
             ..HistogramDataPoint::default()
         };
-        assert!(Distribution::explicit(&lengths).quantiles().is_empty());
+        assert!(explicit(&lengths).quantiles().is_empty());
         let hostile = HistogramDataPoint {
             bucket_counts: vec![u64::MAX, u64::MAX],
             explicit_bounds: vec![f64::NAN],
@@ -235,13 +257,13 @@ mod tests {
             max: Some(f64::NEG_INFINITY),
             ..HistogramDataPoint::default()
         };
-        assert_eq!(Distribution::explicit(&hostile).quantiles().len(), 3);
+        assert_eq!(explicit(&hostile).quantiles().len(), 3);
         let scales = ExponentialHistogramDataPoint {
             scale: i32::MIN,
             positive: Some(Buckets { offset: i32::MAX, bucket_counts: vec![1; 4] }),
             ..ExponentialHistogramDataPoint::default()
         };
-        assert_eq!(Distribution::exponential(&scales).quantiles().len(), 3);
-        assert_eq!(Distribution::explicit(&HistogramDataPoint::default()).mean(), None);
+        assert_eq!(exponential(&scales).quantiles().len(), 3);
+        assert_eq!(explicit(&HistogramDataPoint::default()).mean(), None);
     }
 }

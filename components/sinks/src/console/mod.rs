@@ -8,7 +8,6 @@
 //! process would end other sinks with it. Every other error is tried again.
 
 mod distribution;
-mod events;
 mod page;
 mod pretty;
 mod units;

@@ -7,12 +7,11 @@
 use std::io;
 
 use otlp::{
-    AttributeView, Attributes, DataPointView, LogRecordView, MetricView, PointKind, RecordView, ResourceView,
-    ScopeView, SpanView, ValueView, Wire,
+    AttributeView, Attributes, DataPointView, EventView, LogRecordView, MetricView, PointKind, RecordView,
+    ResourceView, ScopeView, SpanView, ValueView, Wire,
 };
 
 use super::distribution::{Distribution, Quantile};
-use super::events::{self, Event};
 use super::page::{Colors, Page, Style};
 use super::units::{Elapsed, Moment, Size};
 
@@ -201,7 +200,7 @@ fn print_span(page: &mut Page, origin: &str, span: &SpanView<'_>) {
     id(page, "parent", span.parent_span_id());
     page.put("\n");
     stack_traces(page, span.attributes());
-    for event in events::of(span) {
+    for event in span.events() {
         print_event(page, start, &event);
     }
 }
@@ -225,17 +224,11 @@ fn print_status(page: &mut Page, span: &SpanView<'_>) {
     }
 }
 
-fn print_event(page: &mut Page, span_start: u64, event: &Event) {
-    page.put("    +").show(Elapsed::between(span_start, event.time_unix_nano)).put("  ").name(&event.name);
-    let shown = event.attributes.iter().filter(|attribute| events::text_in(attribute, &STACK_TRACES).is_none());
-    for (place, attribute) in shown.enumerate() {
-        page.put(if place == 0 { "  " } else { " " }).key(&attribute.key);
-        events::value(page, attribute.value.as_ref());
-    }
+fn print_event(page: &mut Page, span_start: u64, event: &EventView<'_>) {
+    page.put("    +").show(Elapsed::between(span_start, event.time_unix_nano())).put("  ").name(event.name());
+    attributes(page, event.attributes(), event.dropped_attributes_count());
     page.put("\n");
-    for trace in event.attributes.iter().filter_map(|attribute| events::text_in(attribute, &STACK_TRACES)) {
-        page.block(trace);
-    }
+    stack_traces(page, event.attributes());
 }
 
 fn print_metric(page: &mut Page, origin: &str, metric: &MetricView<'_>) {

@@ -3,10 +3,14 @@
 //! A view holds a message and searches it anew for every question, so ask once and keep the answer. Views change
 //! nothing and check nothing; admission did.
 
+mod distribution;
 mod metric;
 mod record;
 mod value;
 
+pub use self::distribution::{
+    BucketsView, DistributionView, ExponentialHistogramView, HistogramView, QuantileView, SummaryView,
+};
 pub use self::metric::{DataPointView, MetricView, PointKind};
 pub use self::record::{EventView, LinkView, LogRecordView, RecordView, SpanView};
 pub(crate) use self::value::key_of;

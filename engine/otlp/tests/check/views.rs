@@ -2,12 +2,14 @@
 
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
-use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data, number_data_point};
+use opentelemetry_proto::tonic::metrics::v1::{
+    ExponentialHistogramDataPoint, HistogramDataPoint, Metric, metric::Data, number_data_point,
+};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use otlp::{
-    Attributes, DataPointView, Decoded, LogRecordView, MetricView, PointKind, ResourceView, ScopeView, SpanView,
-    ValueView, Wire,
+    Attributes, DataPointView, Decoded, DistributionView, LogRecordView, MetricView, PointKind, ResourceView,
+    ScopeView, SpanView, ValueView, Wire,
 };
 
 pub fn agree(wire: &Wire, decoded: &Decoded) {
@@ -201,12 +203,14 @@ fn point_agrees(view: &DataPointView<'_>, data: &Data, index: usize) {
             let point = &data.data_points[index];
             attributes_agree(view.attributes(), &point.attributes);
             summed(point.count, point.sum);
+            histogram_agrees(view, point);
             (point.start_time_unix_nano, point.time_unix_nano, point.flags)
         }
         Data::ExponentialHistogram(data) => {
             let point = &data.data_points[index];
             attributes_agree(view.attributes(), &point.attributes);
             summed(point.count, point.sum);
+            exponential_histogram_agrees(view, point);
             (point.start_time_unix_nano, point.time_unix_nano, point.flags)
         }
         Data::Summary(data) => {
@@ -215,8 +219,35 @@ fn point_agrees(view: &DataPointView<'_>, data: &Data, index: usize) {
             // The sum of a summary is no optional field: absent means zero.
             assert_eq!(view.count(), Some(point.count));
             assert_eq!(view.sum().unwrap_or_default().to_bits(), point.sum.to_bits());
+            let Some(DistributionView::Summary(summary)) = view.distribution() else { panic!("{view:?}") };
+            let expected = point.quantile_values.iter().flat_map(|given| [given.quantile, given.value]);
+            assert_eq!(bits(summary.quantiles().flat_map(|given| [given.quantile, given.value])), bits(expected));
             (point.start_time_unix_nano, point.time_unix_nano, point.flags)
         }
     };
     assert_eq!((view.start_time_unix_nano(), view.time_unix_nano(), view.flags()), (start, time, flags));
+}
+
+fn histogram_agrees(view: &DataPointView<'_>, point: &HistogramDataPoint) {
+    let Some(DistributionView::Histogram(histogram)) = view.distribution() else { panic!("{view:?}") };
+    assert!(histogram.bucket_counts().eq(point.bucket_counts.iter().copied()));
+    assert_eq!(bits(histogram.explicit_bounds()), bits(point.explicit_bounds.iter().copied()));
+    assert_eq!((bits(histogram.min()), bits(histogram.max())), (bits(point.min), bits(point.max)));
+}
+
+fn exponential_histogram_agrees(view: &DataPointView<'_>, point: &ExponentialHistogramDataPoint) {
+    let Some(DistributionView::ExponentialHistogram(histogram)) = view.distribution() else { panic!("{view:?}") };
+    assert_eq!((histogram.scale(), histogram.zero_count()), (point.scale, point.zero_count));
+    assert_eq!(bits([histogram.zero_threshold()]), bits([point.zero_threshold]));
+    assert_eq!((bits(histogram.min()), bits(histogram.max())), (bits(point.min), bits(point.max)));
+    for (buckets, expected) in [(histogram.positive(), &point.positive), (histogram.negative(), &point.negative)] {
+        let expected = expected.clone().unwrap_or_default();
+        assert_eq!(buckets.offset(), expected.offset);
+        assert!(buckets.bucket_counts().eq(expected.bucket_counts));
+    }
+}
+
+/// What can be compared where NaN is a value like others.
+fn bits(values: impl IntoIterator<Item = f64>) -> Vec<u64> {
+    values.into_iter().map(f64::to_bits).collect()
 }
