@@ -2,12 +2,12 @@
 //!
 //! Gives values to `engine-config`, which judges. No secret is read here beyond whether it is there and not empty.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use engine_config::{ByteSize, ComponentReference, Known, SecretRef};
+use engine_config::{ByteSize, Known, Pipeline, SecretRef};
 
 /// From this on a limit of the first control group version means that there is none: it says so with the largest
 /// multiple of a page that fits into an `i64`.
@@ -19,6 +19,7 @@ pub fn look(variables: BTreeMap<String, String>) -> Known {
     Known {
         variables,
         secrets: BTreeMap::new(),
+        secret_names: BTreeSet::new(),
         memory_limit: memory_limit(root),
         memory_total: memory_total(root),
         cores: std::thread::available_parallelism().ok().map(usize::from),
@@ -26,33 +27,60 @@ pub fn look(variables: BTreeMap<String, String>) -> Known {
 }
 
 /// Looks at every secret and file that components need, and notes which are there.
-pub fn look_at_references(known: &mut Known, references: &[ComponentReference]) {
-    for needed in references {
-        let target = &needed.reference.target;
-        if !known.secrets.contains_key(target) {
-            let found = resolves(target, &known.variables);
-            known.secrets.insert(target.clone(), found);
+pub fn look_at_references(known: &mut Known, pipeline: &Pipeline) {
+    let directory = pipeline.settings.secrets.directory.as_deref();
+    for needed in pipeline.references() {
+        let target = needed.reference.target;
+        if known.secrets.contains_key(&target) {
+            continue;
         }
+        let found = match (&target, directory) {
+            (SecretRef::Env(name), _) => is_set(known.variables.get(name).map(String::as_str)),
+            (SecretRef::File(path), _) => is_filled(path),
+            (SecretRef::Directory(name), Some(directory)) => match names_in(directory) {
+                Ok(names) => {
+                    known.secret_names = names;
+                    is_filled(&directory.join(name))
+                }
+                Err(error) => Err(format!("the directory cannot be listed: {}", error.to_string().to_lowercase())),
+            },
+            // Refused whatever is on this machine.
+            (SecretRef::Directory(_), None) => continue,
+        };
+        known.secrets.insert(target, found);
     }
 }
 
-fn resolves(target: &SecretRef, variables: &BTreeMap<String, String>) -> Result<(), String> {
-    match target {
-        SecretRef::Env(name) => match variables.get(name).map(String::as_str) {
-            None => Err("the variable is not set".to_owned()),
-            Some("") => Err("the variable is empty".to_owned()),
-            Some(_) => Ok(()),
-        },
-        SecretRef::File(path) => {
-            let mut first = [0];
-            let read = fs::File::open(path).and_then(|mut file| file.read(&mut first));
-            match read {
-                Ok(0) => Err("the file is empty".to_owned()),
-                Ok(_) => Ok(()),
-                Err(error) => Err(error.to_string().to_lowercase()),
-            }
+fn is_set(value: Option<&str>) -> Result<(), String> {
+    match value {
+        None => Err("the variable is not set".to_owned()),
+        Some("") => Err("the variable is empty".to_owned()),
+        Some(_) => Ok(()),
+    }
+}
+
+fn is_filled(path: &Path) -> Result<(), String> {
+    let mut first = [0];
+    let read = fs::File::open(path).and_then(|mut file| file.read(&mut first));
+    match read {
+        Ok(0) => Err("the file is empty".to_owned()),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string().to_lowercase()),
+    }
+}
+
+/// The files of a directory of secrets by name. What starts with two dots is the housekeeping of a mounted Secret.
+fn names_in(directory: &Path) -> io::Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // The files of a mounted Secret are links, which must be followed.
+        if !name.starts_with("..") && fs::metadata(entry.path()).is_ok_and(|found| found.is_file()) {
+            names.insert(name);
         }
     }
+    Ok(names)
 }
 
 /// The smallest memory limit of the control groups that this process is in; `None` without one.
@@ -150,14 +178,24 @@ mod tests {
     #[test]
     fn references_resolve_or_say_why_not() {
         let root = machine(&[("token", "secret"), ("empty", "")]);
-        let variables = BTreeMap::from([("SET".to_owned(), "x".to_owned()), ("EMPTY".to_owned(), String::new())]);
-        let file = |name: &str| resolves(&SecretRef::File(root.path().join(name)), &variables);
-        let variable = |name: &str| resolves(&SecretRef::Env(name.to_owned()), &variables);
-        assert_eq!((file("token"), variable("SET")), (Ok(()), Ok(())));
+        let file = |name: &str| is_filled(&root.path().join(name));
+        assert_eq!((file("token"), is_set(Some("x"))), (Ok(()), Ok(())));
         assert_eq!(file("empty").unwrap_err(), "the file is empty");
         assert!(file("absent").unwrap_err().contains("no such file"));
         assert!(file("").unwrap_err().contains("directory"));
-        assert_eq!(variable("EMPTY").unwrap_err(), "the variable is empty");
-        assert_eq!(variable("ABSENT").unwrap_err(), "the variable is not set");
+        assert_eq!(is_set(Some("")).unwrap_err(), "the variable is empty");
+        assert_eq!(is_set(None).unwrap_err(), "the variable is not set");
+    }
+
+    /// A mounted Secret shows its keys: links to files in a hidden directory that is a link itself.
+    #[test]
+    fn a_mounted_secret_shows_its_keys() {
+        use std::os::unix::fs::symlink;
+        let root = machine(&[("..2026/token", "x"), ("..2026/ca.crt", "x")]);
+        symlink("..2026", root.path().join("..data")).unwrap();
+        for key in ["token", "ca.crt"] {
+            symlink(format!("..data/{key}"), root.path().join(key)).unwrap();
+        }
+        assert_eq!(names_in(root.path()).unwrap(), BTreeSet::from(["ca.crt".to_owned(), "token".to_owned()]));
     }
 }

@@ -100,6 +100,7 @@ fn header(name: &str, value: &options::HeaderValue) -> Result<(HeaderName, Heade
 fn read_secret(reference: &SecretRef) -> Result<SecretString, std::io::Error> {
     let text = match reference {
         SecretRef::File(path) => std::fs::read_to_string(path)?,
+        SecretRef::Directory(_) => return Err(std::io::Error::other("a plan did not resolve it")),
         SecretRef::Env(name) => std::env::var(name).map_err(unreadable)?,
     };
     Ok(SecretString::new(text.trim_end_matches(['\r', '\n'])))

@@ -2,7 +2,7 @@
 //!
 //! Collecting them is the work of the command line; nothing here looks at the system.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::secret::SecretRef;
 use crate::size::ByteSize;
@@ -25,6 +25,8 @@ pub struct Known {
     /// Whether references resolve, and if not, why (lower-case, without the value). A reference without an entry was
     /// not looked at and is not checked. `Pipeline::references` lists what to look at.
     pub secrets: BTreeMap<SecretRef, Result<(), String>>,
+    /// Names of the files in the directory of secrets, for advice; empty where it was not looked at.
+    pub secret_names: BTreeSet<String>,
     /// Memory limit of the control group, where there is one.
     pub memory_limit: Option<ByteSize>,
     /// Memory of the machine (MemTotal).
@@ -45,6 +47,15 @@ impl Environment {
             Self::Known(known) => known.variables.get(name).map(String::as_str),
             Self::Unknown => None,
         }
+    }
+
+    /// Names of the files in the directory of secrets, as far as they are known.
+    pub(crate) fn secret_names(&self) -> impl Iterator<Item = &str> {
+        let known = match self {
+            Self::Known(known) => Some(known),
+            Self::Unknown => None,
+        };
+        known.into_iter().flat_map(|known| &known.secret_names).map(String::as_str)
     }
 
     /// Why a reference does not resolve; `None` when it does or was not looked at.

@@ -74,7 +74,9 @@ pub use problem::{Code, Problem, Problems, Severity};
 pub use reference::reference;
 pub use schema::{VERSION, schema};
 pub use secret::{REDACTED, SecretError, SecretRef, SecretString, SensitiveText};
-pub use settings::{AdminSettings, EngineSettings, MAX_LANES, MemorySettings, Settings, ShutdownSettings};
+pub use settings::{
+    AdminSettings, EngineSettings, MAX_LANES, MemorySettings, SecretsSettings, Settings, ShutdownSettings,
+};
 pub use signal::{SIGNALS, SignalSet};
 pub use sink::{
     Acknowledge, BatchOptions, BatchSettings, BufferOptions, BufferSettings, BufferType, RetryOptions, RetrySettings,

@@ -165,11 +165,12 @@ fn merge(document: Node, merged: &mut Merged, report: &mut Report<'_>) {
                 };
                 merged.components.extend(components.into_iter().map(|component| (kind, component)));
             }
-            ("admin" | "memory" | "shutdown" | "engine", None) => merge_section(entry, merged, report),
+            (name, None) if Settings::TABLES.contains(&name) => merge_section(entry, merged, report),
             (name, None) => {
-                let known = ["version", "sources", "transforms", "sinks", "admin", "memory", "shutdown", "engine"];
-                let help = did_you_mean(name, known.into_iter());
-                let all = "known tables are `sources`, `transforms`, `sinks`, `admin`, `memory`, `shutdown`, `engine`";
+                let tables = Kind::ALL.map(Kind::table).into_iter().chain(Settings::TABLES);
+                let help = did_you_mean(name, std::iter::once("version").chain(tables.clone()));
+                let quoted: Vec<String> = tables.map(|table| format!("`{table}`")).collect();
+                let all = format!("known tables are {}", quoted.join(", "));
                 let finding = Finding::error(Code::UnknownKey, format!("unknown key `{name}`"));
                 report.add(entry.key_at, None, finding.help(all).maybe_help(help));
             }

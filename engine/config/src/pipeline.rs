@@ -203,6 +203,11 @@ impl Pipeline {
         format!("{}.{id}", component.kind().table())
     }
 
+    /// Whether some file sets a key of a settings table, rightly or not.
+    pub(crate) fn is_setting_written(&self, table: &str, key: &str) -> bool {
+        self.settings_origin.get(table).is_some_and(|origin| origin.node.entry(key).is_some())
+    }
+
     /// The place of a key of a settings table.
     pub(crate) fn settings_place(&self, table: &str, key: &str) -> At {
         let origin = self.settings_origin.get(table);

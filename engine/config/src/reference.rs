@@ -47,7 +47,10 @@ A configuration is TOML: `version = 1`, settings of the process, and components 
 dots stands in quotes. Several files are merged; no file overrides another. Unknown keys are errors.
 
 Durations are texts such as `\"100ms\"`, `\"5s\"`, `\"1h30m\"`. Sizes are texts such as `\"64MiB\"` (B, kB, MB, GB, KiB,
-MiB, GiB) or numbers of bytes. Secrets are references, `\"file:/path\"` or `\"env:NAME\"`, never values.
+MiB, GiB) or numbers of bytes.
+
+Secrets are references, never values: `\"file:/path\"` is the content of a file, `\"directory:NAME\"` that of a file in
+`secrets.directory`, `\"env:NAME\"` a variable. A line end behind the content does not count.
 ";
 
 fn shared_keys(kind: Kind) -> &'static str {

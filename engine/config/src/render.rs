@@ -125,29 +125,11 @@ fn remove_null(json: &mut Json) {
 }
 
 fn redact(json: &mut Json, schema: &Json) {
-    if schema.get("x-sensitive").is_some() && json.is_string() {
-        *json = REDACTED.into();
-        return;
-    }
-    for branch in schema::branches_of(schema) {
-        redact(json, branch);
-    }
-    match json {
-        Json::Object(object) => {
-            for (name, value) in object {
-                let property = properties_of(schema).find(|(key, _)| *key == name).map(|(_, property)| property);
-                if let Some(property) = property.or(schema.get("additionalProperties")) {
-                    redact(value, property);
-                }
-            }
+    schema::visit(json, schema, &mut |value, schema| {
+        if schema.get("x-sensitive").is_some() && value.is_string() {
+            *value = REDACTED.into();
         }
-        Json::Array(items) => {
-            if let Some(schema) = schema.get("items") {
-                items.iter_mut().for_each(|item| redact(item, schema));
-            }
-        }
-        _ => {}
-    }
+    });
 }
 
 fn is_empty(json: &Json) -> bool {

@@ -171,6 +171,30 @@ pub(crate) fn choices_of(schema: &Value) -> Option<Vec<&str>> {
     Some(lists?.into_iter().flatten().collect())
 }
 
+/// Calls `edit` on a value with each schema that may describe it, and so on for everything in it.
+pub(crate) fn visit(value: &mut Value, schema: &Value, edit: &mut dyn FnMut(&mut Value, &Value)) {
+    edit(value, schema);
+    for branch in branches_of(schema) {
+        visit(value, branch, edit);
+    }
+    match value {
+        Value::Object(object) => {
+            for (name, inner) in object {
+                let property = properties_of(schema).find(|(key, _)| *key == name).map(|(_, property)| property);
+                if let Some(property) = property.or(schema.get("additionalProperties")) {
+                    visit(inner, property, edit);
+                }
+            }
+        }
+        Value::Array(items) => {
+            if let Some(schema_of_items) = schema.get("items") {
+                items.iter_mut().for_each(|item| visit(item, schema_of_items, edit));
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Removes null, titles, and single branches that are left over, and joins the lines of descriptions.
 fn tidy(schema: &mut Value) {
     match schema {

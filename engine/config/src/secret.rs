@@ -14,12 +14,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// What is printed in place of a secret.
 pub const REDACTED: &str = "[redacted]";
 
-/// Where a secret comes from: `"file:/path"` or `"env:NAME"`. The value is read when a component is built; it
-/// is never part of a configuration.
+/// Where a secret comes from: `"file:/path"`, `"directory:NAME"` or `"env:NAME"`. The value is read when a component is
+/// built; it is never part of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SecretRef {
     /// The content of a file, without a line end.
     File(PathBuf),
+    /// The content of a file in the directory of secrets, without a line end. A plan turns it into the file.
+    Directory(String),
     /// The value of an environment variable.
     Env(String),
 }
@@ -27,12 +29,15 @@ pub enum SecretRef {
 /// A text that is not a reference to a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
-    /// Neither `file:` nor `env:`. Does not repeat the text: it may be the secret itself.
-    #[error("a reference to a secret starts with `file:` or `env:`")]
+    /// None of the three forms. Does not repeat the text: it may be the secret itself.
+    #[error("a reference to a secret starts with `file:`, `directory:` or `env:`")]
     Scheme,
     /// A path that depends on the working directory.
     #[error("`{0}` is not an absolute path")]
     RelativePath(String),
+    /// A name that would lead out of the directory, or that no key of a Kubernetes Secret can have.
+    #[error("`{0}` is not the name of a file in a directory of secrets: letters, digits and `-_.`, not `..` in front")]
+    FileName(String),
     /// Not the name of a variable.
     #[error("`{0}` is not the name of an environment variable")]
     VariableName(String),
@@ -82,12 +87,25 @@ impl FromStr for SecretRef {
             }
             return Ok(Self::File(path.into()));
         }
+        if let Some(name) = text.strip_prefix("directory:") {
+            if !is_file_name(name) {
+                return Err(SecretError::FileName(name.to_owned()));
+            }
+            return Ok(Self::Directory(name.to_owned()));
+        }
         let name = text.strip_prefix("env:").ok_or(SecretError::Scheme)?;
         if !is_variable_name(name) {
             return Err(SecretError::VariableName(name.to_owned()));
         }
         Ok(Self::Env(name.to_owned()))
     }
+}
+
+/// What Kubernetes allows as a key of a Secret: no separator can stand in it, and neither `.` nor `..` is one. A mounted
+/// Secret keeps its own books in entries that start with two dots.
+fn is_file_name(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !text.is_empty() && text != "." && !text.starts_with("..") && text.bytes().all(is_allowed)
 }
 
 /// `[A-Za-z_][A-Za-z0-9_]*`, the names that every shell can set.
@@ -100,6 +118,7 @@ impl fmt::Display for SecretRef {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(formatter, "file:{}", path.display()),
+            Self::Directory(name) => write!(formatter, "directory:{name}"),
             Self::Env(name) => write!(formatter, "env:{name}"),
         }
     }
@@ -151,7 +170,11 @@ impl JsonSchema for SecretRef {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "format": "secret", "pattern": "^(file:/.+|env:[A-Za-z_][A-Za-z0-9_]*)$" })
+        json_schema!({
+            "type": "string",
+            "format": "secret",
+            "pattern": "^(file:/.+|directory:\\.?[A-Za-z0-9_-][A-Za-z0-9_.-]*|env:[A-Za-z_][A-Za-z0-9_]*)$",
+        })
     }
 }
 
@@ -177,10 +200,15 @@ mod tests {
     /// References read and print the same text; everything else is refused without repeating a possible secret.
     #[test]
     fn references() {
-        for text in ["file:/etc/token", "env:TOKEN", "env:_t0"] {
+        let good = ["file:/etc/token", "env:TOKEN", "env:_t0", "directory:shop-token", "directory:.dockerconfigjson"];
+        for text in good {
             assert_eq!(text.parse::<SecretRef>().unwrap().to_string(), text);
         }
         assert!(matches!("file:token".parse::<SecretRef>(), Err(SecretError::RelativePath(_))));
+        for name in ["", ".", "..", "..data", "../token", "a/b", "a b", "\u{e4}"] {
+            let error = format!("directory:{name}").parse::<SecretRef>().unwrap_err();
+            assert_eq!(error, SecretError::FileName(name.to_owned()));
+        }
         assert!(matches!("env:0".parse::<SecretRef>(), Err(SecretError::VariableName(_))));
         let error = "hunter2".parse::<SecretRef>().unwrap_err();
         assert!(!error.to_string().contains("hunter2"));

@@ -1,6 +1,8 @@
-//! Settings of the whole process: `[admin]`, `[memory]`, `[shutdown]`, `[engine]`.
+//! Settings of the whole process: `[admin]`, `[memory]`, `[shutdown]`, `[engine]`, `[secrets]`.
 //!
 //! Keys of components are in `options` and `sink`.
+
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,6 +26,8 @@ pub struct Settings {
     pub shutdown: ShutdownSettings,
     /// How the engine uses the machine.
     pub engine: EngineSettings,
+    /// Where secrets come from.
+    pub secrets: SecretsSettings,
 }
 
 /// The administration server: `/livez`, `/readyz`, `/metrics`, `/status` and a live page.
@@ -73,6 +77,22 @@ pub struct EngineSettings {
     pub role: Option<String>,
 }
 
+/// Where secrets come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SecretsSettings {
+    /// Directory with one file a secret, such as a mounted Kubernetes Secret. A reference `"directory:NAME"` reads the
+    /// file NAME in it, so that components do not repeat where secrets are mounted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "absolute-path"))]
+    pub directory: Option<PathBuf>,
+}
+
+impl Settings {
+    /// The names of its tables, in the order of the fields.
+    pub(crate) const TABLES: [&str; 5] = ["admin", "memory", "shutdown", "engine", "secrets"];
+}
+
 impl Default for AdminSettings {
     fn default() -> Self {
         Self { listen: ListenAddress::loopback(13133) }
@@ -82,5 +102,19 @@ impl Default for AdminSettings {
 impl Default for ShutdownSettings {
     fn default() -> Self {
         Self { delay: Span::secs(0), grace: Span::secs(30) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{of_settings, properties_of};
+
+    /// The tables that parsing takes are those of the type.
+    #[test]
+    fn every_table_is_listed() {
+        let schema = of_settings();
+        let fields: Vec<_> = properties_of(&schema).map(|(name, _)| name.as_str()).collect();
+        assert_eq!(fields, Settings::TABLES);
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! What components say together is the plan's work.
 
+use crate::check::did_you_mean;
 use crate::component::Checker;
 use crate::document::{Finding, Report};
 use crate::environment::Environment;
 use crate::pipeline::Pipeline;
 use crate::problem::{Code, Problems};
+use crate::secret::SecretRef;
 
 /// Judges every component by itself.
 pub fn validate(pipeline: &Pipeline, environment: &Environment) -> Problems {
@@ -35,13 +37,47 @@ pub fn validate(pipeline: &Pipeline, environment: &Environment) -> Problems {
 
 fn missing_references(pipeline: &Pipeline, environment: &Environment, report: &mut Report<'_>) {
     for needed in pipeline.references() {
-        let Some(reason) = environment.why_unresolved(&needed.reference.target) else { continue };
+        let target = &needed.reference.target;
+        let finding = match (target, &pipeline.settings.secrets.directory) {
+            // A setting that could not be read is a problem of its own.
+            (SecretRef::Directory(_), None) => {
+                (!pipeline.is_setting_written("secrets", "directory")).then(|| no_directory(target))
+            }
+            (SecretRef::Directory(name), Some(directory)) => environment.why_unresolved(target).map(|reason| {
+                let message = format!("`{target}` cannot be read from {}: {reason}", directory.display());
+                Finding::error(Code::MissingSecret, message).help(names_instead(name, environment))
+            }),
+            (SecretRef::File(_) | SecretRef::Env(_), _) => environment.why_unresolved(target).map(|reason| {
+                let message = format!("`{target}` cannot be read: {reason}");
+                Finding::error(Code::MissingSecret, message)
+                    .help("make it readable for this program, or name another one")
+            }),
+        };
+        let Some(finding) = finding else { continue };
         let component =
             pipeline.get(needed.component.as_str()).expect("references() lists components of this pipeline");
         let label = Pipeline::label(&needed.component, component);
-        let message = format!("`{}` cannot be read: {reason}", needed.reference.target);
-        let finding =
-            Finding::error(Code::MissingSecret, message).help("make it readable for this program, or name another one");
         report.add(component.place(&needed.reference.path), Some(&label), finding);
+    }
+}
+
+fn no_directory(target: &SecretRef) -> Finding {
+    let message = format!("`{target}` needs `secrets.directory`, which is not set");
+    let remedy = "write `secrets.directory = \"/path\"` above the first table, or the reference as `file:/path`";
+    Finding::error(Code::MissingKey, message).help(remedy)
+}
+
+/// What is in the directory, by name, the nearest first.
+fn names_instead(name: &str, environment: &Environment) -> String {
+    const MOST: usize = 10;
+    let all: Vec<String> = environment.secret_names().map(|name| format!("`{name}`")).collect();
+    if all.is_empty() {
+        return "put the file there, readable for this program, or set `secrets.directory` to where it is".to_owned();
+    }
+    let rest = if all.len() > MOST { format!(" and {} more", all.len() - MOST) } else { String::new() };
+    let listed = format!("the directory has {}{rest}", all[..all.len().min(MOST)].join(", "));
+    match did_you_mean(name, environment.secret_names()) {
+        Some(nearest) => format!("{nearest} {listed}"),
+        None => listed,
     }
 }

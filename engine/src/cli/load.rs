@@ -38,7 +38,7 @@ pub(super) fn surroundings(
     let pipeline = parse(files, &Catalog::builtin(), &environment, options);
     let Environment::Known(mut known) = environment else { return environment };
     if let Ok(pipeline) = pipeline {
-        environment::look_at_references(&mut known, &pipeline.references());
+        environment::look_at_references(&mut known, &pipeline);
     }
     Environment::Known(known)
 }

@@ -93,6 +93,41 @@ headers.authorization = { secret = "env:TOKEN" }
     assert_eq!(command(&["validate", "--no-environment", "-c", &path], &[]).code, 0);
 }
 
+/// Secrets of a directory are looked at by name, and no command says what is in them.
+#[test]
+fn a_directory_of_secrets() {
+    let secrets = Files::new(&[("shop-token", "canary-7f3a"), ("ca.crt", "canary-7f3a")]);
+    let config = |name: &str| {
+        format!(
+            r#"version = 1
+secrets.directory = "{}"
+[sources.made]
+type = "generate"
+[sinks.backend]
+type = "otlp"
+inputs = ["made"]
+endpoint = "https://otlp.example.com:4317"
+headers.authorization = {{ secret = "directory:{name}" }}
+"#,
+            secrets.path("").trim_end_matches('/')
+        )
+    };
+    let files = Files::new(&[("good.toml", &config("shop-token")), ("wrong.toml", &config("shop-tokn"))]);
+    let (good, wrong) = (files.path("good.toml"), files.path("wrong.toml"));
+    let said = command(&["validate", "-c", &wrong], &[]);
+    assert_eq!(said.code, 1);
+    for part in ["sinks.backend", "shop-tokn", "did you mean `shop-token`?", "the directory has `ca.crt`, `shop-token`"]
+    {
+        assert!(said.stderr.contains(part), "{part}: {}", said.stderr);
+    }
+    assert!(said.stderr.contains(secrets.path("").trim_end_matches('/')), "{}", said.stderr);
+    let shown = command(&["config", "show", "-c", &good], &[]);
+    assert!(shown.stdout.contains("directory:shop-token") && shown.stdout.contains("[secrets]"), "{shown:?}");
+    assert_eq!(command(&["validate", "-c", &good], &[]).code, 0);
+    assert_eq!(command(&["validate", "--no-environment", "-c", &wrong], &[]).code, 0);
+    assert!(![said, shown].iter().any(|said| format!("{said:?}").contains("canary-7f3a")));
+}
+
 /// Variables are replaced only when that is allowed.
 #[test]
 fn variables_need_leave() {

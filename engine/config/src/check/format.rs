@@ -57,7 +57,7 @@ pub(super) fn expected(name: &str) -> Option<&'static str> {
         "byte-size" => "a size such as \"64MiB\"",
         "listen-address" => "an IP address and a port such as \"127.0.0.1:4317\" or \"[::]:4317\"",
         "endpoint" => "an address such as \"http://host:4317\" or \"https://host:4317\"",
-        "secret" => "\"file:/path\" or \"env:NAME\"",
+        "secret" => "\"file:/path\", \"directory:NAME\" or \"env:NAME\"",
         "input" => "the id of a component, or \"ID.output\"",
         "absolute-path" => "an absolute path such as \"/etc/telemetry/ca.pem\"",
         "file-path" => "the path of a file",

@@ -6,6 +6,7 @@ mod claims;
 mod delivery;
 mod graph;
 mod memory;
+mod secrets;
 mod signals;
 
 use std::collections::BTreeMap;
@@ -65,7 +66,7 @@ pub struct PlannedNode {
     pub kind: Kind,
     /// The value of `type`.
     pub type_name: &'static str,
-    /// Its options: `options.downcast_ref::<O>()`.
+    /// Its options: `options.downcast_ref::<O>()`. References to the directory of secrets are resolved to files.
     pub options: SharedOptions,
     /// What its type says about them.
     pub facts: Facts,
@@ -153,7 +154,10 @@ pub fn plan(pipeline: &Pipeline, catalog: &Catalog, environment: &Environment) -
         lanes,
         role: pipeline.settings.engine.role.as_deref().map(Arc::from),
     };
-    let nodes = assemble(pipeline, &graph, &order, &flow, sinks);
+    let mut nodes = assemble(pipeline, &graph, &order, &flow, sinks);
+    if let Some(directory) = &pipeline.settings.secrets.directory {
+        nodes.iter_mut().for_each(|node| secrets::resolve(node, catalog, directory));
+    }
     Ok(Plan { settings, memory, nodes, warnings: problems })
 }
 

@@ -114,7 +114,7 @@ pub enum HeaderValue {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecretHeader {
-    /// Where the value comes from: `"file:/path"` or `"env:NAME"`.
+    /// Where the value comes from: `"file:/path"`, `"directory:NAME"` or `"env:NAME"`.
     pub secret: SecretRef,
     /// Text before the value, with one space between: `"Bearer"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use engine_config::sinks::OtlpSink;
+use engine_config::sinks::otlp::HeaderValue;
 use engine_config::{
-    ByteSize, Environment, Kind, Known, Loaded, ParseOptions, SignalSet, SourceFile, WhenFull, load, sinks, sources,
+    ByteSize, Environment, Kind, Known, Loaded, ParseOptions, SecretRef, SignalSet, SourceFile, WhenFull, load, sinks,
+    sources,
 };
 use insta::assert_snapshot;
 
@@ -377,4 +380,33 @@ fn files_are_merged() {
     there is no source; add a table `[sources.ID]`
     there is no sink; add a table `[sinks.ID]`
     "#);
+}
+
+/// A plan names the file of a secret in the directory; the configuration goes on saying the reference.
+#[test]
+fn secrets_of_a_directory_are_files() {
+    let text = r#"version = 1
+secrets.directory = "/run/secrets"
+[sources.apps]
+type = "otlp"
+[sinks.backend]
+type = "otlp"
+inputs = ["apps"]
+endpoint = "https://backend:4317"
+headers.authorization = { secret = "directory:token" }
+headers.x-tenant = "shop"
+"#;
+    let planned = |text: &str| {
+        let loaded = accepted(text);
+        let printed = loaded.pipeline.to_toml_redacted(&CATALOG);
+        assert!(printed.contains("secret = \"directory:token\""), "{printed}");
+        loaded.plan.node("backend").unwrap().clone()
+    };
+    let (node, moved) = (planned(text), planned(&text.replace("/run/", "/mnt/")));
+    let file = SecretRef::File("/run/secrets/token".into());
+    assert_eq!(node.facts.references.iter().map(|reference| &reference.target).collect::<Vec<_>>(), [&file]);
+    let headers = &node.options.downcast_ref::<OtlpSink>().unwrap().headers;
+    assert!(matches!(&headers["authorization"], HeaderValue::Secret(header) if header.secret == file));
+    assert!(matches!(&headers["x-tenant"], HeaderValue::Plain(text) if text.expose() == "shop"));
+    assert!(node.is_same_instance(&planned(text)) && !node.is_same_instance(&moved));
 }

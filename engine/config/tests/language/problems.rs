@@ -205,6 +205,39 @@ tls.ca = "/etc/telemetry/ca.pem"
     assert!(judge(text).is_ok(), "an unknown environment is not asked");
 }
 
+/// A reference into the directory of secrets names the directory, the nearest name in it, and never a content; without
+/// a directory it says how to set one.
+#[test]
+fn secrets_of_a_directory() {
+    let without = r#"version = 1
+[sources.apps]
+type = "otlp"
+[sinks.backend]
+type = "otlp"
+inputs = ["apps"]
+endpoint = "https://backend:4317"
+headers.authorization = { secret = "directory:shop-token", prefix = "Bearer" }
+"#;
+    assert_snapshot!(refused(without), @r#"engine.toml:8:36: sinks.backend: `directory:shop-token` needs `secrets.directory`, which is not set; write `secrets.directory = "/path"` above the first table, or the reference as `file:/path`"#);
+    assert_snapshot!(refused(&without.replace("shop-token", "../token")), @r#"engine.toml:8:36: sinks.backend: `headers.authorization.secret`: `../token` is not the name of a file in a directory of secrets: letters, digits and `-_.`, not `..` in front, expected "file:/path", "directory:NAME" or "env:NAME""#);
+    let wrong = without.replace("version = 1", "version = 1\nsecrets.directory = \"secrets\"");
+    assert_snapshot!(refused(&wrong), @r#"engine.toml:2:21: secrets: `directory`: `secrets` is not an absolute path, expected an absolute path such as "/etc/telemetry/ca.pem""#);
+    let with = without.replace("version = 1", "version = 1\nsecrets.directory = \"/run/secrets\"");
+    assert!(judge(&with).is_ok(), "an unknown environment is not asked");
+    let judged = |reason: &str, names: &[&str]| {
+        let secrets = BTreeMap::from([(SecretRef::Directory("shop-token".to_owned()), Err(reason.to_owned()))]);
+        let secret_names = names.iter().map(|name| (*name).to_owned()).collect();
+        let known = Known { secrets, secret_names, ..Known::default() };
+        judge_in(&with, &Environment::Known(known)).unwrap_err().to_string()
+    };
+    assert_snapshot!(judged("no such file", &["ca.crt", "shop.token"]), @"engine.toml:9:36: sinks.backend: `directory:shop-token` cannot be read from /run/secrets: no such file, did you mean `shop.token`? the directory has `ca.crt`, `shop.token`");
+    assert_snapshot!(judged("no such file", &["ca.crt"]), @"engine.toml:9:36: sinks.backend: `directory:shop-token` cannot be read from /run/secrets: no such file; the directory has `ca.crt`");
+    assert_snapshot!(judged("permission denied", &[]), @"engine.toml:9:36: sinks.backend: `directory:shop-token` cannot be read from /run/secrets: permission denied; put the file there, readable for this program, or set `secrets.directory` to where it is");
+    let many: Vec<String> = (0..12).map(|number| format!("key-{number:02}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert!(judged("no such file", &many).ends_with("`key-09` and 2 more"));
+}
+
 /// An id is unique across kinds and files; settings are not overridden either.
 #[test]
 fn duplicate_id() {
@@ -359,7 +392,7 @@ inputs = ["shop"]
     engine.toml:33:19: sinks.backend: `buffer.type` is the string "disk", expected "memory"
     engine.toml:33:38: sinks.backend: `buffer.max_size`: 1KiB is too small, expected a size such as "64MiB", at least 64KiB
     engine.toml:36:8: sinks.my: `type` is missing, expected one of "blackhole", "console", "file", "otlp"; put an id with dots in quotes: `[sinks."my.console"]`
-    engine.toml:40:2: unknown key `outputs`; known tables are `sources`, `transforms`, `sinks`, `admin`, `memory`, `shutdown`, `engine`
+    engine.toml:40:2: unknown key `outputs`; known tables are `sources`, `transforms`, `sinks`, `admin`, `memory`, `shutdown`, `engine`, `secrets`
     "#);
 }
 
@@ -554,8 +587,8 @@ headers.a = "hunter2\n"
     assert!(!text.contains("hunter2"), "{text}");
     assert_snapshot!(text, @r#"
     engine.toml:7:12: sinks.one: `endpoint`: credentials do not belong into an address, expected an address such as "http://host:4317" or "https://host:4317"; use `headers` with a secret
-    engine.toml:8:24: sinks.one: `headers.a.secret`: a reference to a secret starts with `file:` or `env:`, expected "file:/path" or "env:NAME"
-    engine.toml:9:24: sinks.one: `headers.b.secret` is a list, expected "file:/path" or "env:NAME"
+    engine.toml:8:24: sinks.one: `headers.a.secret`: a reference to a secret starts with `file:`, `directory:` or `env:`, expected "file:/path", "directory:NAME" or "env:NAME"
+    engine.toml:9:24: sinks.one: `headers.b.secret` is a list, expected "file:/path", "directory:NAME" or "env:NAME"
     engine.toml:9:46: sinks.one: `headers.b.prefix`: a header cannot carry these characters, expected visible ASCII characters and spaces
     engine.toml:10:13: sinks.one: `headers.c` is a list, expected a string or a table
     engine.toml:15:13: sinks.two: the value of header `a` holds characters that a header cannot carry, expected visible ASCII characters and spaces

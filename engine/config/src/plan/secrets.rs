@@ -1,0 +1,32 @@
+//! Turns references to the directory of secrets into the files that they name.
+//!
+//! So components know files and variables only, and a component whose directory changed is not the same instance. Whether
+//! the files are there is a question to the environment (`validate`).
+
+use std::path::Path;
+
+use serde_json::Value as Json;
+
+use super::PlannedNode;
+use crate::catalog::Catalog;
+use crate::schema;
+use crate::secret::SecretRef;
+
+/// Names the files in the options of a node, and in what its type says about them.
+pub(super) fn resolve(node: &mut PlannedNode, catalog: &Catalog, directory: &Path) {
+    let is_directory = |target: &SecretRef| matches!(target, SecretRef::Directory(_));
+    if !node.facts.references.iter().any(|reference| is_directory(&reference.target)) {
+        return;
+    }
+    let entry = catalog.get(node.kind, node.type_name).expect("unknown types are refused before");
+    let mut json = node.options.to_json();
+    schema::visit(&mut json, entry.schema(), &mut |value, schema| {
+        if schema.get("format").and_then(Json::as_str) == Some("secret")
+            && let Some(Ok(SecretRef::Directory(name))) = value.as_str().map(str::parse)
+        {
+            *value = SecretRef::File(directory.join(name)).to_string().into();
+        }
+    });
+    node.options = entry.read(json).expect("options that differ in the paths of secrets are read like the first");
+    node.facts = node.options.facts();
+}
