@@ -12,7 +12,7 @@ use engine_config::{ComponentId, Plan};
 use engine_core::socket::{BindError, Sockets};
 use tokio::runtime::Runtime;
 
-use crate::admin::{self, Facts, Graph, State};
+use crate::admin::{self, Facts, Graph, Series, State};
 use crate::logging::Repeats;
 use crate::topology::{self, BuildFailure, DrainReport, Running};
 
@@ -77,7 +77,8 @@ pub enum StartError {
 pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
     let Start { plan, config_hash, state_directory, address_file, repeats } = start;
     let limit = plan.memory.limit.0;
-    let facts = Facts { role: plan.settings.role.clone(), config_hash, memory_limit: limit };
+    let series = Series::of(&plan);
+    let facts = Facts { role: plan.settings.role.clone(), config_hash, memory_limit: limit, series };
     let admin_sockets = Sockets::default();
     let admin_id = ComponentId::new(admin::ID).expect("a literal of the grammar");
     let admin_listen = plan.settings.admin_listen;

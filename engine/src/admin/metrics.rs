@@ -18,7 +18,8 @@ pub(super) fn render(state: &State) -> String {
     registry.describe();
     let usage = process::usage();
     registry.process(state, usage);
-    for component in status::document(state).components {
+    for mut component in status::document(state).components {
+        state.facts().series.fill(&mut component);
         registry.component(&component);
     }
     let mut text = registry.recorder.handle().render();

@@ -7,6 +7,7 @@ mod heartbeat;
 mod host;
 mod metrics;
 mod process;
+mod series;
 mod server;
 mod signals;
 mod state;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub use heartbeat::Heartbeats;
+pub use series::Series;
 pub use state::{Facts, Graph, State};
 
 /// What the server is called where addresses are listed. A component of the same id keeps its own line.

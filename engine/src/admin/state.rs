@@ -9,6 +9,7 @@ use engine_core::budget::Budget;
 use tokio_util::sync::CancellationToken;
 
 use super::heartbeat::Heartbeats;
+use super::series::Series;
 use crate::logging::Repeats;
 use crate::topology::{Running, RunningNode};
 
@@ -21,6 +22,8 @@ pub struct Facts {
     pub config_hash: String,
     /// All memory for data, in bytes.
     pub memory_limit: u64,
+    /// The counters of its components that are known beforehand.
+    pub series: Series,
 }
 
 /// What can be read of a running graph.

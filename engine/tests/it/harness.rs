@@ -93,13 +93,22 @@ impl Engine {
     /// Status code and body of a path of the administration server.
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
         let address = self.addresses["admin"];
-        let (head, body) = request(address, &format!("GET {path} HTTP/1.1\r\nhost: {address}"));
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body)
+        let (head, body) = request(address, &format!("GET {path} HTTP/1.1\r\nhost: {address}"), "");
+        (code(&head), body)
     }
 
     /// Head and body of the answer to a raw request.
     pub(crate) fn ask(&self, head: &str) -> (String, String) {
-        request(self.addresses["admin"], head)
+        request(self.addresses["admin"], head, "")
+    }
+
+    /// Sends JSON to a component and says with which code it answers.
+    pub(crate) fn post(&self, component: &str, path: &str, json: &str) -> u16 {
+        let (address, length) = (self.addresses[component], json.len());
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {length}"
+        );
+        code(&request(address, &head, json).0)
     }
 
     pub(crate) fn address(&self, component: &str) -> SocketAddr {
@@ -144,11 +153,16 @@ pub(crate) fn program(arguments: &[&str]) -> Command {
     command
 }
 
-fn request(address: SocketAddr, head: &str) -> (String, String) {
+fn request(address: SocketAddr, head: &str, content: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "{head}\r\nconnection: close\r\n\r\n").unwrap();
+    write!(stream, "{head}\r\nconnection: close\r\n\r\n{content}").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head.to_owned(), body.to_owned())
+}
+
+/// The status code of an answer's head.
+fn code(head: &str) -> u16 {
+    head.split(' ').nth(1).unwrap().parse().unwrap()
 }

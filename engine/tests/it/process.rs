@@ -1,5 +1,6 @@
 //! Engines as processes: start, answers, signals, ends.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::TcpListener;
 
@@ -120,6 +121,66 @@ fn tells_what_runs() {
     ] {
         assert!(names.contains(&name), "{name} is missing: {names:?}");
     }
+}
+
+/// Prometheus sees every series before it counts for the first time: what happens later adds none.
+#[test]
+fn series_are_there_from_the_start() {
+    let mut engine = Engine::start(
+        r#"version = 1
+[admin]
+listen = "127.0.0.1:0"
+[shutdown]
+grace = "1ms"
+[sources.apps]
+type = "otlp"
+http.listen = "127.0.0.1:0"
+[transforms.shop]
+type = "select"
+inputs = ["apps"]
+drop = { "service.name" = ["nobody"] }
+[sinks.gone]
+type = "blackhole"
+inputs = ["shop"]
+[sinks.backend]
+type = "otlp"
+inputs = ["apps"]
+signals = ["logs"]
+endpoint = "http://127.0.0.1:1"
+"#,
+    );
+    let quiet = series(&engine);
+    let counted = |metric: &str, labels: &[&str]| {
+        let is_meant = |name: &str| name.starts_with(metric) && labels.iter().all(|label| name.contains(label));
+        quiet.iter().find(|(name, _)| is_meant(name)).map(|(_, value)| value.as_str())
+    };
+    for (metric, labels) in [
+        ("telemetry_engine_component_received_records_total", ["\"shop\"", "signal=\"traces\""]),
+        ("telemetry_engine_component_sent_bytes_total", ["\"apps\"", "output=\"default\",signal=\"logs\""]),
+        ("telemetry_engine_component_discarded_records_total", ["\"shop\"", "reason=\"unselected\""]),
+        ("telemetry_engine_component_errors_total", ["\"backend\"", "kind=\"retry\""]),
+        ("telemetry_engine_sink_dropped_records_total", ["\"backend\"", "reason=\"full\""]),
+    ] {
+        assert_eq!(counted(metric, &labels), Some("0"), "{metric} {labels:?}");
+    }
+    let narrowed = counted("telemetry_engine_component_received_records_total", &["\"backend\"", "signal=\"traces\""]);
+    assert_eq!(narrowed, None, "a signal that never comes");
+
+    let logs = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"hello"}}]}]}]}"#;
+    assert_eq!(engine.post("apps", "/v1/logs", logs), 200);
+    engine.wait_for("the backend does not take data, trying again until it does");
+    let later = series(&engine);
+    assert_eq!(later.keys().collect::<Vec<_>>(), quiet.keys().collect::<Vec<_>>());
+    let grown = later.values().zip(quiet.values()).filter(|(later, quiet)| later != quiet).count();
+    assert!(grown > 10, "only {grown} series have changed");
+}
+
+/// The counters of components and their values, as a scrape shows them.
+fn series(engine: &Engine) -> BTreeMap<String, String> {
+    let (_, text) = engine.get("/metrics");
+    let samples = text.lines().filter_map(|line| line.rsplit_once(' '));
+    let counters = samples.filter(|(name, _)| name.contains("_total{") && name.contains("component_id"));
+    counters.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// The name of a sample; `None` for a comment. Fails on every other line.

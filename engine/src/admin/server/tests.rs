@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use http_body_util::BodyExt;
 
+use super::super::series::Series;
 use super::super::state::{Facts, Graph};
 use super::*;
 use crate::logging::Repeats;
 
 fn state() -> State {
-    let facts = Facts { role: None, config_hash: "abc".to_owned(), memory_limit: 1 << 20 };
+    let facts = Facts { role: None, config_hash: "abc".to_owned(), memory_limit: 1 << 20, series: Series::default() };
     State::new(facts, Arc::new(Repeats::default()))
 }
 
