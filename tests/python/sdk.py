@@ -1,14 +1,19 @@
-"""Drives the engine with the Python OpenTelemetry SDK, over gRPC and HTTP, and compares what arrives field by field.
+"""Drives the engine with the Python OpenTelemetry SDK: every field arrives, and the README keeps its word.
 
 Usage: sdk.py ENGINE_BINARY
 
-Starts the engine with one OTLP source on free ports and a file sink, sends a trace, metrics and logs through the SDK's
-own exporters, ends the engine with SIGTERM, and reads the file.
+`Sdk` starts the engine with one OTLP source on free ports and a file sink, sends a trace, metrics and logs through the
+SDK's own exporters over gRPC and HTTP, ends the engine with SIGTERM, and compares the file field by field.
+
+`Readme` does what the README says, in the README's own words: the engine without a file on its standard ports, and the
+script. Where a standard port is taken, the same configuration runs on other ports, and the output says so.
 """
 
 import json
 import logging
 import os
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -36,6 +41,8 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, TraceFl
 ENGINE = os.path.abspath(sys.argv.pop(1))
 LINKED = SpanContext(trace_id=0x0AF7651916CD43DD8448EB211C80319C, span_id=0x00F067AA0BA902B7, is_remote=True,
                      trace_flags=TraceFlags(1))
+# Where the engine listens when it runs without a file: OTLP over gRPC, OTLP over HTTP, administration.
+STANDARD = ["127.0.0.1:4317", "127.0.0.1:4318", "127.0.0.1:13133"]
 
 
 def free_port():
@@ -110,6 +117,85 @@ acknowledge = "delivered"
         assert self.process.wait(timeout=60) == 0
         with open(self.out, encoding="utf-8") as file:
             return [json.loads(line) for line in file]
+
+
+def is_free(address):
+    host, port = address.rsplit(":", 1)
+    with socket.socket() as listener:
+        # A port that only waits for stragglers of its last connections is free: the engine takes it too.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, int(port)))
+        except OSError:
+            return False
+        return True
+
+
+class Readme(unittest.TestCase):
+    """The commands and the script of the README, taken out of it."""
+
+    @classmethod
+    def setUpClass(cls):
+        folder = os.path.dirname(os.path.abspath(__file__))
+        with open(os.path.join(folder, "..", "..", "README.md"), encoding="utf-8") as file:
+            cls.readme = file.read()
+        with open(os.path.join(folder, "requirements.txt"), encoding="utf-8") as file:
+            cls.requirements = [line.split("==")[0] for line in file if not line.startswith("#")]
+
+    def command(self, start):
+        """The words behind `start` on the only line of the README that begins so."""
+        line, = re.findall(rf"^{re.escape(start)}(.*)$", self.readme, re.MULTILINE)
+        return shlex.split(line)
+
+    def engine(self, folder):
+        """The README's command line for this binary, and what the script needs in its environment."""
+        arguments = self.command("cargo run --release -p telemetry-engine --")
+        taken = [address for address in STANDARD if not is_free(address)]
+        if not taken:
+            return [ENGINE, *arguments], {}
+        print(f"{', '.join(taken)} taken: the default configuration runs on other ports", file=sys.stderr)
+        shown = subprocess.run([ENGINE, "config", "show"], capture_output=True, text=True, check=True, timeout=60)
+        grpc, http, admin = [f"127.0.0.1:{free_port()}" for _ in STANDARD]
+        source = '[sources.otlp]\ntype = "otlp"\n'
+        self.assertIn(source, shown.stdout)
+        text = shown.stdout.replace(source, f'{source}grpc.listen = "{grpc}"\nhttp.listen = "{http}"\n')
+        config = os.path.join(folder, "default.toml")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(text)
+        words = [ENGINE, *arguments, "--config", config, "--admin-listen", admin]
+        return words, {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{grpc}"}
+
+    def test_packages(self):
+        """The README installs what these tests have."""
+        packages, = re.findall(r"`pip install ([^`]*)`", self.readme)
+        self.assertEqual(sorted(packages.split()), sorted(self.requirements))
+
+    def test_default_engine(self):
+        """The script's span, data point and log record appear on the console of the engine that runs without a file."""
+        script, = re.findall(r"^```python\n(.*?)^```$", self.readme, re.MULTILINE | re.DOTALL)
+        with tempfile.TemporaryDirectory() as folder:
+            words, environment = self.engine(folder)
+            console, addresses = os.path.join(folder, "console"), os.path.join(folder, "addresses")
+            with open(console, "wb") as output:
+                engine = subprocess.Popen([*words, "--address-file", addresses], stdout=output)
+            try:
+                # The file is there once everything runs.
+                while not os.path.exists(addresses):
+                    self.assertIsNone(engine.poll(), "the engine ended")
+                variables = {name: text for name, text in os.environ.items() if not name.startswith("OTEL_")}
+                subprocess.run([sys.executable, "-"], input=script, text=True, check=True, timeout=120,
+                               env={**variables, **environment})
+                engine.send_signal(signal.SIGTERM)
+                self.assertEqual(engine.wait(timeout=60), 0)
+            finally:
+                engine.kill()
+                engine.wait()
+            with open(console, encoding="utf-8") as file:
+                printed = file.read()
+        for record in (r"SPAN +hello +greet ", r"SUM +hello +greetings +1\b", r"WARN +hello +hello, engine "):
+            lines = [line for line in printed.splitlines() if re.search(record, line)]
+            self.assertEqual(len(lines), 1, f"{record} in\n{printed[-4000:]}")
+            print(lines[0], file=sys.stderr)
 
 
 class Sdk(unittest.TestCase):
@@ -217,17 +303,6 @@ class Sdk(unittest.TestCase):
     def test_grpc(self):
         self.check(lambda engine: [exporter(endpoint=f"http://127.0.0.1:{engine.grpc}", insecure=True)
                                    for exporter in (GrpcSpans, GrpcMetrics, GrpcLogs)])
-
-    def test_readme(self):
-        """The script of the README sends a span, a data point and a log record that arrive."""
-        with open(os.path.join(os.path.dirname(__file__), "..", "..", "README.md"), encoding="utf-8") as readme:
-            script = readme.read().split("```python\n")[1].split("```")[0]
-        with Engine() as engine:
-            environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{engine.grpc}"}
-            subprocess.run([sys.executable, "-"], input=script, text=True, check=True, env=environment, timeout=120)
-            text = json.dumps(engine.drained())
-        for needle in ("hello, engine", '"greetings"', '"greet"'):
-            self.assertIn(needle, text)
 
     def test_http(self):
         paths = zip((HttpSpans, HttpMetrics, HttpLogs), ("traces", "metrics", "logs"))
