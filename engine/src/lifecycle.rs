@@ -26,8 +26,6 @@ pub struct Start {
     pub plan: Plan,
     /// What `/status` says which configuration this is.
     pub config_hash: String,
-    /// Where components keep what survives a restart.
-    pub state_directory: Option<PathBuf>,
     /// Where to write the addresses that were bound.
     pub address_file: Option<PathBuf>,
     /// What the log suppresses, to be summarised now and then.
@@ -75,7 +73,7 @@ pub enum StartError {
 /// # Errors
 /// Everything that stands in the way of the start, at once.
 pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
-    let Start { plan, config_hash, state_directory, address_file, repeats } = start;
+    let Start { plan, config_hash, address_file, repeats } = start;
     let limit = plan.memory.limit.0;
     let series = Series::of(&plan);
     let facts = Facts { role: plan.settings.role.clone(), config_hash, memory_limit: limit, series };
@@ -83,7 +81,7 @@ pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
     let admin_id = ComponentId::new(admin::ID).expect("a literal of the grammar");
     let admin_listen = plan.settings.admin_listen;
     let bound = admin_sockets.bind(&admin_id, admin_listen);
-    let built = topology::build(plan, state_directory);
+    let built = topology::build(plan);
     let (built, ()) = match (built, bound) {
         (Ok(built), Ok(())) => (built, ()),
         (built, bound) => {

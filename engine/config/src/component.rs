@@ -81,6 +81,8 @@ pub struct Facts {
     pub claims: Vec<Claim>,
     /// Secrets and files that must be there when the component is built.
     pub references: Vec<Reference>,
+    /// What the process must run for it.
+    pub services: Vec<ServiceNeed>,
     /// For sources: fetches by itself and can wait, so that a full buffer may block it.
     pub pull: bool,
     /// For sources: can read the same data again after a crash, so that an early answer loses what a memory buffer holds.
@@ -125,6 +127,24 @@ pub struct Reference {
     pub path: Vec<String>,
     /// What is read.
     pub target: SecretRef,
+}
+
+/// A process-wide service that a component uses. Those who name the same service and key share one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceNeed {
+    /// The key that asks for it; empty when the component always does.
+    pub path: Vec<String>,
+    /// Which service.
+    pub service: ServiceId,
+}
+
+/// A service and which one of its kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceId {
+    /// The kind of service, such as [`ServiceId::STATE`].
+    pub type_name: &'static str,
+    /// Tells services of one kind apart; empty where a process has one.
+    pub key: String,
 }
 
 /// Collects what `check` finds, each at the path of a key.
@@ -280,6 +300,35 @@ impl Facts {
     pub fn reads<const N: usize>(mut self, path: [&str; N], target: SecretRef) -> Self {
         self.references.push(Reference { path: owned(path), target });
         self
+    }
+
+    /// Needs a service of the process.
+    #[must_use]
+    pub fn needs<const N: usize>(mut self, path: [&str; N], service: ServiceId) -> Self {
+        self.services.push(ServiceNeed { path: owned(path), service });
+        self
+    }
+}
+
+impl ServiceId {
+    /// The kind of the service that keeps small documents.
+    pub const STATE: &str = "state";
+
+    /// The service of this kind and key.
+    pub fn new(type_name: &'static str, key: impl Into<String>) -> Self {
+        Self { type_name, key: key.into() }
+    }
+
+    /// The service that keeps small documents in `state.directory`.
+    pub fn state() -> Self {
+        Self::new(Self::STATE, "")
+    }
+}
+
+impl fmt::Display for ServiceId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.type_name)?;
+        if self.key.is_empty() { Ok(()) } else { write!(formatter, " `{}`", self.key) }
     }
 }
 

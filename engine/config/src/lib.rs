@@ -61,21 +61,22 @@ pub use address::{AddressError, Endpoint, ListenAddress, Scheme};
 pub use attribute::{AttributeValue, MatchValue};
 pub use catalog::{Catalog, Entry};
 pub use component::{
-    AnyOptions, Checker, Claim, ComponentOptions, Facts, Found, Kind, Output, Reference, Resource, SharedOptions,
-    Stability,
+    AnyOptions, Checker, Claim, ComponentOptions, Facts, Found, Kind, Output, Reference, Resource, ServiceId,
+    ServiceNeed, SharedOptions, Stability,
 };
 pub use environment::{Environment, Known};
 pub use id::{ComponentId, IdError, InputRef, MAX_ID_LENGTH, PortRef};
 pub use keys::KeyDoc;
 pub use parse::{Loaded, ParseOptions, load, parse};
 pub use pipeline::{Component, ComponentReference, Pipeline, TakenId};
-pub use plan::{Consumer, MemoryPlan, Plan, PlannedNode, PlannedOutput, ProcessSettings, plan};
+pub use plan::{Consumer, MemoryPlan, Plan, PlannedNode, PlannedOutput, PlannedService, ProcessSettings, plan};
 pub use problem::{Code, Problem, Problems, Severity};
 pub use reference::reference;
 pub use schema::{VERSION, schema};
 pub use secret::{REDACTED, SecretError, SecretRef, SecretString, SensitiveText};
 pub use settings::{
     AdminSettings, EngineSettings, MAX_LANES, MemorySettings, SecretsSettings, Settings, ShutdownSettings,
+    StateSettings,
 };
 pub use signal::{SIGNALS, SignalSet};
 pub use sink::{

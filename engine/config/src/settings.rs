@@ -1,4 +1,4 @@
-//! Settings of the whole process: `[admin]`, `[memory]`, `[shutdown]`, `[engine]`, `[secrets]`.
+//! Settings of the whole process: `[admin]`, `[memory]`, `[shutdown]`, `[engine]`, `[secrets]`, `[state]`.
 //!
 //! Keys of components are in `options` and `sink`.
 
@@ -28,6 +28,8 @@ pub struct Settings {
     pub engine: EngineSettings,
     /// Where secrets come from.
     pub secrets: SecretsSettings,
+    /// What outlives the process.
+    pub state: StateSettings,
 }
 
 /// The administration server: `/livez`, `/readyz`, `/metrics`, `/status` and a live page.
@@ -88,9 +90,20 @@ pub struct SecretsSettings {
     pub directory: Option<PathBuf>,
 }
 
+/// What outlives the process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StateSettings {
+    /// Directory in which components keep small documents: how far they have read, what they have seen. It is made if it
+    /// is absent, and one process at a time may use it. Without it a component that needs one is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "absolute-path"))]
+    pub directory: Option<PathBuf>,
+}
+
 impl Settings {
     /// The names of its tables, in the order of the fields.
-    pub(crate) const TABLES: [&str; 5] = ["admin", "memory", "shutdown", "engine", "secrets"];
+    pub(crate) const TABLES: [&str; 6] = ["admin", "memory", "shutdown", "engine", "secrets", "state"];
 }
 
 impl Default for AdminSettings {

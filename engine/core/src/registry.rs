@@ -3,12 +3,11 @@
 //! Plain data that can be listed. Not here: their options and checks (`engine-config`), which is how the command line
 //! and the operator judge a configuration without any component's code.
 
-use std::path::PathBuf;
-
 use engine_config::{AnyOptions, ComponentId, ComponentOptions, Kind, SignalSet};
 
 use crate::contract::{Sink, Source, Stage, Transform};
 use crate::lane::Lanes;
+use crate::service::Services;
 
 /// One component type of this binary.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +45,8 @@ pub struct BuildContext {
     pub signals: SignalSet,
     /// The lanes it will run on.
     pub lanes: Lanes,
-    /// Where components keep small documents; without it they keep none.
-    pub state_directory: Option<PathBuf>,
+    /// The services that its facts name.
+    pub services: Services,
 }
 
 /// A component cannot be built.

@@ -1,18 +1,26 @@
 //! Small versioned documents that outlive the process: checkpoints and bookmarks.
 //!
 //! A document is replaced as a whole and atomically: after a crash there is the old one or the new one, never half of
-//! each. Not here: anything large, anything per record.
+//! each. A component whose facts need [`ServiceId::state`](engine_config::ServiceId::state) gets its store from the service
+//! [`StateDirectory`]. Not here: anything large, anything per record.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use engine_config::ComponentId;
+use engine_config::{ComponentId, ServiceId};
+
+use crate::registry::BuildError;
+use crate::service::{Service, ServiceContext, ServiceRegistration};
 
 /// First bytes of a document file, with the version of this layout.
 const HEADER: &str = "telemetry-engine state 1";
 
-/// Keeps one document per key.
+/// Held while a process uses the directory. No component id begins with a dot.
+const LOCK: &str = ".lock";
+
+/// Keeps one document per key. Reading and writing waits for the disk: call it where blocking is allowed.
 pub trait StateStore: Send + Sync {
     /// The document under `key`, or none when there never was one.
     fn load(&self, key: &str) -> Result<Option<Document>, StateError>;
@@ -35,12 +43,25 @@ pub struct DirectoryStore {
     directory: PathBuf,
 }
 
+/// The service that keeps documents in `state.directory`, for this process only.
+#[derive(Debug)]
+pub struct StateDirectory {
+    root: PathBuf,
+    /// Locked; the lock ends with the process, however that ends.
+    _lock: File,
+}
+
+inventory::submit! { ServiceRegistration::of::<StateDirectory>() }
+
 /// A document cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The key would not be a file name of its own.
     #[error("state key `{0}` is not made of letters, digits, `_`, `.` and `-`")]
     Key(String),
+    /// Another process writes there.
+    #[error("{} is used by another process", .0.display())]
+    InUse(PathBuf),
     /// The operating system refused.
     #[error("cannot {action} {}", path.display())]
     Io {
@@ -60,6 +81,35 @@ pub enum StateError {
         /// What was found.
         reason: String,
     },
+}
+
+impl StateDirectory {
+    /// Takes a directory for this process; it is made if it is absent.
+    pub fn take(root: &Path) -> Result<Self, StateError> {
+        fs::create_dir_all(root).map_err(failed("create", root))?;
+        let path = root.join(LOCK);
+        let lock = File::create(&path).map_err(failed("create", &path))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { root: root.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(StateError::InUse(root.to_owned())),
+            Err(TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
+        }
+    }
+
+    /// The documents of one component.
+    pub fn of(&self, component: &ComponentId) -> Result<Arc<dyn StateStore>, StateError> {
+        Ok(Arc::new(DirectoryStore::open(&self.root, component)?))
+    }
+}
+
+impl Service for StateDirectory {
+    const TYPE: &'static str = ServiceId::STATE;
+
+    fn open(context: &ServiceContext<'_>) -> Result<Self, BuildError> {
+        let root = context.settings.state_directory.as_deref();
+        let root = root.ok_or_else(|| BuildError::new("`state.directory` is not set"))?;
+        Self::take(root).map_err(|error| BuildError::caused("cannot use `state.directory`", error))
+    }
 }
 
 impl DirectoryStore {
@@ -164,6 +214,17 @@ mod tests {
             assert!(matches!(store.load("offsets"), Err(StateError::Format { .. })), "{text:?}");
             assert_eq!(fs::read(root.path().join("tail/offsets")).unwrap(), text.as_bytes());
         }
+    }
+
+    /// A directory belongs to one process at a time, and is free again when that lets go of it.
+    #[test]
+    fn a_directory_has_one_user() {
+        let root = tempfile::tempdir().unwrap();
+        let taken = StateDirectory::take(&root.path().join("deep/down")).unwrap();
+        let again = StateDirectory::take(&root.path().join("deep/down"));
+        assert!(matches!(again, Err(StateError::InUse(_))), "{again:?}");
+        drop(taken);
+        StateDirectory::take(&root.path().join("deep/down")).unwrap();
     }
 
     /// A key cannot leave the component's directory or hit an unfinished file.

@@ -69,9 +69,6 @@ pub(super) struct RunArguments {
     /// Listen here for /livez, /readyz, /metrics and /status, whatever `admin.listen` says
     #[arg(long, value_name = "ADDRESS")]
     pub(super) admin_listen: Option<SocketAddr>,
-    /// Where components keep what must survive a restart. Without it they keep nothing
-    #[arg(long, value_name = "DIRECTORY")]
-    pub(super) state_directory: Option<PathBuf>,
     /// Write the addresses that were bound to this file once everything runs, a line `ID ADDRESS` each, `admin` first.
     /// For ports that the system chooses (port 0)
     #[arg(long, value_name = "FILE")]

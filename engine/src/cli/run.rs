@@ -36,7 +36,6 @@ pub(super) fn run(
     let start = Start {
         plan,
         config_hash: engine_config::status::config_hash(&files),
-        state_directory: arguments.state_directory.clone(),
         address_file: arguments.address_file.clone(),
         repeats,
     };

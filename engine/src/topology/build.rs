@@ -1,17 +1,18 @@
-//! Builds every component of a plan and binds its sockets. Nothing runs yet, so a failure changes nothing.
+//! Opens the services of a plan, builds every component and binds its sockets. Nothing runs yet, so a failure changes
+//! nothing.
 
-use std::path::PathBuf;
-
-use engine_config::{ComponentId, Kind, Plan, Resource};
+use engine_config::{ComponentId, Kind, Plan, PlannedService, ProcessSettings, Resource, ServiceId};
 use engine_core::contract::{Sink, Source, Stage, Transform};
 use engine_core::lane::LaneThreads;
 use engine_core::registry::{Build, BuildContext, BuildError, find};
+use engine_core::service::{ServiceRegistration, Services};
 use engine_core::socket::{BindError, Sockets};
 
 /// Everything a plan names, built and bound, ready to run.
 pub struct Built {
     pub(super) plan: Plan,
     pub(super) components: Vec<BuiltComponent>,
+    pub(super) services: Services,
     pub(super) sockets: Sockets,
     pub(super) lanes: LaneThreads,
 }
@@ -46,6 +47,25 @@ pub enum BuildFailure {
         #[source]
         error: BuildError,
     },
+    /// A service that components need is not part of this binary.
+    #[error("{}: the service {service} is not part of this binary", listed(users))]
+    NoSuchService {
+        /// The service.
+        service: ServiceId,
+        /// The components that need it.
+        users: Vec<ComponentId>,
+    },
+    /// A service that components need cannot be opened.
+    #[error("{}: the service {service}: {error}", listed(users))]
+    Service {
+        /// The service.
+        service: ServiceId,
+        /// The components that need it.
+        users: Vec<ComponentId>,
+        /// What stands in the way.
+        #[source]
+        error: BuildError,
+    },
     /// An address cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -54,21 +74,20 @@ pub enum BuildFailure {
     Lanes(#[source] std::io::Error),
 }
 
-/// Builds all components, then binds all sockets.
+/// Opens all services, builds all components, then binds all sockets.
 ///
 /// # Errors
-/// Every component that cannot be built and every address that cannot be bound.
-pub fn build(plan: Plan, state_directory: Option<PathBuf>) -> Result<Built, Vec<BuildFailure>> {
+/// Every service that cannot be opened, every component that cannot be built and every address that cannot be bound.
+pub fn build(plan: Plan) -> Result<Built, Vec<BuildFailure>> {
     let lanes = LaneThreads::start(plan.settings.lanes).map_err(|error| vec![BuildFailure::Lanes(error)])?;
     let mut failures = Vec::new();
+    let services = open_services(&plan.services, &plan.settings, &mut failures);
     let mut components = Vec::new();
     for node in &plan.nodes {
-        let context = BuildContext {
-            id: node.id.clone(),
-            signals: node.signals,
-            lanes: lanes.lanes(),
-            state_directory: state_directory.clone(),
-        };
+        // Without one of its services it was named in that failure already.
+        let Some(own_services) = services.for_needs(&node.facts.services) else { continue };
+        let context =
+            BuildContext { id: node.id.clone(), signals: node.signals, lanes: lanes.lanes(), services: own_services };
         let Some(registration) = find(node.kind, node.type_name) else {
             let (id, kind, type_name) = (node.id.clone(), node.kind, node.type_name);
             failures.push(BuildFailure::NotPresent { id, kind, type_name });
@@ -95,7 +114,7 @@ pub fn build(plan: Plan, state_directory: Option<PathBuf>) -> Result<Built, Vec<
             }
         }
     }
-    if failures.is_empty() { Ok(Built { plan, components, sockets, lanes }) } else { Err(failures) }
+    if failures.is_empty() { Ok(Built { plan, components, services, sockets, lanes }) } else { Err(failures) }
 }
 
 impl Built {
@@ -103,4 +122,23 @@ impl Built {
     pub fn sockets(&self) -> &Sockets {
         &self.sockets
     }
+}
+
+fn open_services(planned: &[PlannedService], settings: &ProcessSettings, failures: &mut Vec<BuildFailure>) -> Services {
+    let mut services = Services::default();
+    for PlannedService { id, users } in planned {
+        let (service, users) = (id.clone(), users.clone());
+        let Some(registration) = ServiceRegistration::find(id.type_name) else {
+            failures.push(BuildFailure::NoSuchService { service, users });
+            continue;
+        };
+        if let Err(error) = services.open(registration, id, settings) {
+            failures.push(BuildFailure::Service { service, users, error });
+        }
+    }
+    services
+}
+
+fn listed(ids: &[ComponentId]) -> String {
+    ids.iter().map(ComponentId::as_str).collect::<Vec<_>>().join(", ")
 }

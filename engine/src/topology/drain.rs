@@ -12,7 +12,7 @@ use super::run::Running;
 /// How a drain went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DrainReport {
-    /// Components that had not ended at the deadline and were stopped.
+    /// Components and services that had not ended at the deadline and were stopped.
     pub unfinished: Vec<String>,
     /// Records that had been answered OK, were in memory only and are lost, by sink.
     pub dropped: Vec<(String, u64)>,
@@ -56,6 +56,7 @@ impl Running {
                 report.dropped.push((id, dropped));
             }
         }
+        report.unfinished.extend(std::mem::take(&mut self.services).stop(deadline).await);
         self.set_states(HealthState::Stopped);
         self.lanes.stop();
         report

@@ -5,6 +5,7 @@
 mod build;
 mod drain;
 mod run;
+mod services;
 
 pub use build::{BuildFailure, Built, build};
 pub use drain::DrainReport;

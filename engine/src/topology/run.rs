@@ -1,4 +1,5 @@
-//! Starts what was built, from the sinks towards the sources, so that nobody sends before its takers are there.
+//! Starts what was built: the services, then the components from the sinks towards the sources, so that nobody sends
+//! before its takers are there.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::build::{Built, BuiltComponent};
+use super::services::RunningServices;
 
 /// Name of the output that every source and transform has.
 const DEFAULT_OUTPUT: &str = "default";
@@ -28,6 +30,7 @@ pub struct Running {
     pub(super) nodes: Vec<RunningNode>,
     pub(super) sources: JoinSet<Ended>,
     pub(super) stages: JoinSet<Ended>,
+    pub(super) services: RunningServices,
     pub(super) drain: CancellationToken,
     pub(super) draining: CancellationToken,
     pub(super) lanes: LaneThreads,
@@ -63,10 +66,16 @@ pub(super) struct Ended {
 impl Built {
     /// Starts everything. Runs on, and spawns stages and sources onto, the runtime it is called on.
     pub fn run(self) -> Running {
-        let Self { plan, components, sockets, lanes } = self;
+        let Self { plan, components, services, sockets, lanes } = self;
         // Listeners charge the frames of their connections and the requests in flight to the same budget.
         let admission = plan.memory.admission.0.saturating_add(plan.memory.frames.0);
         let admission = usize::try_from(admission).unwrap_or(usize::MAX);
+        let telemetries: Vec<_> = plan.nodes.iter().map(telemetry_of).collect();
+        let mut running_services = RunningServices::default();
+        for planned in &plan.services {
+            let users = plan.nodes.iter().zip(&telemetries).filter(|(node, _)| planned.users.contains(&node.id));
+            running_services.start(&services, planned, users.map(|(_, telemetry)| Arc::clone(telemetry)).collect());
+        }
         let mut starter = Starter {
             plan: &plan,
             lanes: lanes.lanes(),
@@ -75,6 +84,7 @@ impl Built {
             poison: Arc::default(),
             drain: CancellationToken::new(),
             draining: CancellationToken::new(),
+            telemetries,
             targets: vec![None; plan.nodes.len()],
             sources: JoinSet::new(),
             stages: JoinSet::new(),
@@ -85,7 +95,8 @@ impl Built {
         }
         nodes.reverse();
         let Starter { admission, drain, draining, sources, stages, .. } = starter;
-        Running { settings: plan.settings, nodes, sources, stages, drain, draining, lanes, sockets, admission }
+        let (settings, services) = (plan.settings, running_services);
+        Running { settings, nodes, sources, stages, services, drain, draining, lanes, sockets, admission }
     }
 }
 
@@ -145,8 +156,15 @@ impl Running {
     }
 }
 
+fn telemetry_of(node: &PlannedNode) -> Arc<ComponentTelemetry> {
+    let outputs = node.outputs.iter().map(|output| output.name.as_deref().unwrap_or(DEFAULT_OUTPUT).to_owned());
+    let telemetry = Arc::new(ComponentTelemetry::new(outputs));
+    telemetry.set_state(HealthState::Ok);
+    telemetry
+}
+
 /// An error with its causes on one line.
-struct Chain<'e>(&'e dyn std::error::Error);
+pub(super) struct Chain<'e>(pub(super) &'e dyn std::error::Error);
 
 impl std::fmt::Display for Chain<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -169,6 +187,7 @@ struct Starter<'p> {
     poison: Arc<PoisonMemory>,
     drain: CancellationToken,
     draining: CancellationToken,
+    telemetries: Vec<Arc<ComponentTelemetry>>,
     targets: Vec<Option<Target>>,
     sources: JoinSet<Ended>,
     stages: JoinSet<Ended>,
@@ -178,9 +197,7 @@ impl Starter<'_> {
     fn start(&mut self, index: usize, component: BuiltComponent) -> RunningNode {
         let plan = self.plan;
         let node = &plan.nodes[index];
-        let outputs = node.outputs.iter().map(|output| output.name.as_deref().unwrap_or(DEFAULT_OUTPUT).to_owned());
-        let telemetry = Arc::new(ComponentTelemetry::new(outputs));
-        telemetry.set_state(HealthState::Ok);
+        let telemetry = Arc::clone(&self.telemetries[index]);
         let mut handle = None;
         let has_task = matches!(component, BuiltComponent::Source(_) | BuiltComponent::Stage(_));
         match component {

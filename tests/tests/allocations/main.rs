@@ -58,8 +58,12 @@ async fn a_batch_costs_the_same_whatever_its_records() {
     let plan = load(&files, &Catalog::builtin(), &Environment::Unknown, &ParseOptions::default()).unwrap().plan;
     let node = plan.node("edit").unwrap();
     let Build::Transform(build) = find(Kind::Transform, "resource").unwrap().build else { unreachable!("it is one") };
-    let context =
-        BuildContext { id: node.id.clone(), lanes: lanes.clone(), state_directory: None, signals: node.signals };
+    let context = BuildContext {
+        id: node.id.clone(),
+        lanes: lanes.clone(),
+        services: engine_core::service::Services::default(),
+        signals: node.signals,
+    };
     let transform = build(node.options.as_ref(), &context).unwrap();
     let settings = DriverSettings {
         acknowledge: Acknowledge::Delivered,

@@ -24,7 +24,12 @@ pub(crate) fn node(kind: Kind, type_name: &str, folder: &Path) -> PlannedNode {
 
 /// What a component may use while it is built.
 pub(crate) fn context(node: &PlannedNode, lanes: &Lanes) -> BuildContext {
-    BuildContext { id: node.id.clone(), lanes: lanes.clone(), state_directory: None, signals: node.signals }
+    BuildContext {
+        id: node.id.clone(),
+        lanes: lanes.clone(),
+        services: engine_core::service::Services::default(),
+        signals: node.signals,
+    }
 }
 
 fn plan_with(kind: Kind, type_name: &str, keys: &str) -> PlannedNode {

@@ -1,9 +1,11 @@
-//! Building, running and draining graphs of components made for this test: stages, several sinks, sources that fail.
+//! Building, running and draining graphs of components made for this test: stages, services, several sinks, sources
+//! that fail.
 //!
 //! The components are registered in this binary only; the catalog is the built-in one and theirs.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod fakes;
+mod services;
 
 use std::time::Duration;
 
@@ -15,7 +17,13 @@ use engine_core::test_kit::{logs, records_of, within};
 use fakes::{Board, Keep, KeepOptions, PushOptions, ShowOptions};
 
 fn plan(text: &str) -> Plan {
-    let catalog = Catalog::builtin().with::<PushOptions>().with::<KeepOptions>().with::<ShowOptions>();
+    let catalog = Catalog::builtin()
+        .with::<PushOptions>()
+        .with::<KeepOptions>()
+        .with::<ShowOptions>()
+        .with::<services::AskOptions>()
+        .with::<services::AskedOptions>()
+        .with::<services::RememberOptions>();
     let text = format!("version = 1\n[shutdown]\ngrace = \"2s\"\n[engine]\nlanes = 2\n{text}");
     let files = [SourceFile::new("topology.toml", text)];
     let loaded = load(&files, &catalog, &Environment::Unknown, &ParseOptions::default());
@@ -23,7 +31,7 @@ fn plan(text: &str) -> Plan {
 }
 
 fn run(text: &str) -> Running {
-    let built = build(plan(text), None).unwrap_or_else(|failures| panic!("{failures:?}"));
+    let built = build(plan(text)).unwrap_or_else(|failures| panic!("{failures:?}"));
     built.run()
 }
 
@@ -122,15 +130,12 @@ async fn draining_closes_the_ports() {
 async fn all_failures_of_a_build_are_told_at_once() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let failures = build(
-        plan(&format!(
-            "[sources.in]\ntype = \"otlp\"\ngrpc.listen = \"{address}\"\n\
+    let failures = build(plan(&format!(
+        "[sources.in]\ntype = \"otlp\"\ngrpc.listen = \"{address}\"\n\
              [sources.tls]\ntype = \"otlp\"\ngrpc.listen = \"127.0.0.1:0\"\n\
              grpc.tls = {{ certificate = \"/nowhere/certificate.pem\", key = \"/nowhere/key.pem\" }}\n\
              [sinks.out]\ntype = \"blackhole\"\ninputs = [\"in\", \"tls\"]\n"
-        )),
-        None,
-    );
+    )));
     let failures = failures.err().expect("it cannot be built");
     let texts: Vec<String> = failures.iter().map(ToString::to_string).collect();
     assert!(matches!(&failures[0], BuildFailure::Component { id, .. } if id.as_str() == "tls"), "{texts:?}");

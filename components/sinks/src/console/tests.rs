@@ -566,7 +566,8 @@ fn follows_no_color() {
 async fn builds_from_options() {
     let (_threads, lanes) = test_kit::lanes(1);
     let id = engine_config::ComponentId::new("screen").unwrap();
-    let context = BuildContext { id, signals: SignalSet::ALL, lanes, state_directory: None };
+    let context =
+        BuildContext { id, signals: SignalSet::ALL, lanes, services: engine_core::service::Services::default() };
     for format in [Format::Pretty, Format::OtlpJson] {
         for color in [Color::Auto, Color::Always, Color::Never] {
             let sink = Console::build(&Options { format, color, target: Target::Stderr }, &context).unwrap();

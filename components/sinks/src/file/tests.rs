@@ -65,7 +65,10 @@ impl Room {
 fn sink(options: &Options) -> Result<FileSink, BuildError> {
     let (_threads, lanes) = test_kit::lanes(1);
     let id = ComponentId::new("archive").unwrap();
-    FileSink::build(options, &BuildContext { id, signals: SignalSet::ALL, lanes, state_directory: None })
+    FileSink::build(
+        options,
+        &BuildContext { id, signals: SignalSet::ALL, lanes, services: engine_core::service::Services::default() },
+    )
 }
 
 fn record(number: u64) -> Wire {

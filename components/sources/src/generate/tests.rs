@@ -22,7 +22,10 @@ fn options(count: u64) -> Generate {
 fn build(options: &Generate, signals: SignalSet) -> Result<GenerateSource, BuildError> {
     let (_threads, lanes) = lanes(1);
     let id = ComponentId::new("made-up").unwrap();
-    GenerateSource::build(options, &BuildContext { id, signals, lanes, state_directory: None })
+    GenerateSource::build(
+        options,
+        &BuildContext { id, signals, lanes, services: engine_core::service::Services::default() },
+    )
 }
 
 fn run(options: &Generate, signals: SignalSet, budget: usize) -> SourceRun {

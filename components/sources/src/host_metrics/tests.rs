@@ -15,7 +15,10 @@ fn build(root: &std::path::Path) -> Result<HostMetricsSource, BuildError> {
     let options = HostMetrics { root_path: root.to_owned(), interval: Span::secs(30), ..HostMetrics::default() };
     let (_threads, lanes) = lanes(1);
     let id = ComponentId::new("host").unwrap();
-    HostMetricsSource::build(&options, &BuildContext { id, signals: SignalSet::METRICS, lanes, state_directory: None })
+    HostMetricsSource::build(
+        &options,
+        &BuildContext { id, signals: SignalSet::METRICS, lanes, services: engine_core::service::Services::default() },
+    )
 }
 
 fn run(host: &FakeHost) -> SourceRun {

@@ -190,7 +190,8 @@ fn takes_many_resources() {
 fn builds_from_options() {
     let (_threads, lanes) = test_kit::lanes(1);
     let id = ComponentId::new("shop").unwrap();
-    let context = BuildContext { id, signals: SignalSet::ALL, lanes, state_directory: None };
+    let context =
+        BuildContext { id, signals: SignalSet::ALL, lanes, services: engine_core::service::Services::default() };
     let only = condition(&[(NAMESPACE, &texts(&["shop"]))]);
     let dropping = Options { keep: None, drop: Some(only.clone()) };
     let built = Select::build(&dropping, &context).unwrap();

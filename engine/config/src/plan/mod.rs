@@ -7,14 +7,17 @@ mod delivery;
 mod graph;
 mod memory;
 mod secrets;
+mod services;
 mod signals;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use memory::MemoryPlan;
+pub use services::PlannedService;
 
 use crate::catalog::Catalog;
 use crate::check::did_you_mean;
@@ -36,6 +39,8 @@ pub struct Plan {
     pub settings: ProcessSettings,
     /// How the memory is divided.
     pub memory: MemoryPlan,
+    /// What the components share, in the order in which it is started.
+    pub services: Vec<PlannedService>,
     /// The components, each behind all those whose data it gets.
     pub nodes: Vec<PlannedNode>,
     /// What runs, and probably not as meant.
@@ -55,6 +60,8 @@ pub struct ProcessSettings {
     pub lanes: usize,
     /// Label of the role.
     pub role: Option<Arc<str>>,
+    /// Where components keep small documents.
+    pub state_directory: Option<PathBuf>,
 }
 
 /// One component with its neighbours.
@@ -129,6 +136,7 @@ pub fn plan(pipeline: &Pipeline, catalog: &Catalog, environment: &Environment) -
     unknown_types(pipeline, catalog, &mut report);
     not_enough(pipeline, &mut report);
     claims::check(pipeline, &mut report);
+    let services = services::collect(pipeline, &mut report);
     let no_broken = BrokenComponents::new();
     let graph = graph::resolve(pipeline, &no_broken, &mut report);
     let lanes = lanes(pipeline, environment);
@@ -153,18 +161,20 @@ pub fn plan(pipeline: &Pipeline, catalog: &Catalog, environment: &Environment) -
         shutdown_grace: pipeline.settings.shutdown.grace.get(),
         lanes,
         role: pipeline.settings.engine.role.as_deref().map(Arc::from),
+        state_directory: pipeline.settings.state.directory.clone(),
     };
     let mut nodes = assemble(pipeline, &graph, &order, &flow, sinks);
     if let Some(directory) = &pipeline.settings.secrets.directory {
         nodes.iter_mut().for_each(|node| secrets::resolve(node, catalog, directory));
     }
-    Ok(Plan { settings, memory, nodes, warnings: problems })
+    Ok(Plan { settings, memory, services, nodes, warnings: problems })
 }
 
 /// What can be said about the components that could be read while others could not.
 pub(crate) fn plan_known(pipeline: &Pipeline, broken: &BrokenComponents) -> Problems {
     let mut report = Report::new(&pipeline.files);
     claims::check(pipeline, &mut report);
+    services::missing_state(pipeline, &mut report);
     let graph = graph::resolve(pipeline, broken, &mut report);
     graph::cycles(pipeline, &graph, &mut report);
     report.finish()

@@ -1,7 +1,8 @@
-//! Components that exist only here: a source that can read again, and a transform with a named output.
+//! Components that exist only here: a source that can read again, one that keeps a bookmark, and a transform with a named
+//! output.
 
 use engine_config::{Catalog, ComponentOptions, Environment, Facts, Kind, Loaded, Output, ParseOptions, Problems};
-use engine_config::{SignalSet, SourceFile, Stability, load};
+use engine_config::{ServiceId, SignalSet, SourceFile, Stability, load};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,13 @@ pub(crate) struct Tail {}
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Split {}
+
+/// Keeps a bookmark.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Watch {
+    bookmark: String,
+}
 
 impl ComponentOptions for Tail {
     const KIND: Kind = Kind::Source;
@@ -36,9 +44,19 @@ impl ComponentOptions for Split {
     }
 }
 
+impl ComponentOptions for Watch {
+    const KIND: Kind = Kind::Source;
+    const TYPE: &'static str = "watch";
+    const STABILITY: Stability = Stability::Experimental;
+
+    fn facts(&self) -> Facts {
+        Facts::source(SignalSet::LOGS).needs(["bookmark"], ServiceId::state())
+    }
+}
+
 /// Judges a file with the built-in components and the fakes.
 pub(crate) fn judge_with_fakes(text: &str) -> Result<Loaded, Problems> {
-    let catalog = Catalog::builtin().with::<Tail>().with::<Split>();
+    let catalog = Catalog::builtin().with::<Tail>().with::<Split>().with::<Watch>();
     let files = [SourceFile::new("engine.toml", text)];
     load(&files, &catalog, &Environment::Unknown, &ParseOptions::default())
 }

@@ -189,7 +189,7 @@ fn required(entry: &Entry) -> BTreeMap<String, String> {
 fn tables() -> Vec<(String, BTreeMap<String, String>, Json)> {
     let catalog = &*CATALOG;
     let whole = schema(catalog);
-    let settings = ["admin", "memory", "shutdown", "engine", "secrets"];
+    let settings = ["admin", "memory", "shutdown", "engine", "secrets", "state"];
     let settings = settings.map(|name| (name.to_owned(), BTreeMap::new(), whole["properties"][name].clone()));
     let components =
         catalog.entries().map(|entry| (format!("{}.x", entry.kind().table()), required(entry), entry.schema().clone()));

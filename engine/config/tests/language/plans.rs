@@ -410,3 +410,46 @@ headers.x-tenant = "shop"
     assert!(matches!(&headers["x-tenant"], HeaderValue::Plain(text) if text.expose() == "shop"));
     assert!(node.is_same_instance(&planned(text)) && !node.is_same_instance(&moved));
 }
+
+const WATCHED: &str = r#"
+[sources.events]
+type = "watch"
+bookmark = "last"
+[sources.more]
+type = "watch"
+[sinks.console]
+type = "console"
+inputs = ["events", "more"]
+"#;
+
+/// A component that keeps something while there is no place for it is refused, at the key that asks for it if there is
+/// one, with what to write.
+#[test]
+fn state_without_a_directory() {
+    let problems = judge_with_fakes(&format!("version = 1\n{WATCHED}")).unwrap_err().to_string();
+    assert_snapshot!(problems, @r#"
+    engine.toml:5:12: sources.events: the source `watch` keeps what must survive a restart, and `state.directory` is not set; add `[state]` with `directory = "/var/lib/telemetry-engine"`, or another directory that this program may write
+    engine.toml:6:10: sources.more: the source `watch` keeps what must survive a restart, and `state.directory` is not set; add `[state]` with `directory = "/var/lib/telemetry-engine"`, or another directory that this program may write
+    "#);
+}
+
+/// Components that use one service are planned as users of one.
+#[test]
+fn one_service_for_all() {
+    let text = format!("version = 1\n[state]\ndirectory = \"/var/lib/engine\"\n{WATCHED}");
+    let plan = judge_with_fakes(&text).unwrap().plan;
+    let services: Vec<String> =
+        plan.services.iter().map(|service| format!("{}: {:?}", service.id, service.users)).collect();
+    assert_eq!(services, [r#"state: ["events", "more"]"#]);
+    assert_eq!(plan.settings.state_directory.as_deref(), Some(std::path::Path::new("/var/lib/engine")));
+    assert!(plan.warnings.is_empty());
+}
+
+/// A place for state that nobody uses is worth a word.
+#[test]
+fn a_directory_for_nothing() {
+    let text = "version = 1\n[state]\ndirectory = \"/here\"\n[sources.apps]\ntype = \"otlp\"\n\
+                [sinks.console]\ntype = \"console\"\ninputs = [\"apps\"]\n";
+    let warnings = judge_with_fakes(text).unwrap().plan.warnings.to_string();
+    assert_snapshot!(warnings, @"engine.toml:3:13: warning: state: `directory` has no effect: no component keeps anything; remove it");
+}

@@ -392,7 +392,7 @@ inputs = ["shop"]
     engine.toml:33:19: sinks.backend: `buffer.type` is the string "disk", expected "memory"
     engine.toml:33:38: sinks.backend: `buffer.max_size`: 1KiB is too small, expected a size such as "64MiB", at least 64KiB
     engine.toml:36:8: sinks.my: `type` is missing, expected one of "blackhole", "console", "file", "otlp"; put an id with dots in quotes: `[sinks."my.console"]`
-    engine.toml:40:2: unknown key `outputs`; known tables are `sources`, `transforms`, `sinks`, `admin`, `memory`, `shutdown`, `engine`, `secrets`
+    engine.toml:40:2: unknown key `outputs`; known tables are `sources`, `transforms`, `sinks`, `admin`, `memory`, `shutdown`, `engine`, `secrets`, `state`
     "#);
 }
 

@@ -81,7 +81,7 @@ async fn main() -> Result<()> {
     let catalog = Catalog::builtin().with::<BusyOptions>();
     let files = [SourceFile::new(path, text)];
     let loaded = engine_config::load(&files, &catalog, &environment, &ParseOptions::default())?;
-    let built = engine::topology::build(loaded.plan, None)
+    let built = engine::topology::build(loaded.plan)
         .map_err(|failures| anyhow!("{}", failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
     let running = built.run();
     signal(SignalKind::terminate())?.recv().await;

@@ -1,0 +1,58 @@
+//! What the components need the process to run for them, each service once.
+
+use std::collections::BTreeMap;
+
+use crate::component::ServiceId;
+use crate::document::{Finding, Report};
+use crate::id::ComponentId;
+use crate::pipeline::Pipeline;
+use crate::problem::Code;
+
+/// A service of the process and who uses it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedService {
+    /// Which service.
+    pub id: ServiceId,
+    /// The components that named it, by id.
+    pub users: Vec<ComponentId>,
+}
+
+/// The services of all components, by kind and key. Reports those that the settings do not allow, and settings of
+/// services that nobody needs.
+pub(super) fn collect(pipeline: &Pipeline, report: &mut Report<'_>) -> Vec<PlannedService> {
+    missing_state(pipeline, report);
+    let mut users: BTreeMap<ServiceId, Vec<ComponentId>> = BTreeMap::new();
+    for (id, component) in pipeline.components() {
+        for need in component.options.facts().services {
+            let known = users.entry(need.service).or_default();
+            if known.last() != Some(id) {
+                known.push(id.clone());
+            }
+        }
+    }
+    if pipeline.settings.state.directory.is_some() && !users.contains_key(&ServiceId::state()) {
+        let finding = Finding::warning(Code::NoEffect, "`directory` has no effect: no component keeps anything");
+        report.add(pipeline.settings_place("state", "directory"), Some("state"), finding.help("remove it"));
+    }
+    users.into_iter().map(|(id, users)| PlannedService { id, users }).collect()
+}
+
+/// Reports components that keep documents while there is no place for them.
+pub(super) fn missing_state(pipeline: &Pipeline, report: &mut Report<'_>) {
+    if pipeline.settings.state.directory.is_some() {
+        return;
+    }
+    for (id, component) in pipeline.components() {
+        let needs = component.options.facts().services;
+        let Some(need) = needs.iter().find(|need| need.service == ServiceId::state()) else { continue };
+        let message = format!(
+            "the {} `{}` keeps what must survive a restart, and `state.directory` is not set",
+            component.kind(),
+            component.type_name()
+        );
+        let finding = Finding::error(Code::MissingKey, message);
+        let remedy = "add `[state]` with `directory = \"/var/lib/telemetry-engine\"`, or another directory that this \
+                      program may write";
+        report.add(component.place(&need.path), Some(&Pipeline::label(id, component)), finding.help(remedy));
+    }
+}
