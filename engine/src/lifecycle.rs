@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine_config::{ComponentId, Plan};
-use engine_core::socket::{BindError, Sockets};
+use engine_core::socket::{BindError, Bound, Sockets};
 use tokio::runtime::Runtime;
 
 use crate::admin::{self, Facts, Graph, Series, State};
@@ -80,7 +80,7 @@ pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
     let admin_sockets = Sockets::default();
     let admin_id = ComponentId::new(admin::ID).expect("a literal of the grammar");
     let admin_listen = plan.settings.admin_listen;
-    let bound = admin_sockets.bind(&admin_id, admin_listen);
+    let bound = admin_sockets.bind(&admin_id, admin::LISTEN, admin_listen);
     let built = topology::build(plan);
     let (built, ()) = match (built, bound) {
         (Ok(built), Ok(())) => (built, ()),
@@ -91,7 +91,8 @@ pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
         }
     };
     let system = |what| move |source| vec![StartError::System { what, source }];
-    let listener = admin_sockets.lend(&admin_id, admin_listen).map_err(system("the administration server"))?;
+    let listener = admin_sockets.lend(&admin_id, admin::LISTEN, admin_listen);
+    let listener = listener.map_err(system("the administration server"))?;
     let state = Arc::new(State::new(facts, repeats));
     let admin = admin::start(listener, Arc::clone(&state)).map_err(system("the administration server"))?;
     let shared = shared_runtime().map_err(system("the shared runtime"))?;
@@ -100,12 +101,13 @@ pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
         built.run()
     };
     state.heartbeats().start(&running.lanes(), shared.handle());
-    let addresses = addresses(admin.address, &running);
-    for (id, address) in &addresses {
-        tracing::info!(component = %id, %address, "listening");
+    let admin_bound = Bound { component: admin_id, key: admin::LISTEN.to_owned(), address: admin.address };
+    let listeners: Vec<Bound> = std::iter::once(admin_bound).chain(running.sockets().bound()).collect();
+    for Bound { component, key, address } in &listeners {
+        tracing::info!(%component, %key, %address, "listening");
     }
     if let Some(path) = address_file
-        && let Err(source) = write_addresses(&path, &addresses)
+        && let Err(source) = write_addresses(&path, &listeners)
     {
         return Err(vec![StartError::AddressFile { path, source }]);
     }
@@ -172,14 +174,10 @@ fn ending(report: &DrainReport, failed: &[String]) -> Ending {
     Ending::Unclean
 }
 
-fn addresses(admin: std::net::SocketAddr, running: &Running) -> Vec<(String, std::net::SocketAddr)> {
-    let bound = running.sockets().bound().into_iter().map(|(id, _, actual)| (id.to_string(), actual));
-    std::iter::once((admin::ID.to_owned(), admin)).chain(bound).collect()
-}
-
 /// Complete or not at all: whoever waits for the file may read it as soon as it is there.
-fn write_addresses(path: &Path, addresses: &[(String, std::net::SocketAddr)]) -> io::Result<()> {
-    let text: String = addresses.iter().map(|(id, address)| format!("{id} {address}\n")).collect();
+fn write_addresses(path: &Path, listeners: &[Bound]) -> io::Result<()> {
+    let line = |Bound { component, key, address }: &Bound| format!("{component} {address} {key}\n");
+    let text: String = listeners.iter().map(line).collect();
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(".tmp");
     std::fs::write(&unfinished, text)?;

@@ -265,6 +265,13 @@ impl Stability {
     }
 }
 
+impl Claim {
+    /// The key that asks for it as it is written: `grpc.listen`.
+    pub fn key(&self) -> String {
+        self.path.join(".")
+    }
+}
+
 impl Facts {
     /// A source of these signals.
     pub fn source(signals: SignalSet) -> Self {

@@ -84,6 +84,9 @@ pub struct Memory {
 pub struct Listener {
     /// The component it belongs to, or `admin`.
     pub component: String,
+    /// The key that asks for it, such as `grpc.listen`; empty when an older engine does not say.
+    #[serde(default)]
+    pub key: String,
     /// The address as the operating system bound it.
     pub address: SocketAddr,
 }
@@ -308,7 +311,11 @@ mod tests {
             started_at_unix_seconds: 1_700_000_000,
             uptime_seconds: 5,
             memory: Memory { limit_bytes: 1, admission_limit_bytes: 1, admission_used_bytes: 0 },
-            listeners: vec![Listener { component: "admin".to_owned(), address: "127.0.0.1:1".parse().unwrap() }],
+            listeners: vec![Listener {
+                component: "admin".to_owned(),
+                key: "listen".to_owned(),
+                address: "127.0.0.1:1".parse().unwrap(),
+            }],
             components: vec![sink],
         }
     }

@@ -14,9 +14,28 @@ use parking_lot::Mutex;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// Bound listeners by the component and the address it asked for. Cheap to clone.
+/// Bound listeners. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Sockets(Arc<Mutex<HashMap<(ComponentId, SocketAddr), TcpListener>>>);
+pub struct Sockets(Arc<Mutex<HashMap<Asked, TcpListener>>>);
+
+/// What was asked for. The key is part of it, because two listeners of one component may both ask for port 0.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Asked {
+    component: ComponentId,
+    key: String,
+    address: SocketAddr,
+}
+
+/// A listener that is bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// The component it is lent to.
+    pub component: ComponentId,
+    /// The key of the component's options that asks for it, such as `grpc.listen`.
+    pub key: String,
+    /// The address as the operating system chose it.
+    pub address: SocketAddr,
+}
 
 /// An address could not be bound.
 #[derive(Debug, thiserror::Error)]
@@ -32,22 +51,23 @@ pub struct BindError {
 }
 
 impl Sockets {
-    /// Binds `address` for `component`, unless it holds it already.
-    pub fn bind(&self, component: &ComponentId, address: SocketAddr) -> Result<(), BindError> {
-        let key = (component.clone(), address);
-        if self.0.lock().contains_key(&key) {
+    /// Binds `address` for the listener `key` of `component` (the option that asks for it, such as `grpc.listen`), unless
+    /// it holds it already.
+    pub fn bind(&self, component: &ComponentId, key: &str, address: SocketAddr) -> Result<(), BindError> {
+        let asked = Asked::new(component, key, address);
+        if self.0.lock().contains_key(&asked) {
             return Ok(());
         }
         let listener = listen(address).map_err(|source| BindError { component: component.clone(), address, source })?;
-        self.0.lock().insert(key, listener);
+        self.0.lock().insert(asked, listener);
         Ok(())
     }
 
-    /// A handle to the listener that was bound for this component and address.
-    pub fn lend(&self, component: &ComponentId, address: SocketAddr) -> io::Result<TcpListener> {
+    /// A handle to the listener that was bound for this key of the component at this address.
+    pub fn lend(&self, component: &ComponentId, key: &str, address: SocketAddr) -> io::Result<TcpListener> {
         let sockets = self.0.lock();
-        let listener = sockets.get(&(component.clone(), address)).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::NotFound, format!("{address} was not bound for {component}"))
+        let listener = sockets.get(&Asked::new(component, key, address)).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, format!("{address} was not bound for {key} of {component}"))
         })?;
         listener.try_clone()
     }
@@ -58,15 +78,22 @@ impl Sockets {
         self.0.lock().clear();
     }
 
-    /// Every address that is bound, as the operating system chose it, with the component and the address asked for.
-    pub fn bound(&self) -> Vec<(ComponentId, SocketAddr, SocketAddr)> {
+    /// Every listener that is bound, in the order of components and keys.
+    pub fn bound(&self) -> Vec<Bound> {
         let sockets = self.0.lock();
-        let bound = sockets.iter().filter_map(|((component, asked), listener)| {
-            listener.local_addr().ok().map(|actual| (component.clone(), *asked, actual))
+        let mut asked: Vec<_> = sockets.iter().collect();
+        asked.sort_by_key(|(asked, _)| *asked);
+        let bound = asked.into_iter().filter_map(|(Asked { component, key, .. }, listener)| {
+            let address = listener.local_addr().ok()?;
+            Some(Bound { component: component.clone(), key: key.clone(), address })
         });
-        let mut bound: Vec<_> = bound.collect();
-        bound.sort();
-        bound
+        bound.collect()
+    }
+}
+
+impl Asked {
+    fn new(component: &ComponentId, key: &str, address: SocketAddr) -> Self {
+        Self { component: component.clone(), key: key.to_owned(), address }
     }
 }
 
@@ -83,4 +110,30 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+    use super::*;
+
+    /// Two listeners of one component that leave their ports to the system get two sockets, each lent under its key; asking
+    /// again brings the same one.
+    #[test]
+    fn port_zero_is_a_port_for_each_listener() {
+        let (sockets, component) = (Sockets::default(), ComponentId::new("apps").unwrap());
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        for key in ["http.listen", "grpc.listen", "grpc.listen"] {
+            sockets.bind(&component, key, any).unwrap();
+        }
+        let bound = sockets.bound();
+        let keys: Vec<&str> = bound.iter().map(|listener| listener.key.as_str()).collect();
+        assert_eq!(keys, ["grpc.listen", "http.listen"]);
+        assert_ne!(bound[0].address, bound[1].address);
+        for listener in &bound {
+            let lent = sockets.lend(&component, &listener.key, any).unwrap();
+            assert_eq!(lent.local_addr().unwrap(), listener.address);
+        }
+        assert!(sockets.lend(&component, "listen", any).is_err());
+    }
 }

@@ -27,6 +27,8 @@ pub use state::{Facts, Graph, State};
 
 /// What the server is called where addresses are listed. A component of the same id keeps its own line.
 pub const ID: &str = "admin";
+/// The key of its address in the configuration.
+pub const LISTEN: &str = "listen";
 
 /// How often suppressed log lines are summarised.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(10);

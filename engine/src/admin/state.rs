@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use engine_config::status::{Listener, Phase};
 use engine_core::budget::Budget;
+use engine_core::socket::Bound;
 use tokio_util::sync::CancellationToken;
 
 use super::heartbeat::Heartbeats;
@@ -56,8 +57,9 @@ impl Graph {
     /// The readable side of what runs.
     pub fn of(running: &Running, admin: SocketAddr) -> Self {
         let bound = running.sockets().bound().into_iter();
-        let listeners = bound.map(|(id, _, address)| Listener { component: id.to_string(), address });
-        let admin = Listener { component: super::ID.to_owned(), address: admin };
+        let listeners =
+            bound.map(|Bound { component, key, address }| Listener { component: component.to_string(), key, address });
+        let admin = Listener { component: super::ID.to_owned(), key: super::LISTEN.to_owned(), address: admin };
         Self {
             nodes: running.nodes().to_vec(),
             admission: running.admission().clone(),

@@ -69,7 +69,7 @@ pub(super) struct RunArguments {
     /// Listen here for /livez, /readyz, /metrics and /status, whatever `admin.listen` says
     #[arg(long, value_name = "ADDRESS")]
     pub(super) admin_listen: Option<SocketAddr>,
-    /// Write the addresses that were bound to this file once everything runs, a line `ID ADDRESS` each, `admin` first.
+    /// Write the addresses that were bound to this file once everything runs, a line `ID ADDRESS KEY` each, `admin` first.
     /// For ports that the system chooses (port 0)
     #[arg(long, value_name = "FILE")]
     pub(super) address_file: Option<PathBuf>,

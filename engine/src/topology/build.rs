@@ -109,7 +109,7 @@ pub fn build(plan: Plan) -> Result<Built, Vec<BuildFailure>> {
     for node in &plan.nodes {
         for claim in &node.facts.claims {
             let Resource::Tcp(address) = &claim.resource else { continue };
-            if let Err(error) = sockets.bind(&node.id, address.get()) {
+            if let Err(error) = sockets.bind(&node.id, &claim.key(), address.get()) {
                 failures.push(error.into());
             }
         }

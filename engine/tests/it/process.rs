@@ -1,8 +1,8 @@
 //! Engines as processes: start, answers, signals, ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 
 use engine_config::status::{Phase, Status};
 use rustix::process::Signal;
@@ -244,17 +244,26 @@ inputs = ["apps"]
 /// The file of addresses names every listener, for scripts that let the system choose ports.
 #[test]
 fn writes_the_addresses() {
-    let config = ENDLESS
-        .replace("rate = 1000", "count = 1")
-        .replace("[sources.apps]\ntype = \"otlp\"\ngrpc.listen = \"127.0.0.1:0\"\n", "")
-        .replace(", \"apps\"", "");
+    let listeners = "grpc.listen = \"127.0.0.1:0\"\nhttp.listen = \"127.0.0.1:0\"\n";
+    let config = ENDLESS.replace("grpc.listen = \"127.0.0.1:0\"\n", listeners);
     let files = Files::new(&[("engine.toml", &config)]);
     let (path, addresses) = (files.path("engine.toml"), files.path("addresses"));
-    let output = program(&["run", "--config", &path, "--address-file", &addresses]).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let text = std::fs::read_to_string(addresses).unwrap();
-    let address = text.strip_prefix("admin 127.0.0.1:").unwrap_or_else(|| panic!("{text}"));
-    assert_ne!(address.trim_end().parse::<u16>().unwrap(), 0);
+    let mut child = program(&["run", "--config", &path, "--address-file", &addresses]).spawn().unwrap();
+    let text = loop {
+        // Complete or not there at all.
+        if let Ok(text) = std::fs::read_to_string(&addresses) {
+            break text;
+        }
+        assert!(child.try_wait().unwrap().is_none(), "the engine ended");
+        std::thread::yield_now();
+    };
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(' ').collect()).collect();
+    let named: Vec<_> = lines.iter().map(|line| (line[0], line[2])).collect();
+    assert_eq!(named, [("admin", "listen"), ("apps", "grpc.listen"), ("apps", "http.listen")]);
+    let ports: HashSet<u16> = lines.iter().map(|line| line[1].parse::<SocketAddr>().unwrap().port()).collect();
+    assert!(ports.len() == 3 && !ports.contains(&0), "{text}");
 }
 
 /// A reader that goes away is no reason to panic, and pipes get no colours.

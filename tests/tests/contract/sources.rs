@@ -65,7 +65,7 @@ async fn for_each_source<F: Future<Output = ()>>(test: impl Fn(String, engine_co
         let sockets = Sockets::default();
         for claim in &node.facts.claims {
             if let Resource::Tcp(address) = &claim.resource {
-                sockets.bind(&node.id, address.get()).unwrap();
+                sockets.bind(&node.id, &claim.key(), address.get()).unwrap();
             }
         }
         let run = run_source(node.id.as_str(), source, sockets, Budget::new(MEMORY));

@@ -57,9 +57,7 @@ impl Engine {
         engine.addresses = eventually("the engine says where it listens", || {
             assert!(engine.child.try_wait().unwrap().is_none(), "the engine ended:\n{}", engine.log());
             let text = std::fs::read_to_string(&addresses).unwrap_or_default();
-            let lines = text.lines().filter_map(|line| line.split_once(' '));
-            let found: Option<BTreeMap<_, _>> =
-                lines.map(|(id, address)| Some((id.to_owned(), address.parse().ok()?))).collect();
+            let found: Option<BTreeMap<_, _>> = text.lines().map(listener).collect();
             std::future::ready(found.filter(|found| found.contains_key("apps")))
         })
         .await;
@@ -124,6 +122,12 @@ impl Engine {
     fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
+}
+
+/// The id and the address of a line of the address file.
+fn listener(line: &str) -> Option<(String, SocketAddr)> {
+    let mut words = line.split(' ');
+    Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
 }
 
 /// The program of this build; cargo puts test binaries into a folder beside it.

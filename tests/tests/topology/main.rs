@@ -118,7 +118,7 @@ async fn draining_closes_the_ports() {
     let running = run("[sources.in]\ntype = \"otlp\"\ngrpc.listen = \"127.0.0.1:0\"\n\
          [sinks.out]\ntype = \"blackhole\"\ninputs = [\"in\"]\n");
     let sockets = running.sockets().clone();
-    let (_, _, address) = sockets.bound()[0].clone();
+    let address = sockets.bound()[0].address;
     drop(tokio::net::TcpStream::connect(address).await.unwrap());
     within("the graph drains", running.drain()).await;
     let refused = tokio::net::TcpStream::connect(address).await.unwrap_err();

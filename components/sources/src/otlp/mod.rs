@@ -38,6 +38,8 @@ pub(crate) struct Otlp {
 /// One listener that does not serve yet.
 #[derive(Debug)]
 struct Prepared {
+    /// The option that asks for its socket.
+    key: &'static str,
     address: SocketAddr,
     options: ServerOptions,
 }
@@ -70,8 +72,9 @@ impl Source for Otlp {
                 self.listeners.iter().map(|listener| Arc::clone(&listener.options.counters)).collect();
             context.telemetry.expose(move || transport_counts(&counters));
             let mut serving = Vec::new();
-            for Prepared { address, options } in self.listeners {
-                let socket = context.sockets.lend(&context.id, address).and_then(tokio::net::TcpListener::from_std);
+            for Prepared { key, address, options } in self.listeners {
+                let socket =
+                    context.sockets.lend(&context.id, key, address).and_then(tokio::net::TcpListener::from_std);
                 let listener =
                     socket.map_err(|error| ComponentError::caused(format!("cannot serve {address}"), error))?;
                 let (lanes, budget) = (context.lanes.clone(), context.budget.clone());
@@ -146,7 +149,11 @@ fn prepare(protocol: Protocol, address: ListenAddress, listener: &Listener) -> R
     };
     let tls = listener.tls.as_ref().map(|files| server_tls(protocol, files)).transpose()?;
     let options = ServerOptions { tls, limits, ..ServerOptions::new(protocol) };
-    Ok(Prepared { address: address.get(), options })
+    let key = match protocol {
+        Protocol::Grpc => "grpc.listen",
+        Protocol::Http => "http.listen",
+    };
+    Ok(Prepared { key, address: address.get(), options })
 }
 
 fn server_tls(protocol: Protocol, files: &engine_config::ServerTls) -> Result<ServerTls, BuildError> {
