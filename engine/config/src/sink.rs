@@ -55,7 +55,8 @@ pub struct BufferOptions {
     #[serde(rename = "type")]
     pub kind: BufferType,
     /// Bytes that the buffer may hold. They are reserved: no other buffer can use them. Default: half of
-    /// `memory.limit` divided by the number of sinks, at least 1MiB and at most 64MiB.
+    /// `memory.limit` divided by the number of sinks, at least 1MiB and at most 64MiB. A single payload that is larger is
+    /// taken as soon as the buffer is not full, one at a time, and counts as a request in flight until it is delivered.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-minimum" = "64KiB"))]
     pub max_size: Option<ByteSize>,

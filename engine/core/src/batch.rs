@@ -139,6 +139,11 @@ impl Debts {
         [debts, self]
     }
 
+    /// The charge alone, owing nothing to anybody.
+    pub(crate) fn only_charge(&self) -> Self {
+        Self { owed: SmallVec::new(), charge: self.charge.clone() }
+    }
+
     /// Answers everything owed. A partial success of a merged batch is Delivered for each of its parts: whose
     /// records were rejected is not known, and the rejection is counted where it was received.
     pub(crate) fn answer(self, outcome: &Outcome) {

@@ -189,7 +189,9 @@ impl SinkInlet {
         self.driver.settings.when_full == WhenFull::DropNewest
     }
 
-    /// Room for one batch of `bytes` encoded bytes. What is larger than the whole buffer gets in when the buffer is empty.
+    /// Room for one batch of `bytes` encoded bytes. What is larger than the whole buffer gets in as soon as the buffer is not
+    /// full: if it had to wait for an empty one, it would never get into that of a busy sink. So the buffer passes its size
+    /// by one such batch at most.
     pub fn reserve(&self, bytes: usize) -> Result<Room, NoRoom> {
         self.reserve_for(1, bytes)
     }
@@ -202,7 +204,10 @@ impl SinkInlet {
             return Err(NoRoom::Closed);
         }
         let max = driver.settings.max_buffer;
-        let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= max || used == 0);
+        let fits = |used: usize| {
+            let is_let_in_beyond = bytes > max && (used < max || used == 0);
+            used.checked_add(bytes).filter(|sum| *sum <= max || is_let_in_beyond)
+        };
         match driver.buffered.fetch_update(Ordering::AcqRel, Ordering::Relaxed, fits) {
             Ok(_) => Ok(Room { driver: Arc::clone(driver), bytes }),
             Err(_) => Err(NoRoom::Full),
@@ -248,8 +253,11 @@ impl SinkInlet {
             return;
         }
         // Queued first, answered then: whoever is told OK can rely on it. From here on the buffer accounts for the
-        // bytes, and the charge of the request is given back with its debts.
-        match driver.enqueue(driver.kept_alone(wire), Debts::default(), room) {
+        // bytes, and the charge of the request is given back with its debts. The share of the buffer does not cover what
+        // goes beyond it: that stays charged until it is delivered.
+        let is_beyond = room.bytes > driver.settings.max_buffer;
+        let kept = if is_beyond { debts.only_charge() } else { Debts::default() };
+        match driver.enqueue(driver.kept_alone(wire), kept, room) {
             Ok(()) => debts.answer(&Outcome::Delivered),
             Err(_) => debts.answer(&Outcome::retry(SHUTDOWN)),
         }
