@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use engine_core::sink::SinkHandle;
+use engine_core::sink::{Drained, SinkHandle};
 use engine_core::telemetry::HealthState;
 use tokio::time::Instant;
 
@@ -12,7 +12,7 @@ use super::run::Running;
 /// How a drain went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DrainReport {
-    /// Components and services that had not ended at the deadline and were stopped.
+    /// Components and services that had not ended at the deadline and were stopped, and sinks that did not finish.
     pub unfinished: Vec<String>,
     /// Records that had been answered OK, were in memory only and are lost, by sink.
     pub dropped: Vec<(String, u64)>,
@@ -50,7 +50,10 @@ impl Running {
             .filter_map(|node| node.sink.as_ref().map(|sink| (node.id.to_string(), Arc::clone(sink))))
             .collect();
         let drains = sinks.iter().map(|(id, sink)| async move { (id.clone(), sink.drain(deadline).await) });
-        for (id, dropped) in futures::future::join_all(drains).await {
+        for (id, Drained { dropped, finished }) in futures::future::join_all(drains).await {
+            if !finished {
+                report.unfinished.push(id.clone());
+            }
             if dropped > 0 {
                 tracing::error!(sink = %id, records = dropped, "records were answered OK and are lost by shutdown");
                 report.dropped.push((id, dropped));

@@ -13,11 +13,13 @@ mod tests;
 
 use std::fmt;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use engine_config::{Acknowledge, SinkSettings, WhenFull};
+use futures::FutureExt;
 use otlp::{Payload, Wire};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -29,6 +31,7 @@ pub use gate::Backoff;
 
 use crate::batch::{Batch, Debts};
 use crate::contract::Sink;
+use crate::edge::panic_message;
 use crate::lane::{self, Lanes};
 use crate::ledger::Line;
 use crate::outcome::{Outcome, RejectionKind};
@@ -49,6 +52,9 @@ pub const UNENCODABLE: &str = "unencodable";
 /// The longest a sender is kept waiting for an answer while the far end does not take its data; then it is told to
 /// come again.
 pub const HOLD: Duration = Duration::from_secs(5);
+
+/// What a sink gets to finish when its deliveries have used up the time of a drain.
+const FINISH_AT_LEAST: Duration = Duration::from_secs(1);
 
 /// What keeping an item costs beside its encoded bytes: itself in a queue that grows by doubling, and the allocations of
 /// its room and of its bytes. Most of what a sink holds may be tiny, and then this is most of the memory.
@@ -83,6 +89,15 @@ pub struct SinkInlet {
 pub struct SinkHandle {
     driver: Arc<Driver>,
     parts: TaskTracker,
+}
+
+/// How the drain of a sink went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Records that had been answered OK, were in memory only and are lost.
+    pub dropped: u64,
+    /// Whether the sink made final what it had called delivered. When not, some of that may be lost.
+    pub finished: bool,
 }
 
 /// Room in the buffer, given back on drop.
@@ -301,8 +316,8 @@ impl SinkHandle {
     }
 
     /// Takes nothing more, delivers what is held until `deadline`, settles the rest (told Retry where somebody waits,
-    /// else dropped for [`SHUTDOWN`]) and lets the sink finish. Returns the records dropped.
-    pub async fn drain(&self, deadline: Instant) -> u64 {
+    /// else dropped for [`SHUTDOWN`]) and lets the sink finish in the time that is left, but at least in a second.
+    pub async fn drain(&self, deadline: Instant) -> Drained {
         let driver = &self.driver;
         driver.closed.store(true, Ordering::Release);
         driver.freed.notify_waiters();
@@ -319,10 +334,14 @@ impl SinkHandle {
             driver.wake_parts();
             held.await;
         }
-        if let Err(error) = driver.sink.finish().await {
-            driver.telemetry.error("finish", error.to_string());
+        let finished = driver.finish(deadline.max(Instant::now() + FINISH_AT_LEAST)).await;
+        let counts = self.line().counts;
+        if let Err(reason) = &finished {
+            // How much of what was delivered is not final only the sink knows, and it does not answer.
+            let delivered = counts.delivered;
+            tracing::error!(sink = %driver.id, %reason, delivered, "the sink did not finish, the last it took may be lost");
         }
-        self.line().counts.dropped.get(SHUTDOWN).copied().unwrap_or(0)
+        Drained { dropped: counts.dropped.get(SHUTDOWN).copied().unwrap_or(0), finished: finished.is_ok() }
     }
 }
 
@@ -393,6 +412,24 @@ impl Driver {
         let permit = Arc::clone(&self.permits).acquire_owned().await.expect("permits are never closed");
         self.gate.passable().await;
         permit
+    }
+
+    /// Has the sink make final what it took, and counts when it fails, panics or hangs.
+    async fn finish(&self, deadline: Instant) -> Result<(), String> {
+        // The call itself may panic too, before it has made a future.
+        let finish = AssertUnwindSafe(async { self.sink.finish().await }).catch_unwind();
+        let reason = match tokio::time::timeout_at(deadline, finish).await {
+            Ok(Ok(Ok(()))) => return Ok(()),
+            Ok(Ok(Err(error))) => error.to_string(),
+            Ok(Err(panic)) => {
+                let message = panic_message(panic.as_ref());
+                self.telemetry.panicked(message.clone());
+                message
+            }
+            Err(_) => "it had not finished at the deadline".to_owned(),
+        };
+        self.telemetry.error("finish", reason.clone());
+        Err(reason)
     }
 
     /// While draining nothing waits for company.

@@ -342,8 +342,8 @@ async fn settles_everything_at_the_deadline() {
         let driven = drive(&silent, one_at_a_time);
         let receipts: Vec<_> = (0..5).map(|part| driven.offer(numbered(part * 10..part * 10 + 10))).collect();
         silent.called(1).await;
-        let dropped = driven.handle.drain(Instant::now() + Duration::from_secs(2)).await;
-        assert_eq!(dropped, lost);
+        let drained = driven.handle.drain(Instant::now() + Duration::from_secs(2)).await;
+        assert_eq!(drained, Drained { dropped: lost, finished: true });
         let line = driven.handle.line();
         line.check().unwrap();
         assert_eq!((line.held.total(), line.counts.returned), (0, 50 - lost));
@@ -572,4 +572,40 @@ async fn an_early_panic_is_survived() {
     let line = handle.line();
     line.check().unwrap();
     assert_eq!((line.held.total(), line.counts.dropped.get("panic")), (0, Some(&10)));
+}
+
+/// Takes everything and never comes to an end, or panics at it.
+struct NeverFinishes {
+    panics: bool,
+}
+impl Sink for NeverFinishes {
+    fn deliver(&self, _payload: Payload) -> BoxFuture<'_, Outcome> {
+        Box::pin(async { Outcome::Delivered })
+    }
+
+    fn finish(&self) -> BoxFuture<'_, Result<(), crate::contract::ComponentError>> {
+        if self.panics {
+            std::panic::resume_unwind(Box::new("unlucky"))
+        }
+        Box::pin(std::future::pending())
+    }
+}
+
+/// A sink that does not finish gets the rest of the drain's time and no more; that it hung is told and counted. One that
+/// panics instead is survived.
+#[tokio::test(start_paused = true)]
+async fn a_drain_does_not_wait_for_ever_for_a_sink_to_finish() {
+    for (panics, grace, took) in [(false, 30, 30), (false, 0, 1), (true, 30, 0)] {
+        let threads = LaneThreads::start(1).unwrap();
+        let telemetry = Arc::new(ComponentTelemetry::default());
+        let buffered = settings(Acknowledge::Buffered);
+        let sink = Box::new(NeverFinishes { panics });
+        let (_inlet, handle) = start("out", sink, buffered, Arc::clone(&telemetry), &threads.lanes());
+        let began = Instant::now();
+        let drained = handle.drain(began + Duration::from_secs(grace)).await;
+        assert_eq!(drained, Drained { dropped: 0, finished: false });
+        // The clock may jump to the deadline while the lane's thread ends its part; then the least is still to come.
+        assert!((took..=grace + 1).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+        assert_eq!(telemetry.read().errors.get("finish"), Some(&1));
+    }
 }
