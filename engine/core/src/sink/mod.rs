@@ -394,8 +394,8 @@ impl Driver {
                 Ready::Now(signal) => tokio::select! {
                     biased;
                     permit = self.leave_to_send() => {
-                        if let Some((id, items)) = part.take(signal, &self.batching_now()) {
-                            let request = Request::new(Arc::clone(&self), index, id);
+                        if let Some(items) = part.take(signal, &self.batching_now()) {
+                            let request = Request::new(Arc::clone(&self), index);
                             tokio::spawn(self.requests.track_future(request.run(items, permit)));
                         }
                     }

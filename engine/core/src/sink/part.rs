@@ -1,9 +1,10 @@
-//! One lane's part of a sink: its queue, its in-flight table and its counts, under one lock.
+//! One lane's part of a sink: its queue, what is in flight and its counts, under one lock.
 //!
 //! Every move of a record changes the holder and the count in one critical section, so that a snapshot balances at
-//! any moment. What is held is read from the queue and the table themselves. Not here: when to send.
+//! any moment. Queue and flight keep sums of what they hold, so that nobody goes through thousands of items under the
+//! lock. Not here: when to send.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 
 use super::Room;
 use super::batching::Batching;
-use super::request::{answer_all, not_taken};
+use super::request::{answer_all, not_taken, records_of};
 use crate::batch::Debts;
 use crate::ledger::{Counts, Held, Line};
 use crate::outcome::Outcome;
@@ -47,8 +48,8 @@ pub(super) struct Part {
 #[derive(Debug, Default)]
 struct State {
     queues: [Queue; 3],
-    in_flight: BTreeMap<u64, u64>,
-    next_request: u64,
+    /// Records that left the queue and have not been settled.
+    in_flight: u64,
     counts: Counts,
     refused: u64,
     /// Nobody takes anything out of the queues any more.
@@ -57,17 +58,16 @@ struct State {
     omitted: Option<&'static str>,
 }
 
-/// Items of one signal, with running sums so that nobody has to go through them to know whether they fill a request.
+/// Items of one signal, the oldest first, with running sums so that nobody has to go through them to know whether they
+/// fill a request or whether anybody waits.
 #[derive(Debug, Default)]
 struct Queue {
     items: VecDeque<Item>,
     size: usize,
     records: u64,
+    /// Items for which somebody waits: all of them behind most sources of a sink that answers when delivered, else none.
+    owed: usize,
 }
-
-/// The number of a request in the in-flight table of its part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RequestId(u64);
 
 /// What the queue has to offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,23 +136,20 @@ impl Part {
         oldest.map_or(ready, |(_, signal)| Ready::Now(signal))
     }
 
-    /// Moves items of one signal from the queue to the in-flight table: as many as fit into one request, at least one.
-    pub(super) fn take(&self, signal: Signal, batching: &Batching) -> Option<(RequestId, Vec<Item>)> {
+    /// Moves items of one signal from the queue into flight: as many as fit into one request, at least one.
+    pub(super) fn take(&self, signal: Signal, batching: &Batching) -> Option<Vec<Item>> {
         let mut state = self.state.lock();
         let queue = &mut state.queues[signal as usize];
         let items = queue.take(batching);
         if items.is_empty() {
             return None;
         }
-        let records = items.iter().map(|item| item.wire.records()).sum();
-        let id = state.next_request;
-        state.next_request += 1;
-        state.in_flight.insert(id, records);
-        Some((RequestId(id), items))
+        state.in_flight += records_of(&items);
+        Some(items)
     }
 
-    /// Takes records out of the in-flight table and counts where they went.
-    pub(super) fn leave(&self, request: RequestId, exits: &[Exit]) {
+    /// Takes records out of flight and counts where they went.
+    pub(super) fn leave(&self, exits: &[Exit]) {
         let mut state = self.state.lock();
         for exit in exits {
             let (what, records) = match *exit {
@@ -163,12 +160,7 @@ impl Part {
             if records > 0 && state.is_counted(what) {
                 state.counts.add(*exit);
             }
-            if let Some(held) = state.in_flight.get_mut(&request.0) {
-                *held -= records;
-                if *held == 0 {
-                    state.in_flight.remove(&request.0);
-                }
-            }
+            state.in_flight -= records;
         }
     }
 
@@ -180,11 +172,7 @@ impl Part {
 
     /// Resolves when somebody has waited longer than `hold` for an item in the queue; never when nobody waits.
     pub(super) async fn overdue(&self, hold: Duration) {
-        let oldest = {
-            let state = self.state.lock();
-            let owed = state.queues.iter().flat_map(|queue| &queue.items).filter(|item| item.debts.is_owed());
-            owed.map(|item| item.since).min()
-        };
+        let oldest = self.state.lock().queues.iter().filter_map(Queue::waits_since).min();
         match oldest {
             // Past it by a moment, because being overdue is strictly more than the hold.
             Some(since) => tokio::time::sleep_until(since + hold + Duration::from_millis(1)).await,
@@ -197,9 +185,9 @@ impl Part {
         let mut overdue = Vec::new();
         let mut state = self.state.lock();
         for queue in &mut state.queues {
-            overdue.extend(queue.extract(|item| item.is_overdue(hold)));
+            queue.extract_overdue(hold, &mut overdue);
         }
-        state.counts.returned += overdue.iter().map(|item| item.wire.records()).sum::<u64>();
+        state.counts.returned += records_of(&overdue);
         drop(state);
         answer_all(overdue, &not_taken(None));
     }
@@ -220,7 +208,7 @@ impl Part {
                 }
             }
         }
-        state.counts.returned += owed.iter().map(|item| item.wire.records()).sum::<u64>();
+        state.counts.returned += records_of(&owed);
         if dropped > 0 {
             *state.counts.dropped.entry(reason).or_default() += dropped;
         }
@@ -231,9 +219,9 @@ impl Part {
     /// This part's line at one moment.
     pub(super) fn line(&self) -> Line {
         let state = self.state.lock();
-        let queued = state.queues.iter().flat_map(|queue| &queue.items).map(|item| item.wire.records()).sum();
-        let in_flight = state.in_flight.values().sum();
-        Line { counts: state.counts.clone(), held: Held { queued, in_flight }, refused: state.refused }
+        let queued = state.queues.iter().map(|queue| queue.records).sum();
+        let held = Held { queued, in_flight: state.in_flight };
+        Line { counts: state.counts.clone(), held, refused: state.refused }
     }
 }
 
@@ -265,23 +253,50 @@ impl Queue {
     fn push(&mut self, item: Item) {
         self.size += item.wire.len();
         self.records += item.wire.records();
+        self.owed += usize::from(item.debts.is_owed());
         self.items.push_back(item);
     }
 
     fn take(&mut self, batching: &Batching) -> Vec<Item> {
         let count = batching.take(self.items.iter().map(|item| &item.wire));
         let items: Vec<Item> = self.items.drain(..count).collect();
-        self.size -= items.iter().map(|item| item.wire.len()).sum::<usize>();
-        self.records -= items.iter().map(|item| item.wire.records()).sum::<u64>();
+        items.iter().for_each(|item| self.forget(item));
         items
+    }
+
+    /// Since when somebody has waited for one of the items; none when nobody waits.
+    fn waits_since(&self) -> Option<Instant> {
+        if self.owed == 0 {
+            return None;
+        }
+        // The first one, but where sources that wait and sources that do not feed one sink.
+        self.items.iter().find(|item| item.debts.is_owed()).map(|item| item.since)
+    }
+
+    /// Takes out whom somebody has waited for longer than `hold`.
+    fn extract_overdue(&mut self, hold: Duration, overdue: &mut Vec<Item>) {
+        if self.owed < self.items.len() {
+            overdue.extend(self.extract(|item| item.is_overdue(hold)));
+            return;
+        }
+        while let Some(item) = self.items.pop_front_if(|item| item.is_overdue(hold)) {
+            self.forget(&item);
+            overdue.push(item);
+        }
     }
 
     fn extract(&mut self, mut leaves: impl FnMut(&Item) -> bool) -> Vec<Item> {
         let (leaving, staying): (Vec<_>, Vec<_>) = self.items.drain(..).partition(|item| leaves(item));
-        self.size = staying.iter().map(|item| item.wire.len()).sum();
-        self.records = staying.iter().map(|item| item.wire.records()).sum();
+        leaving.iter().for_each(|item| self.forget(item));
         self.items = staying.into();
         leaving
+    }
+
+    /// Takes an item that left out of the sums.
+    fn forget(&mut self, item: &Item) {
+        self.size -= item.wire.len();
+        self.records -= item.wire.records();
+        self.owed -= usize::from(item.debts.is_owed());
     }
 }
 

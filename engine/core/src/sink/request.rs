@@ -11,7 +11,7 @@ use futures::FutureExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::part::{Exit, Item, RequestId};
+use super::part::{Exit, Item};
 use super::{Driver, EXPIRED, HOLD, PARTIAL, SHUTDOWN};
 use crate::edge::panic_message;
 use crate::outcome::{Outcome, Rejection, RejectionKind};
@@ -28,7 +28,6 @@ const SMALL_FOR_ALL: usize = 16 * 1024;
 pub(super) struct Request {
     driver: Arc<Driver>,
     part: usize,
-    id: RequestId,
 }
 
 /// How the attempts at one group of items ended.
@@ -47,8 +46,8 @@ enum GivenUp {
 }
 
 impl Request {
-    pub(super) fn new(driver: Arc<Driver>, part: usize, id: RequestId) -> Self {
-        Self { driver, part, id }
+    pub(super) fn new(driver: Arc<Driver>, part: usize) -> Self {
+        Self { driver, part }
     }
 
     /// Delivers the items or settles them otherwise. The permit is kept until all of them are settled.
@@ -231,7 +230,7 @@ impl Request {
     }
 
     fn leave(&self, exits: &[Exit]) {
-        self.driver.parts[self.part].leave(self.id, exits);
+        self.driver.parts[self.part].leave(exits);
     }
 }
 
@@ -249,7 +248,7 @@ pub(super) fn answer_all(items: Vec<Item>, outcome: &Outcome) {
     }
 }
 
-fn records_of(items: &[Item]) -> u64 {
+pub(super) fn records_of(items: &[Item]) -> u64 {
     items.iter().map(|item| item.wire.records()).sum()
 }
 

@@ -257,6 +257,29 @@ async fn a_waiting_sender_is_told_to_come_again() {
     assert_eq!(driven.drained().await.counts.returned, 50);
 }
 
+/// Where somebody waits for some of the queued items only, exactly those are given back after the hold.
+#[tokio::test(start_paused = true)]
+async fn gives_back_only_what_somebody_waits_for() {
+    let silent = ScriptedSink::new(|_| Box::pin(std::future::pending()) as BoxFuture<'static, Outcome>);
+    let mut one_at_a_time = settings(Acknowledge::Delivered);
+    one_at_a_time.concurrency = 1;
+    let driven = drive(&silent, one_at_a_time);
+    driven.take(Batch::unacknowledged(numbered(0..1)));
+    silent.called(1).await;
+    driven.take(Batch::unacknowledged(numbered(1..3)));
+    let receipts: Vec<_> = (1..4).map(|part| driven.offer(numbered(part * 10..part * 10 + 10))).collect();
+    driven.take(Batch::unacknowledged(numbered(3..5)));
+    assert_eq!(driven.handle.line().held, crate::ledger::Held { queued: 34, in_flight: 1 });
+    let start = Instant::now();
+    for receipt in receipts {
+        assert!(matches!(receipt.await, Outcome::Retry { .. }));
+    }
+    assert!(start.elapsed() < HOLD * 2, "{:?}", start.elapsed());
+    let line = driven.handle.line();
+    line.check().unwrap();
+    assert_eq!((line.held.total(), line.counts.returned), (5, 30));
+}
+
 /// A batch whose sender has gone away is not tried again: the sender will send it elsewhere or again.
 #[tokio::test(start_paused = true)]
 async fn an_abandoned_batch_is_not_tried_again() {
