@@ -4,6 +4,7 @@
 //! limits how many are under way, tries again, and finds the bad part of a request by halves. A driver has one part a
 //! lane, so that a batch is delivered where it was admitted; bytes and concurrency are shared. Not here: protocols.
 
+mod apart;
 mod batching;
 mod gate;
 mod part;
@@ -36,6 +37,7 @@ use crate::lane::{self, Lanes};
 use crate::ledger::Line;
 use crate::outcome::{Outcome, RejectionKind};
 use crate::telemetry::ComponentTelemetry;
+use apart::Apart;
 use gate::Gate;
 use part::{Item, Part, Ready};
 use request::Request;
@@ -123,6 +125,7 @@ struct Driver {
     telemetry: Arc<ComponentTelemetry>,
     parts: Vec<Part>,
     gate: Gate,
+    apart: Apart,
     permits: Arc<Semaphore>,
     buffered: AtomicUsize,
     freed: Arc<Notify>,
@@ -146,6 +149,7 @@ pub fn start(
         id: id.to_owned(),
         sink,
         gate: Gate::new(settings.backoff),
+        apart: Apart::default(),
         permits: Arc::new(Semaphore::new(settings.concurrency.max(1))),
         settings,
         telemetry,
@@ -432,8 +436,11 @@ impl Driver {
         Err(reason)
     }
 
-    /// While draining nothing waits for company.
+    /// While draining nothing waits for company, and where many parts are rejected nothing gets any.
     fn batching_now(&self) -> Batching {
+        if self.apart.holds() {
+            return Batching::NONE;
+        }
         let mut batching = self.settings.batching;
         if self.closing.is_cancelled() {
             batching.timeout = Duration::ZERO;

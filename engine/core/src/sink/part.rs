@@ -148,6 +148,21 @@ impl Part {
         Some(items)
     }
 
+    /// Moves items from flight back to the front of their queue, in their order. After the end they are given back.
+    pub(super) fn put_back(&self, items: Vec<Item>) -> Result<(), Vec<Item>> {
+        let mut state = self.state.lock();
+        if state.ended {
+            return Err(items);
+        }
+        state.in_flight -= records_of(&items);
+        for item in items.into_iter().rev() {
+            state.queues[item.wire.signal() as usize].push_front(item);
+        }
+        drop(state);
+        self.work.notify_one();
+        Ok(())
+    }
+
     /// Takes records out of flight and counts where they went.
     pub(super) fn leave(&self, exits: &[Exit]) {
         let mut state = self.state.lock();
@@ -251,10 +266,13 @@ impl Counts {
 
 impl Queue {
     fn push(&mut self, item: Item) {
-        self.size += item.wire.len();
-        self.records += item.wire.records();
-        self.owed += usize::from(item.debts.is_owed());
+        self.remember(&item);
         self.items.push_back(item);
+    }
+
+    fn push_front(&mut self, item: Item) {
+        self.remember(&item);
+        self.items.push_front(item);
     }
 
     fn take(&mut self, batching: &Batching) -> Vec<Item> {
@@ -290,6 +308,13 @@ impl Queue {
         leaving.iter().for_each(|item| self.forget(item));
         self.items = staying.into();
         leaving
+    }
+
+    /// Adds an item that comes to the sums.
+    fn remember(&mut self, item: &Item) {
+        self.size += item.wire.len();
+        self.records += item.wire.records();
+        self.owed += usize::from(item.debts.is_owed());
     }
 
     /// Takes an item that left out of the sums.

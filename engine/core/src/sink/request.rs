@@ -11,6 +11,7 @@ use futures::FutureExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use super::apart::tolerated_rejections;
 use super::part::{Exit, Item};
 use super::{Driver, EXPIRED, HOLD, PARTIAL, SHUTDOWN};
 use crate::edge::panic_message;
@@ -52,12 +53,18 @@ impl Request {
 
     /// Delivers the items or settles them otherwise. The permit is kept until all of them are settled.
     pub(super) async fn run(self, items: Vec<Item>, permit: OwnedSemaphorePermit) {
+        let (mut rejections, tolerated) = (0, tolerated_rejections(items.len()));
         let mut groups = vec![items];
         while let Some(group) = groups.pop() {
             match self.attempt(group).await {
                 End::Answered(answered, Outcome::Rejected(rejection)) => {
+                    // What is too large says nothing about its parts.
+                    rejections += u32::from(rejection.kind != RejectionKind::TooLarge);
                     if let Some(halves) = self.divide(answered, &rejection) {
                         groups.extend(halves);
+                    }
+                    if rejections > tolerated && !groups.is_empty() {
+                        self.send_apart(groups.drain(..).rev().flatten().collect());
                     }
                 }
                 End::Answered(answered, outcome) => self.settle(answered, &outcome),
@@ -125,6 +132,18 @@ impl Request {
             }
         }
         End::GivenUp(items, GivenUp::Expired)
+    }
+
+    /// Many parts are rejected: the others are not searched by halves, one request after the other, but go back to the
+    /// front of the queue, from where for a while every part goes out alone.
+    fn send_apart(&self, items: Vec<Item>) {
+        let driver = &self.driver;
+        if driver.apart.begin() {
+            tracing::warn!(sink = %driver.id, "the backend rejects many parts of merged requests, nothing is merged for a while");
+        }
+        if let Err(rest) = driver.parts[self.part].put_back(items) {
+            self.give_up(rest, GivenUp::Shutdown);
+        }
     }
 
     /// After a refusal for good: halves to try again, so that one bad part takes nobody with it, or none when this is

@@ -160,6 +160,91 @@ async fn one_bad_part_takes_nobody_with_it() {
     assert_eq!((line.counts.delivered, line.counts.dropped["rejected"]), (60, 10));
 }
 
+/// A backend that rejects everything costs little more than a request for each part, and those go out side by side; while
+/// that lasts nothing is merged, and afterwards it is again.
+#[tokio::test(start_paused = true)]
+async fn rejecting_everything_costs_a_request_for_each_part() {
+    const PARTS: u64 = 64;
+    let (under_way, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (now, highest) = (Arc::clone(&under_way), Arc::clone(&most));
+    let sink = ScriptedSink::new(move |_| {
+        let (now, highest) = (Arc::clone(&now), Arc::clone(&highest));
+        Box::pin(async move {
+            highest.fetch_max(now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            now.fetch_sub(1, Ordering::Relaxed);
+            Outcome::rejected(RejectionKind::Invalid, "no such tenant")
+        })
+    });
+    let mut lingering = settings(Acknowledge::Delivered);
+    lingering.batching.timeout = Duration::from_millis(200);
+    let driven = drive(&sink, lingering);
+    let mut calls = Vec::new();
+    for round in 0..3 {
+        if round == 2 {
+            tokio::time::advance(apart::APART).await;
+        }
+        let before = sink.seen().len();
+        let receipts: Vec<_> = (0..PARTS).map(|part| driven.offer(numbered(part..part + 1))).collect();
+        for receipt in receipts {
+            assert!(matches!(receipt.await, Outcome::Rejected(_)));
+        }
+        calls.push(sink.seen().len() - before);
+    }
+    assert_eq!(most.load(Ordering::Relaxed), 4);
+    let parts = usize::try_from(PARTS).unwrap();
+    assert!(calls[0] <= parts + 16 && calls[1] == parts && calls[2] == calls[0], "{calls:?}");
+    assert_eq!(records_of(&sink.seen()[0].payload).len(), parts);
+    let line = driven.drained().await;
+    assert_eq!((line.counts.delivered, line.counts.dropped["rejected"]), (0, 3 * PARTS));
+}
+
+/// Of many bad parts among good ones exactly the bad are rejected, whichever way they were found.
+#[tokio::test(start_paused = true)]
+async fn many_bad_parts_take_nobody_with_them() {
+    for every in [2, 3, 7, 30] {
+        let sink = ScriptedSink::answering(move |payload| {
+            let bad = records_of(payload).iter().any(|record| record % every == 0);
+            if bad { Outcome::rejected(RejectionKind::Invalid, "no such tenant") } else { Outcome::Delivered }
+        });
+        let mut lingering = settings(Acknowledge::Delivered);
+        lingering.batching.timeout = Duration::from_millis(200);
+        let driven = drive(&sink, lingering);
+        let receipts: Vec<_> = (0..100).map(|part| driven.offer(numbered(part..part + 1))).collect();
+        for (part, receipt) in receipts.into_iter().enumerate() {
+            let is_bad = (part as u64).is_multiple_of(every);
+            assert_eq!(matches!(receipt.await, Outcome::Rejected(_)), is_bad, "part {part}, every {every}th is bad");
+        }
+        let line = driven.drained().await;
+        assert_eq!(line.counts.delivered + line.counts.dropped["rejected"], 100);
+    }
+}
+
+/// A drain that ends while parts are to go out alone settles all of them.
+#[tokio::test(start_paused = true)]
+async fn a_drain_settles_what_was_to_go_out_alone() {
+    for acknowledge in [Acknowledge::Buffered, Acknowledge::Delivered] {
+        let sink = ScriptedSink::new(|payload| {
+            let alone = records_of(&payload).len() == 1;
+            Box::pin(async move {
+                tokio::time::sleep(Duration::from_millis(if alone { 400 } else { 1 })).await;
+                Outcome::rejected(RejectionKind::Invalid, "no such tenant")
+            })
+        });
+        let mut lingering = settings(acknowledge);
+        lingering.batching.timeout = Duration::from_millis(200);
+        let driven = drive(&sink, lingering);
+        let _receipts: Vec<_> = (0..64).map(|part| driven.offer(numbered(part..part + 1))).collect();
+        sink.called(10).await;
+        driven.handle.drain(Instant::now() + Duration::from_secs(3)).await;
+        let line = driven.handle.line();
+        line.check().unwrap();
+        assert_eq!((line.held.total(), driven.handle.buffered_bytes()), (0, 0));
+        let settled = line.counts.dropped.values().sum::<u64>() + line.counts.returned;
+        assert_eq!(settled, 64, "{line:?}");
+    }
+}
+
 /// A request the far end calls too large is halved down to one record; only a record that is too large by itself is lost.
 #[tokio::test(start_paused = true)]
 async fn halves_what_is_too_large() {
