@@ -192,7 +192,7 @@ impl Output {
             let mut pieces = Vec::with_capacity(self.route.0.len());
             return self.walk(&self.route, batch, &mut pieces).is_ok().then_some(pieces);
         }
-        let known = self.poison.is_armed().then(|| Fingerprint::of(batch.payload()));
+        let known = self.poison.suspect(batch.payload());
         if known.is_some_and(|fingerprint| self.poison.is_poison(&fingerprint)) {
             let message = "this batch made a component panic three times";
             batch.answer(&Outcome::rejected(RejectionKind::Panic, message));
