@@ -20,11 +20,11 @@ pub struct Batch {
     debts: Debts,
 }
 
-/// The answers owed for a batch, and the memory charge that lives as long as they do.
+/// The answers owed for a batch, and the memory charges that live as long as they do: one, or those of all that was joined.
 #[derive(Debug, Default)]
 pub(crate) struct Debts {
     owed: SmallVec<[Debt; 1]>,
-    charge: Option<Arc<Charge>>,
+    charges: SmallVec<[Arc<Charge>; 1]>,
 }
 
 /// An answer owed for some of the batch's records.
@@ -39,7 +39,7 @@ impl Batch {
     pub fn new(payload: Payload) -> (Self, Receipt) {
         let (waiting, share) = receipt();
         let records = payload.records();
-        let debts = Debts { owed: SmallVec::from_iter([Debt { share, records }]), charge: None };
+        let debts = Debts { owed: SmallVec::from_iter([Debt { share, records }]), charges: SmallVec::new() };
         (Self { payload, debts }, waiting)
     }
 
@@ -51,7 +51,7 @@ impl Batch {
     /// Ties a memory charge to the batch and to everything made of it.
     #[must_use]
     pub fn charged(mut self, charge: Charge) -> Self {
-        self.debts.charge = Some(Arc::new(charge));
+        self.debts.charges.push(Arc::new(charge));
         self
     }
 
@@ -94,15 +94,14 @@ impl Batch {
         Self { payload, debts }
     }
 
-    /// Joins batches into one that owes what they owed and carries `payload`. Charges of all of them are kept until
-    /// the result is answered only for the first; the others' bytes live on in slices of `payload`, so whoever holds
-    /// it accounts for it.
+    /// Joins batches into one that owes what they owed and carries `payload`, which may hold bytes of all of them: the
+    /// charge of each is kept until the result is answered.
     #[must_use]
     pub fn joined(batches: impl IntoIterator<Item = Self>, payload: Payload) -> Self {
         let mut debts = Debts::default();
         for batch in batches {
             debts.owed.extend(batch.debts.owed);
-            debts.charge = debts.charge.or(batch.debts.charge);
+            debts.charges.extend(batch.debts.charges);
         }
         Self { payload, debts }
     }
@@ -129,7 +128,7 @@ impl Debts {
         let merged = self.owed.len() > 1;
         let branched =
             |debt: &Debt| Debt { share: debt.share.split(), records: if merged { debt.records } else { records } };
-        Self { owed: self.owed.iter().map(branched).collect(), charge: self.charge.clone() }
+        Self { owed: self.owed.iter().map(branched).collect(), charges: self.charges.clone() }
     }
 
     /// The debts of both halves of what was owed for, with so many records each.
@@ -141,7 +140,7 @@ impl Debts {
 
     /// The charge alone, owing nothing to anybody.
     pub(crate) fn only_charge(&self) -> Self {
-        Self { owed: SmallVec::new(), charge: self.charge.clone() }
+        Self { owed: SmallVec::new(), charges: self.charges.clone() }
     }
 
     /// Answers everything owed. A partial success of a merged batch is Delivered for each of its parts: whose
@@ -170,5 +169,29 @@ impl Debts {
         if let [only] = self.owed.as_mut_slice() {
             only.records = records;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+    use crate::test_kit::logs;
+
+    /// What was joined may hold the bytes of every batch it was made of, so it stays charged for all of them.
+    #[test]
+    fn joined_batches_stay_charged_for_all() {
+        let budget = Budget::new(100);
+        let charged = |bytes: usize| {
+            let charge = budget.try_charge(bytes).expect("there is room");
+            Batch::new(logs(&[], 0..1)).0.charged(charge)
+        };
+        let joined = Batch::joined([charged(10), charged(20), charged(30)], logs(&[], 0..3));
+        assert_eq!(budget.used(), 60);
+        let branch = joined.branch(logs(&[], 0..1));
+        joined.answer(&Outcome::Delivered);
+        assert_eq!(budget.used(), 60, "a branch shares the bytes");
+        branch.answer(&Outcome::Delivered);
+        assert_eq!(budget.used(), 0);
     }
 }
