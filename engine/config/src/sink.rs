@@ -43,7 +43,10 @@ pub enum WhenFull {
     Refuse,
     /// The source waits. Not allowed where a source feeds several sinks.
     Block,
-    /// The new data is dropped, counted, and answered as a success.
+    /// The new data is dropped, counted, and answered as a success. With one sink behind a source that is every payload that
+    /// comes while the buffer is full. With several sinks it is what the full ones would have got, while at least one other
+    /// takes it; when all of them are full, nothing is dropped anywhere and the client is told to come again later. A source
+    /// that fetches its data itself waits for room at one sink at least, instead of having its data dropped.
     DropNewest,
 }
 

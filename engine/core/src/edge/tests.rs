@@ -104,25 +104,47 @@ async fn one_dead_sink_hurts_nobody_else() {
     assert!(line.counts.dropped[FULL] > 0);
 }
 
-/// When nobody has room nothing is committed anywhere, and the sender is told when to come again.
+/// When nobody has room nothing is committed or dropped anywhere, and the sender is told when to come again: also where the
+/// sinks drop what is newest.
 #[tokio::test(start_paused = true)]
 async fn nothing_is_committed_when_nobody_has_room() {
-    let threads = LaneThreads::start(1).unwrap();
-    let one = sink_behind(&threads, "one", silent(), WhenFull::Refuse);
-    let other = sink_behind(&threads, "other", silent(), WhenFull::Refuse);
-    let (output, _) = output(vec![one.target.clone(), other.target.clone()], WhenRefused::Answer);
-    let mut taken = 0;
-    loop {
-        match send(&output, numbered(0..10)).await {
-            Some(Outcome::Delivered) => taken += 10,
-            Some(Outcome::Retry { after: Some(_), .. }) => break,
-            outcome => panic!("{outcome:?}"),
+    for when_full in [WhenFull::Refuse, WhenFull::DropNewest] {
+        let threads = LaneThreads::start(1).unwrap();
+        let one = sink_behind(&threads, "one", silent(), when_full);
+        let other = sink_behind(&threads, "other", silent(), when_full);
+        let (output, _) = output(vec![one.target.clone(), other.target.clone()], WhenRefused::Answer);
+        let mut taken = 0;
+        loop {
+            match send(&output, numbered(0..10)).await {
+                Some(Outcome::Delivered) => taken += 10,
+                Some(Outcome::Retry { after: Some(_), .. }) => break,
+                outcome => panic!("{outcome:?}"),
+            }
+        }
+        for behind in [&one, &other] {
+            let line = behind.handle.line();
+            assert_eq!((line.counts.accepted, line.held.total(), line.refused), (taken, taken, 10));
+            assert!(line.counts.dropped.is_empty(), "{line:?}");
         }
     }
-    for behind in [&one, &other] {
-        let line = behind.handle.line();
-        assert_eq!((line.counts.accepted, line.held.total(), line.refused), (taken, taken, 10));
+}
+
+/// Alone behind a source that answers, a full sink that drops what is newest drops it, and the sender is told OK; a source that
+/// can wait waits instead.
+#[tokio::test(start_paused = true)]
+async fn a_single_sink_drops_the_newest() {
+    let threads = LaneThreads::start(1).unwrap();
+    let behind = sink_behind(&threads, "only", silent(), WhenFull::DropNewest);
+    let (answering, _) = output(vec![behind.target.clone()], WhenRefused::Answer);
+    let (waiting, _) = output(vec![behind.target.clone()], WhenRefused::Wait);
+    for round in 0..20 {
+        assert_eq!(send(&answering, numbered(round * 10..round * 10 + 10)).await, Some(Outcome::Delivered));
     }
+    let line = behind.handle.line();
+    line.check().unwrap();
+    assert_eq!((line.counts.accepted, line.refused), (200, 0));
+    assert!(line.counts.dropped[FULL] > 0 && line.counts.dropped[FULL] + line.held.total() == 200, "{line:?}");
+    assert!(send(&waiting, numbered(0..10)).now_or_never().is_none());
 }
 
 /// A sender that waits goes on as soon as one sink has room again.
