@@ -3,9 +3,9 @@
 use bytes::{Buf, Bytes};
 use http::header::{self, HeaderName, HeaderValue};
 
-use crate::client::body::Pieces;
+use crate::client::body::with_prefix;
 use crate::client::{ClientError, ClientOptions, Head, head as build_head};
-use otlp::Signal;
+use otlp::{Rope, Signal};
 
 use crate::{Compression, compression};
 
@@ -37,14 +37,14 @@ pub(super) fn head(options: &ClientOptions, signal: Signal) -> Result<Head, Clie
 }
 
 /// The length-prefixed message of a body.
-pub(super) async fn frame(compression: Compression, body: &mut impl Buf) -> std::io::Result<Pieces> {
+pub(super) async fn frame(compression: Compression, body: &mut impl Buf) -> std::io::Result<Rope> {
     if compression == Compression::None {
-        return Ok(Pieces::with_prefix(&prefix(0, body.remaining())?, body));
+        return Ok(with_prefix(&prefix(0, body.remaining())?, body));
     }
     let mut message = compression::deflate(compression, body, PREFIX).await?;
     let length = message.len() - PREFIX;
     message[..PREFIX].copy_from_slice(&prefix(1, length)?);
-    Ok(Pieces::single(Bytes::from(message)))
+    Ok(Rope::from(Bytes::from(message)))
 }
 
 fn prefix(compressed: u8, length: usize) -> std::io::Result<[u8; PREFIX]> {

@@ -3,9 +3,9 @@
 use bytes::{Buf, Bytes};
 use http::header::{self, HeaderValue};
 
-use crate::client::body::Pieces;
+use crate::client::body::with_prefix;
 use crate::client::{ClientError, ClientOptions, Head, head as build_head};
-use otlp::Signal;
+use otlp::{Rope, Signal};
 
 use crate::{Compression, compression};
 
@@ -27,9 +27,9 @@ pub(super) fn head(options: &ClientOptions, signal: Signal) -> Result<Head, Clie
 }
 
 /// The body, compressed if asked.
-pub(super) async fn frame(compression: Compression, body: &mut impl Buf) -> std::io::Result<Pieces> {
+pub(super) async fn frame(compression: Compression, body: &mut impl Buf) -> std::io::Result<Rope> {
     if compression == Compression::None {
-        return Ok(Pieces::with_prefix(&[], body));
+        return Ok(with_prefix(&[], body));
     }
-    Ok(Pieces::single(Bytes::from(compression::deflate(compression, body, 0).await?)))
+    Ok(Rope::from(Bytes::from(compression::deflate(compression, body, 0).await?)))
 }

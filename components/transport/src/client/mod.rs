@@ -20,10 +20,10 @@ use bytes::Buf;
 use engine_core::outcome::{Outcome, RejectionKind};
 use hyper::body::Incoming;
 
-use crate::client::body::{Pieces, RequestBody};
+use crate::client::body::RequestBody;
 use crate::client::pool::{Connection, Pool};
 use crate::tls::ClientTls;
-use otlp::Signal;
+use otlp::{Rope, Signal};
 
 use crate::{Compression, Protocol};
 
@@ -166,8 +166,8 @@ impl Client {
     }
 
     async fn attempt(&self, signal: Signal, mut body: impl Buf, used: &mut Option<pool::InUse>) -> Outcome {
-        let mut pieces = match self.pieces(&mut body).await {
-            Ok(pieces) => pieces,
+        let mut rope = match self.framed(&mut body).await {
+            Ok(rope) => rope,
             Err(outcome) => return outcome,
         };
         drop(body);
@@ -180,14 +180,14 @@ impl Client {
             };
             *used = connection.in_use();
             let template = if connection.is_http2() { &head.absolute } else { &head.relative };
-            let request = template.clone().map(|()| RequestBody::new(pieces));
+            let request = template.clone().map(|()| RequestBody::new(rope));
             match connection.send(request).await {
                 Ok(response) => return self.read(response, connection).await,
                 Err(mut error) => match error.take_message() {
                     // The connection was closed before the request was written.
                     Some(unsent) if may_repeat => {
                         may_repeat = false;
-                        pieces = unsent.into_body().into_pieces();
+                        rope = unsent.into_body().into_rope();
                     }
                     _ => return Outcome::retry(format!("{}: {}", self.0.endpoint, describe(error.error()))),
                 },
@@ -206,7 +206,7 @@ impl Client {
         outcome
     }
 
-    async fn pieces(&self, body: &mut impl Buf) -> Result<Pieces, Outcome> {
+    async fn framed(&self, body: &mut impl Buf) -> Result<Rope, Outcome> {
         match self.0.protocol {
             Protocol::Grpc => grpc::frame(self.0.compression, body).await,
             Protocol::Http => http::frame(self.0.compression, body).await,
