@@ -4,6 +4,7 @@
 
 use super::check::Checker;
 use super::scan::Scan;
+use super::usual;
 use crate::schema;
 
 /// Checks a log record in `at..end` of the checker's body.
@@ -99,8 +100,12 @@ pub(super) fn metric(checker: &mut Checker<'_>, body: &[u8], at: usize, end: usi
             }
             0x2a | 0x3a | 0x4a => {
                 let (start, next) = scan.nested()?;
-                let point = if tag == 0x4a { histogram_point } else { number_point };
-                points += data(checker, body, start, next, depth.checked_sub(1)?, point)?;
+                let inner_depth = depth.checked_sub(1)?;
+                points += if tag == 0x4a {
+                    data(checker, body, start, next, inner_depth, usual::histogram_point, histogram_point)?
+                } else {
+                    data(checker, body, start, next, inner_depth, usual::number_point, number_point)?
+                };
                 once(&mut seen, 1 << 5)?;
             }
             0x62 => scan.attributes(0x62, checker)?,
@@ -111,11 +116,20 @@ pub(super) fn metric(checker: &mut Checker<'_>, body: &[u8], at: usize, end: usi
     Some(points)
 }
 
+type UsualPoint = fn(&[u8], usize, usize) -> Option<()>;
 type Point = fn(&mut Checker<'_>, &[u8], usize, usize, u32) -> Option<()>;
 
 /// Checks a gauge, sum or histogram: data points, temporality, monotony.
 #[inline]
-fn data(checker: &mut Checker<'_>, body: &[u8], at: usize, end: usize, depth: u32, point: Point) -> Option<u64> {
+fn data(
+    checker: &mut Checker<'_>,
+    body: &[u8],
+    at: usize,
+    end: usize,
+    depth: u32,
+    usual: UsualPoint,
+    point: Point,
+) -> Option<u64> {
     let mut scan = Scan::new(checker, body, at, end, depth)?;
     let mut seen = 0_u32;
     let mut points = 0;
@@ -123,7 +137,9 @@ fn data(checker: &mut Checker<'_>, body: &[u8], at: usize, end: usize, depth: u3
         match tag {
             0x0a => {
                 let (start, next) = scan.nested()?;
-                point(checker, body, start, next, depth.checked_sub(1)?)?;
+                if checker.state.exact || usual(body, start, next).is_none() {
+                    point(checker, body, start, next, depth.checked_sub(1)?)?;
+                }
                 points += 1;
             }
             0x10 => {

@@ -8,6 +8,7 @@
 //! It does not look at meaning: a span without a trace id is admitted.
 
 mod ascii;
+mod attribute;
 mod check;
 mod error;
 mod fast;
@@ -15,6 +16,7 @@ mod normalise;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod usual;
 
 use bytes::Bytes;
 
@@ -288,6 +290,10 @@ fn scope_field(
     let key = checker.key(at, scope.end)?;
     if key.number == 2 && key.wire == WireType::Length {
         let (start, end) = checker.length(key, scope.end)?;
+        if !checker.state.exact && usual_record(signal, body, start, end).is_some() {
+            checker.state.records += 1;
+            return Some(end);
+        }
         let before = checker.state;
         let mut ordinary = fast_record(signal, checker, body, start, end);
         if ordinary.is_none() && !before.exact {
@@ -301,6 +307,16 @@ fn scope_field(
         checker.state = before;
     }
     checker.field(schema::scope(signal), at, scope.end, SCOPE_DEPTH, &mut scope.seen)
+}
+
+/// Checks a record if it is one of the usual shape. Metrics have none, their data points do.
+#[inline]
+fn usual_record(signal: Signal, body: &[u8], at: usize, end: usize) -> Option<()> {
+    match signal {
+        Signal::Logs => usual::log_record(body, at, end),
+        Signal::Metrics => None,
+        Signal::Traces => usual::span(body, at, end),
+    }
 }
 
 /// Checks a record if it is an ordinary one, and returns how many it counts for.

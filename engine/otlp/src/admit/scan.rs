@@ -9,6 +9,7 @@
 //! checked as one piece of UTF-8. That proves every string in it, because an ASCII byte stands between any two.
 
 use super::ascii::{count_high, is_ascii};
+use super::attribute::{pass_attributes, short_length};
 use super::check::Checker;
 use crate::protobuf::varint;
 use crate::schema::{self, Message};
@@ -105,10 +106,12 @@ impl<'a> Scan<'a> {
     /// Passes a one-byte key and a length, and returns the length.
     #[inline(always)]
     fn length(&mut self) -> Option<usize> {
-        let first = *self.bytes.get(self.at + 1)?;
-        if first < 0x80 {
-            self.at += 2;
-            return Some(usize::from(first));
+        if let Some((len, len_len)) = short_length(self.bytes, self.at + 1)
+            && (len_len == 1 || !self.exact)
+        {
+            self.at += 1 + len_len;
+            self.high += len_len - 1;
+            return Some(len);
         }
         let (value, len) = varint(&self.bytes[self.at + 1..])?;
         // So that adding it to a position cannot overflow.
@@ -154,75 +157,21 @@ impl<'a> Scan<'a> {
         Some(())
     }
 
-    #[inline(always)]
-    fn word(&self, at: usize) -> Option<u32> {
-        self.bytes.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
-    }
-
     /// Passes attributes with this key, as many as follow each other.
     #[inline(always)]
     pub(super) fn attributes(&mut self, tag: u8, checker: &mut Checker<'_>) -> Option<()> {
-        loop {
-            // Key and length of the attribute, key and length of its key; both lengths below 128.
-            let head = self.word(self.at).unwrap_or(0);
-            if head & 0x80ff_80ff != 0x000a_0000 | u32::from(tag) {
-                if self.bytes.get(self.at) != Some(&tag) {
-                    return Some(());
-                }
+        while self.bytes.get(self.at) == Some(&tag) {
+            let (len, high) = pass_attributes(&self.bytes[self.at..], tag, self.exact);
+            self.at += len;
+            self.high += high;
+            if self.bytes.get(self.at) == Some(&tag) {
                 *self = self.other_attribute(checker)?;
-                continue;
             }
-            let (len, key_len) = (head >> 8 & 0x7f, head >> 24);
-            let value_at = self.at + 4 + key_len as usize;
-            let value = self.word(value_at).unwrap_or(0);
-            // What is left for a text, after the keys and lengths of the value and of the text.
-            let text_len = len.wrapping_sub(key_len + 6);
-            if text_len < 0x80 && value == 0x000a_0012 | (text_len + 2) << 8 | text_len << 24 {
-                self.move_to(value_at + 4 + text_len as usize)?;
-                continue;
-            }
-            // An integer below 128 or a boolean; an integer below 16384.
-            if len.wrapping_sub(key_len) == 6 && matches!(value & 0x80ff_ffff, 0x0018_0212 | 0x0010_0212) {
-                self.at = value_at + 4;
-                continue;
-            }
-            if len.wrapping_sub(key_len) == 7
-                && value & 0x80ff_ffff == 0x8018_0312
-                && !self.exact
-                && matches!(self.bytes.get(value_at + 4), Some(0..0x80))
-            {
-                self.high += 1;
-                self.at = value_at + 5;
-                continue;
-            }
-            *self = self.number(value, value_at, len.wrapping_sub(key_len + 4), checker)?;
         }
+        Some(())
     }
 
-    /// Passes an attribute that may be a number: at `value_at` its value begins with `head`, and the value's content
-    /// takes the `len` bytes that are left.
-    #[inline(never)]
-    fn number(mut self, head: u32, value_at: usize, len: u32, checker: &mut Checker<'_>) -> Option<Self> {
-        if len >= 0x80 || head & 0xffff != 0x12 | len << 8 {
-            return self.other_attribute(checker);
-        }
-        let end = value_at + 2 + len as usize;
-        match self.bytes.get(value_at + 2..end)? {
-            [0x18, value @ ..] => {
-                let (_, value_len) = varint(value)?;
-                if value_len != value.len() {
-                    return self.other_attribute(checker);
-                }
-                self.framing(value_at + 3, value_len, value_len - 1)?;
-            }
-            [0x21, value @ ..] if value.len() == 8 => self.framing(value_at + 3, 8, count_high(value))?,
-            _ => return self.other_attribute(checker),
-        }
-        debug_assert_eq!(self.at, end, "the number is all of the value");
-        Some(self)
-    }
-
-    /// Passes an attribute of another form: a long string, or what the reference checker must see.
+    /// Passes an attribute near the end of the body, or one of another form.
     #[inline(never)]
     fn other_attribute(self, checker: &mut Checker<'_>) -> Option<Self> {
         let mut long = self;
@@ -291,6 +240,6 @@ fn is_utf8(region: &[u8]) -> bool {
 
 /// Whether all text of a region is ASCII, `high` bytes of it being known to be none.
 #[inline(never)]
-fn is_proven(region: &[u8], high: usize) -> bool {
+pub(super) fn is_proven(region: &[u8], high: usize) -> bool {
     if high == 0 { is_ascii(region) } else { count_high(region) == high }
 }

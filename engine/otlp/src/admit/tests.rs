@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use prost::Message as _;
 
 use super::check::{Checker, State};
-use super::{RECORD_DEPTH, fast};
+use super::{RECORD_DEPTH, fast, usual};
 use crate::protobuf::Fields;
 use crate::schema::{self, Message};
 
@@ -23,13 +23,22 @@ type Fast = fn(&mut Checker<'_>, &[u8], usize, usize, u32) -> Option<u64>;
 /// The fast checker of a message, its table, and how many records the message is on its own.
 type Kind = (Fast, &'static Message, u64);
 
-fn kinds() -> [(Kind, Vec<u8>); 4] {
-    let log: Fast = |checker, body, at, end, depth| fast::log_record(checker, body, at, end, depth).map(|()| 1);
-    let span: Fast = |checker, body, at, end, depth| fast::span(checker, body, at, end, depth).map(|()| 1);
+fn kinds() -> [(Kind, Vec<u8>); 7] {
+    let log: Fast = |checker, body, at, end, depth| {
+        let usual = usual::log_record(body, at, end).filter(|()| !checker.state.exact);
+        usual.or_else(|| fast::log_record(checker, body, at, end, depth)).map(|()| 1)
+    };
+    let span: Fast = |checker, body, at, end, depth| {
+        let usual = usual::span(body, at, end).filter(|()| !checker.state.exact);
+        usual.or_else(|| fast::span(checker, body, at, end, depth)).map(|()| 1)
+    };
     let resource: Fast = |checker, body, at, end, depth| fast::resource(checker, body, at, end, depth).map(|()| 0);
     [
         ((log, schema::record(crate::Signal::Logs), 1), log_record()),
+        ((log, schema::record(crate::Signal::Logs), 1), usual_log_record()),
         ((span, schema::record(crate::Signal::Traces), 1), a_span()),
+        ((span, schema::record(crate::Signal::Traces), 1), usual_span()),
+        ((fast::metric, schema::record(crate::Signal::Metrics), 0), usual_metric()),
         ((fast::metric, schema::record(crate::Signal::Metrics), 0), a_metric()),
         (
             (resource, &schema::RESOURCE, 0),
@@ -58,6 +67,110 @@ fn attributes() -> Vec<KeyValue> {
         key_strindex: 0,
     };
     values.into_iter().enumerate().map(attribute).collect()
+}
+
+fn usual_attributes() -> Vec<KeyValue> {
+    let values = [
+        Value::StringValue("GET".to_owned()),
+        Value::StringValue(String::new()),
+        Value::StringValue("x".repeat(90)),
+        Value::StringValue("x".repeat(125)),
+        Value::StringValue("x".repeat(300)),
+        Value::IntValue(0),
+        Value::IntValue(127),
+        Value::IntValue(200),
+        Value::IntValue(16_384),
+        Value::IntValue(-1),
+        Value::BoolValue(true),
+        Value::DoubleValue(-1.5),
+    ];
+    let attribute = |(index, value): (usize, Value)| KeyValue {
+        key: "k".repeat(1 + index * 13),
+        value: Some(AnyValue { value: Some(value) }),
+        key_strindex: 0,
+    };
+    values.into_iter().enumerate().map(attribute).collect()
+}
+
+fn usual_log_record() -> Vec<u8> {
+    LogRecord {
+        time_unix_nano: 1 << 63,
+        observed_time_unix_nano: u64::MAX,
+        severity_number: 9,
+        severity_text: "INFO".to_owned(),
+        body: Some(AnyValue { value: Some(Value::StringValue("b".repeat(120))) }),
+        attributes: usual_attributes(),
+        flags: 1,
+        trace_id: vec![0xee; 16],
+        span_id: vec![0xdd; 8],
+        ..LogRecord::default()
+    }
+    .encode_to_vec()
+}
+
+fn usual_span() -> Vec<u8> {
+    Span {
+        trace_id: vec![0xee; 16],
+        span_id: vec![0xdd; 8],
+        parent_span_id: vec![0xcc; 8],
+        name: "GET /".to_owned(),
+        kind: 2,
+        start_time_unix_nano: u64::MAX,
+        end_time_unix_nano: u64::MAX,
+        attributes: usual_attributes(),
+        status: Some(Status { message: String::new(), code: 2 }),
+        flags: 0x101,
+        ..Span::default()
+    }
+    .encode_to_vec()
+}
+
+fn usual_points() -> (NumberDataPoint, HistogramDataPoint) {
+    let number = NumberDataPoint {
+        attributes: usual_attributes(),
+        start_time_unix_nano: u64::MAX,
+        time_unix_nano: u64::MAX,
+        value: Some(number_data_point::Value::AsInt(-1)),
+        ..NumberDataPoint::default()
+    };
+    let histogram = HistogramDataPoint {
+        attributes: usual_attributes(),
+        start_time_unix_nano: u64::MAX,
+        time_unix_nano: u64::MAX,
+        count: 3,
+        sum: Some(-1.0),
+        bucket_counts: vec![u64::MAX; 17],
+        explicit_bounds: vec![-1.0; 3],
+        min: Some(-1.0),
+        max: Some(-1.0),
+        ..HistogramDataPoint::default()
+    };
+    (number, histogram)
+}
+
+fn usual_metric() -> Vec<u8> {
+    let sum = Sum { data_points: vec![usual_points().0; 2], aggregation_temporality: 2, is_monotonic: true };
+    let data = Some(Data::Sum(sum));
+    Metric { name: "name".to_owned(), unit: "s".to_owned(), data, ..Metric::default() }.encode_to_vec()
+}
+
+/// What clients send mostly needs the cheapest check only, with bodies of any length.
+#[test]
+fn usual_records_are_recognised() {
+    type Usual = fn(&[u8], usize, usize) -> Option<()>;
+    let accepts = |usual: Usual, record: &[u8]| {
+        let body = [record, &[0; 600]].concat();
+        usual(&body, 0, record.len()).is_some()
+    };
+    let (number, histogram) = usual_points();
+    assert!(accepts(usual::log_record, &usual_log_record()));
+    assert!(accepts(usual::span, &usual_span()));
+    assert!(accepts(usual::number_point, &number.encode_to_vec()));
+    assert!(accepts(usual::histogram_point, &histogram.encode_to_vec()));
+    for len in [0, 1, 124, 125, 126, 127, 128, 200, 16_383 - 3] {
+        let body = Some(AnyValue { value: Some(Value::StringValue("b".repeat(len))) });
+        assert!(accepts(usual::log_record, &LogRecord { body, ..LogRecord::default() }.encode_to_vec()), "{len}");
+    }
 }
 
 fn log_record() -> Vec<u8> {
@@ -133,14 +246,24 @@ fn a_metric() -> Vec<u8> {
     metric(Data::Sum(sum)).encode_to_vec()
 }
 
-/// The judgement for ASCII or else the exact one; what the first accepts the second accepts too.
+/// The judgement for ASCII or else the exact one; what the first accepts the second accepts too. What follows behind the
+/// message makes no difference: nothing, nothing that could be a field, or more of the message's own fields.
 fn fast_of(fast: Fast, message: &[u8]) -> Option<u64> {
-    let run = |state| fast(&mut Checker::new(message, state), message, 0, message.len(), RECORD_DEPTH);
-    let exact = run(State { exact: true, ..State::default() });
-    if let Some(records) = run(State::default()) {
-        assert_eq!(exact, Some(records));
+    let followed_by = |tail: &[u8]| {
+        let body = [message, tail].concat();
+        let run = |state| fast(&mut Checker::new(&body, state), &body, 0, message.len(), RECORD_DEPTH);
+        let exact = run(State { exact: true, ..State::default() });
+        if let Some(records) = run(State::default()) {
+            assert_eq!(exact, Some(records), "{message:02x?}");
+        }
+        exact
+    };
+    let alone = followed_by(&[]);
+    let attribute = Fields::new(message).find(|field| field.raw.len() > 3).map_or(vec![0], |field| field.raw.to_vec());
+    for tail in [vec![0; 300], vec![0xff; 300], attribute.repeat(20)] {
+        assert_eq!(followed_by(&tail), alone, "{message:02x?}");
     }
-    exact
+    alone
 }
 
 /// Messages as clients write them never need the reference checker, in whatever order their fields come.
@@ -162,14 +285,19 @@ fn repeated_fields_are_not_overlooked() {
             if table.field(field.number).unwrap().is_repeated() {
                 continue;
             }
-            let twice = [&message[..], field.raw].concat();
-            assert!(fast_of(fast, &twice).is_none(), "field {}", field.number);
+            // Once more behind each of the fields.
+            let mut at = 0;
+            for before in Fields::new(&message) {
+                at += before.raw.len();
+                let twice = [&message[..at], field.raw, &message[at..]].concat();
+                assert!(fast_of(fast, &twice).is_none(), "field {} behind {}", field.number, before.number);
+            }
         }
     }
 }
 
-/// What the fast checker accepts, the reference checker accepts, with the same count; on forty thousand
-/// messages with a byte or two changed, removed or inserted.
+/// What the fast checker accepts, the reference checker accepts, with the same count; on twenty-eight
+/// thousand messages with a byte or two changed, removed or inserted.
 #[test]
 fn the_fast_checker_accepts_nothing_else() {
     let mut seed = 1_u64;
@@ -179,7 +307,7 @@ fn the_fast_checker_accepts_nothing_else() {
     };
     let (mut accepted, mut refused) = (0, 0);
     for ((fast, table, own), message) in kinds() {
-        for _ in 0..10_000 {
+        for _ in 0..4_000 {
             let mut changed = message.clone();
             for _ in 0..=random(2) {
                 let at = random(changed.len());
@@ -203,5 +331,5 @@ fn the_fast_checker_accepts_nothing_else() {
             }
         }
     }
-    assert!(accepted > 8000 && refused > 8000, "{accepted} accepted, {refused} refused");
+    assert!(accepted > 5000 && refused > 5000, "{accepted} accepted, {refused} refused");
 }
