@@ -41,6 +41,11 @@ fn refused(text: &str) -> String {
     }
 }
 
+/// A source `a` of this type in front of a sink `b`: `settings` stand above the tables, `sink` are the keys of `b`.
+fn pair(settings: &str, source: &str, sink: &str) -> String {
+    format!("version = 1\n{settings}\n[sources.a]\ntype = \"{source}\"\n[sinks.b]\ninputs = [\"a\"]\n{sink}\n")
+}
+
 /// The samples, by file name.
 fn samples() -> Vec<(String, String)> {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../config/samples");

@@ -12,7 +12,7 @@ use engine_config::{
 use insta::assert_snapshot;
 
 use crate::fakes::judge_with_fakes;
-use crate::{CATALOG, accepted, judge_in, refused};
+use crate::{CATALOG, accepted, judge_in, pair, refused};
 
 fn when_full(loaded: &Loaded, sink: &str) -> WhenFull {
     loaded.plan.node(sink).unwrap().sink.as_ref().unwrap().buffer.when_full
@@ -87,11 +87,7 @@ signals = ["traces", "metrics"]
 /// A full buffer refuses, blocks or drops, whichever cannot hurt a neighbour.
 #[test]
 fn a_full_buffer_never_hurts_a_neighbour() {
-    let one_sink = |source: &str| {
-        accepted(&format!(
-            "version = 1\n[sources.a]\ntype = \"{source}\"\n[sinks.b]\ntype = \"console\"\ninputs = [\"a\"]\n"
-        ))
-    };
+    let one_sink = |source: &str| accepted(&pair("", source, "type = \"console\""));
     assert_eq!(when_full(&one_sink("otlp"), "b"), WhenFull::Refuse);
     assert_eq!(when_full(&one_sink("generate"), "b"), WhenFull::Block);
     let two_sinks = |left: &str, right: &str| {
@@ -177,14 +173,12 @@ inputs = ["split"]
 /// A source that can read again is not told "safe" before the backend has answered, unless the user accepts it.
 #[test]
 fn a_source_that_can_read_again() {
-    let text = |keys: &str| {
-        format!("version = 1\n[sources.t]\ntype = \"tail\"\n[sinks.b]\ntype = \"console\"\ninputs = [\"t\"]\n{keys}\n")
-    };
-    assert_snapshot!(judge_with_fakes(&text("")).unwrap_err(), @r#"engine.toml:4:8: sinks.b: the source `t` can read its data again after a crash, and a memory buffer that answers early makes it forget what was not delivered, expected `acknowledge = "delivered"`, or `may_lose_on_crash = true`"#);
+    let text = |keys: &str| pair("", "tail", &format!("type = \"console\"\n{keys}"));
+    assert_snapshot!(judge_with_fakes(&text("")).unwrap_err(), @r#"engine.toml:5:8: sinks.b: the source `a` can read its data again after a crash, and a memory buffer that answers early makes it forget what was not delivered, expected `acknowledge = "delivered"`, or `may_lose_on_crash = true`"#);
     assert!(judge_with_fakes(&text("acknowledge = \"delivered\"")).is_ok());
     assert!(judge_with_fakes(&text("may_lose_on_crash = true")).is_ok());
     let useless = text("acknowledge = \"delivered\"\nmay_lose_on_crash = true");
-    assert_snapshot!(judge_with_fakes(&useless).unwrap_err(), @r#"engine.toml:8:21: sinks.b: `may_lose_on_crash` has no effect: nothing is answered before it is delivered; remove it"#);
+    assert_snapshot!(judge_with_fakes(&useless).unwrap_err(), @"engine.toml:9:21: sinks.b: `may_lose_on_crash` has no effect: nothing is answered before it is delivered; remove it");
 }
 
 /// Parts of the memory add up to the limit, whoever sets it.
@@ -236,10 +230,8 @@ inputs = ["apps"]
 #[test]
 fn buffers_leave_room_for_requests() {
     let text = |bytes: u64| {
-        format!(
-            "version = 1\nmemory.limit = \"64MiB\"\n[sources.a]\ntype = \"otlp\"\n[sinks.b]\ntype = \"console\"\n\
-             inputs = [\"a\"]\nbuffer.max_size = {bytes}\n"
-        )
+        let keys = format!("type = \"console\"\nbuffer.max_size = {bytes}");
+        pair("memory.limit = \"64MiB\"", "otlp", &keys)
     };
     let most = 48 << 20;
     assert_eq!(accepted(&text(most)).plan.memory.admission, ByteSize::mib(8));
@@ -249,11 +241,7 @@ fn buffers_leave_room_for_requests() {
 /// Settings that are not written come from the machine or from their defaults.
 #[test]
 fn settings_of_the_process() {
-    let text = |engine: &str| {
-        format!(
-            "version = 1\n{engine}\n[sources.a]\ntype = \"generate\"\n[sinks.b]\ntype = \"console\"\ninputs = [\"a\"]\n"
-        )
-    };
+    let text = |settings: &str| pair(settings, "generate", "type = \"console\"");
     let lanes = |engine: &str, cores: usize| {
         let environment = Environment::Known(Known { cores: Some(cores), ..Known::default() });
         judge_in(&text(engine), &environment).unwrap().plan.settings.lanes
@@ -351,18 +339,14 @@ endpoint = "http://backend-{number}:4317"
 /// Nothing is merged only to be split again.
 #[test]
 fn batches_fit_into_requests() {
-    let text = |keys: &str| {
-        format!(
-            "version = 1\n[sources.a]\ntype = \"generate\"\n[sinks.b]\ntype = \"otlp\"\ninputs = [\"a\"]\n\
-             endpoint = \"http://backend:4317\"\n{keys}\n"
-        )
-    };
+    let text =
+        |keys: &str| pair("", "generate", &format!("type = \"otlp\"\nendpoint = \"http://backend:4317\"\n{keys}"));
     let merged =
         |keys: &str| accepted(&text(keys)).plan.node("b").unwrap().sink.as_ref().unwrap().batch.unwrap().max_size;
     assert_eq!(merged(""), ByteSize::mib(1));
     assert_eq!(merged("max_request_size = \"512KiB\""), ByteSize::kib(512));
     assert_eq!(merged("batch.max_size = \"2MiB\""), ByteSize::mib(2));
-    assert_snapshot!(refused(&text("batch.max_size = \"8MiB\"")), @r#"engine.toml:8:18: sinks.b: `batch.max_size` (8MiB) is larger than `max_request_size` (4MiB); lower the one or raise the other"#);
+    assert_snapshot!(refused(&text("batch.max_size = \"8MiB\"")), @"engine.toml:9:18: sinks.b: `batch.max_size` (8MiB) is larger than `max_request_size` (4MiB); lower the one or raise the other");
 }
 
 /// Several files make one configuration: settings tables are joined key by key.
@@ -385,30 +369,23 @@ fn files_are_merged() {
 /// A plan names the file of a secret in the directory; the configuration goes on saying the reference.
 #[test]
 fn secrets_of_a_directory_are_files() {
-    let text = r#"version = 1
-secrets.directory = "/run/secrets"
-[sources.apps]
-type = "otlp"
-[sinks.backend]
-type = "otlp"
-inputs = ["apps"]
+    let keys = r#"type = "otlp"
 endpoint = "https://backend:4317"
 headers.authorization = { secret = "directory:token" }
-headers.x-tenant = "shop"
-"#;
-    let planned = |text: &str| {
-        let loaded = accepted(text);
+headers.x-tenant = "shop""#;
+    let planned = |directory: &str| {
+        let loaded = accepted(&pair(&format!("secrets.directory = \"{directory}\""), "otlp", keys));
         let printed = loaded.pipeline.to_toml_redacted(&CATALOG);
         assert!(printed.contains("secret = \"directory:token\""), "{printed}");
-        loaded.plan.node("backend").unwrap().clone()
+        loaded.plan.node("b").unwrap().clone()
     };
-    let (node, moved) = (planned(text), planned(&text.replace("/run/", "/mnt/")));
+    let (node, moved) = (planned("/run/secrets"), planned("/mnt/secrets"));
     let file = SecretRef::File("/run/secrets/token".into());
     assert_eq!(node.facts.references.iter().map(|reference| &reference.target).collect::<Vec<_>>(), [&file]);
     let headers = &node.options.downcast_ref::<OtlpSink>().unwrap().headers;
     assert!(matches!(&headers["authorization"], HeaderValue::Secret(header) if header.secret == file));
     assert!(matches!(&headers["x-tenant"], HeaderValue::Plain(text) if text.expose() == "shop"));
-    assert!(node.is_same_instance(&planned(text)) && !node.is_same_instance(&moved));
+    assert!(node.is_same_instance(&planned("/run/secrets")) && !node.is_same_instance(&moved));
 }
 
 const WATCHED: &str = r#"

@@ -5,101 +5,29 @@ use std::collections::BTreeMap;
 use engine_config::{ByteSize, Environment, Known, ParseOptions, SecretRef, SourceFile, load};
 use insta::assert_snapshot;
 
-use crate::{CATALOG, judge, judge_in, refused};
+use crate::{CATALOG, judge, judge_in, pair, refused};
 
-/// A cycle is named with the way around it, and what hangs behind it is unreachable.
+/// Data that goes in a circle is named with the way around it, even when a source feeds the circle; what hangs behind one
+/// is unreachable, and what leads nowhere is useless.
 #[test]
-fn cycle_and_unreachable_sink() {
-    let text = refused(
-        r#"version = 1
-[sources.apps]
-type = "otlp"
-[sinks.console]
-type = "console"
-inputs = ["apps"]
-
-[transforms.one]
-type = "resource"
-inputs = ["three"]
-delete = ["a"]
-[transforms.two]
-type = "resource"
-inputs = ["one"]
-delete = ["a"]
-[transforms.three]
-type = "resource"
-inputs = ["two"]
-delete = ["a"]
-[sinks.lost]
-type = "blackhole"
-inputs = ["three"]
-"#,
-    );
-    assert_snapshot!(text, @r#"
-    engine.toml:10:10: transforms.one: data goes in a circle: one -> two -> three -> one; remove one of these connections from `inputs`
-    engine.toml:20:8: sinks.lost: no source reaches this sink; name a source, or a transform behind one, in `inputs`
-    "#);
-}
-
-/// Two components that feed each other are a cycle too, even when a source feeds them.
-#[test]
-fn cycle_of_two() {
-    let text = refused(
-        r#"version = 1
-[sources.apps]
-type = "otlp"
-[transforms.one]
-type = "resource"
-inputs = ["apps", "two"]
-delete = ["a"]
-[transforms.two]
-type = "resource"
-inputs = ["one"]
-delete = ["a"]
-[sinks.console]
-type = "console"
-inputs = ["two"]
-"#,
-    );
-    assert_snapshot!(text, @r#"engine.toml:6:10: transforms.one: data goes in a circle: one -> two -> one; remove one of these connections from `inputs`"#);
-}
-
-/// A component cannot be its own input.
-#[test]
-fn cycle_of_one() {
-    let text = refused(
-        r#"version = 1
-[sources.apps]
-type = "otlp"
-[transforms.self]
-type = "resource"
-inputs = ["apps", "self"]
-delete = ["a"]
-[sinks.console]
-type = "console"
-inputs = ["self"]
-"#,
-    );
-    assert_snapshot!(text, @r#"engine.toml:6:10: transforms.self: data goes in a circle: self -> self; remove one of these connections from `inputs`"#);
-}
-
-/// A transform whose data nobody takes does nothing.
-#[test]
-fn useless_transform() {
-    let text = refused(
-        r#"version = 1
-[sources.apps]
-type = "otlp"
-[transforms.idle]
-type = "resource"
-inputs = ["apps"]
-delete = ["a"]
-[sinks.console]
-type = "console"
-inputs = ["apps"]
-"#,
-    );
-    assert_snapshot!(text, @r#"engine.toml:4:13: transforms.idle: no sink gets the data of this transform; name `idle` in the `inputs` of a sink or of a transform before one, or remove it"#);
+fn connections_that_make_no_sense() {
+    let problems = |transforms: &[(&str, &str)], sink_inputs: &str| {
+        let mut text = "version = 1\n[sources.apps]\ntype = \"otlp\"\n".to_owned();
+        for (id, inputs) in transforms {
+            text += &format!("[transforms.{id}]\ntype = \"resource\"\ndelete = [\"a\"]\ninputs = [{inputs}]\n");
+        }
+        text += &format!("[sinks.console]\ntype = \"console\"\ninputs = [{sink_inputs}]\n");
+        refused(&text)
+    };
+    assert_snapshot!(problems(&[("self", "'apps', 'self'")], "'self'"), @"engine.toml:7:10: transforms.self: data goes in a circle: self -> self; remove one of these connections from `inputs`");
+    assert_snapshot!(problems(&[("one", "'apps', 'two'"), ("two", "'one'")], "'two'"), @"engine.toml:7:10: transforms.one: data goes in a circle: one -> two -> one; remove one of these connections from `inputs`");
+    let round = [("one", "'three'"), ("two", "'one'"), ("three", "'two'")];
+    assert_snapshot!(problems(&round, "'three'"), @r"
+    engine.toml:2:10: warning: sources.apps: no sink gets the data of this source; name `apps` in the `inputs` of a sink or of a transform before one, or remove it
+    engine.toml:7:10: transforms.one: data goes in a circle: one -> two -> three -> one; remove one of these connections from `inputs`
+    engine.toml:16:8: sinks.console: no source reaches this sink; name a source, or a transform behind one, in `inputs`
+    ");
+    assert_snapshot!(problems(&[("idle", "'apps'")], "'apps'"), @"engine.toml:4:13: transforms.idle: no sink gets the data of this transform; name `idle` in the `inputs` of a sink or of a transform before one, or remove it");
 }
 
 /// An input that does not exist is answered with the nearest that does.
@@ -188,41 +116,30 @@ fn missing_secret() {
     let ca = SecretRef::File("/etc/telemetry/ca.pem".into());
     let secrets = BTreeMap::from([(token, Err("no such file".to_owned())), (ca, Err("permission denied".to_owned()))]);
     let environment = Environment::Known(Known { secrets, ..Known::default() });
-    let text = r#"version = 1
-[sources.apps]
-type = "otlp"
-[sinks.backend]
-type = "otlp"
-inputs = ["apps"]
+    let keys = r#"type = "otlp"
 endpoint = "https://backend:4317"
 headers.authorization = { secret = "file:/etc/telemetry/token", prefix = "Bearer" }
-tls.ca = "/etc/telemetry/ca.pem"
-"#;
-    assert_snapshot!(judge_in(text, &environment).unwrap_err(), @r#"
-    engine.toml:8:36: sinks.backend: `file:/etc/telemetry/token` cannot be read: no such file; make it readable for this program, or name another one
-    engine.toml:9:10: sinks.backend: `file:/etc/telemetry/ca.pem` cannot be read: permission denied; make it readable for this program, or name another one
-    "#);
-    assert!(judge(text).is_ok(), "an unknown environment is not asked");
+tls.ca = "/etc/telemetry/ca.pem""#;
+    let text = pair("", "otlp", keys);
+    assert_snapshot!(judge_in(&text, &environment).unwrap_err(), @r"
+    engine.toml:9:36: sinks.b: `file:/etc/telemetry/token` cannot be read: no such file; make it readable for this program, or name another one
+    engine.toml:10:10: sinks.b: `file:/etc/telemetry/ca.pem` cannot be read: permission denied; make it readable for this program, or name another one
+    ");
+    assert!(judge(&text).is_ok(), "an unknown environment is not asked");
 }
 
 /// A reference into the directory of secrets names the directory, the nearest name in it, and never a content; without
 /// a directory it says how to set one.
 #[test]
 fn secrets_of_a_directory() {
-    let without = r#"version = 1
-[sources.apps]
-type = "otlp"
-[sinks.backend]
-type = "otlp"
-inputs = ["apps"]
-endpoint = "https://backend:4317"
-headers.authorization = { secret = "directory:shop-token", prefix = "Bearer" }
-"#;
-    assert_snapshot!(refused(without), @r#"engine.toml:8:36: sinks.backend: `directory:shop-token` needs `secrets.directory`, which is not set; write `secrets.directory = "/path"` above the first table, or the reference as `file:/path`"#);
-    assert_snapshot!(refused(&without.replace("shop-token", "../token")), @r#"engine.toml:8:36: sinks.backend: `headers.authorization.secret`: `../token` is not the name of a file in a directory of secrets: letters, digits and `-_.`, not `..` in front, expected "file:/path", "directory:NAME" or "env:NAME""#);
-    let wrong = without.replace("version = 1", "version = 1\nsecrets.directory = \"secrets\"");
-    assert_snapshot!(refused(&wrong), @r#"engine.toml:2:21: secrets: `directory`: `secrets` is not an absolute path, expected an absolute path such as "/etc/telemetry/ca.pem""#);
-    let with = without.replace("version = 1", "version = 1\nsecrets.directory = \"/run/secrets\"");
+    let text = |settings: &str, reference: &str| {
+        let header = format!("headers.authorization = {{ secret = \"{reference}\", prefix = \"Bearer\" }}");
+        pair(settings, "otlp", &format!("type = \"otlp\"\nendpoint = \"https://backend:4317\"\n{header}"))
+    };
+    assert_snapshot!(refused(&text("", "directory:shop-token")), @r#"engine.toml:9:36: sinks.b: `directory:shop-token` needs `secrets.directory`, which is not set; write `secrets.directory = "/path"` above the first table, or the reference as `file:/path`"#);
+    assert_snapshot!(refused(&text("", "directory:../token")), @r#"engine.toml:9:36: sinks.b: `headers.authorization.secret`: `../token` is not the name of a file in a directory of secrets: letters, digits and `-_.`, not `..` in front, expected "file:/path", "directory:NAME" or "env:NAME""#);
+    assert_snapshot!(refused(&text("secrets.directory = \"secrets\"", "directory:shop-token")), @r#"engine.toml:2:21: secrets: `directory`: `secrets` is not an absolute path, expected an absolute path such as "/etc/telemetry/ca.pem""#);
+    let with = text("secrets.directory = \"/run/secrets\"", "directory:shop-token");
     assert!(judge(&with).is_ok(), "an unknown environment is not asked");
     let judged = |reason: &str, names: &[&str]| {
         let secrets = BTreeMap::from([(SecretRef::Directory("shop-token".to_owned()), Err(reason.to_owned()))]);
@@ -230,9 +147,9 @@ headers.authorization = { secret = "directory:shop-token", prefix = "Bearer" }
         let known = Known { secrets, secret_names, ..Known::default() };
         judge_in(&with, &Environment::Known(known)).unwrap_err().to_string()
     };
-    assert_snapshot!(judged("no such file", &["ca.crt", "shop.token"]), @"engine.toml:9:36: sinks.backend: `directory:shop-token` cannot be read from /run/secrets: no such file, did you mean `shop.token`? the directory has `ca.crt`, `shop.token`");
-    assert_snapshot!(judged("no such file", &["ca.crt"]), @"engine.toml:9:36: sinks.backend: `directory:shop-token` cannot be read from /run/secrets: no such file; the directory has `ca.crt`");
-    assert_snapshot!(judged("permission denied", &[]), @"engine.toml:9:36: sinks.backend: `directory:shop-token` cannot be read from /run/secrets: permission denied; put the file there, readable for this program, or set `secrets.directory` to where it is");
+    assert_snapshot!(judged("no such file", &["ca.crt", "shop.token"]), @"engine.toml:9:36: sinks.b: `directory:shop-token` cannot be read from /run/secrets: no such file, did you mean `shop.token`? the directory has `ca.crt`, `shop.token`");
+    assert_snapshot!(judged("no such file", &["ca.crt"]), @"engine.toml:9:36: sinks.b: `directory:shop-token` cannot be read from /run/secrets: no such file; the directory has `ca.crt`");
+    assert_snapshot!(judged("permission denied", &[]), @"engine.toml:9:36: sinks.b: `directory:shop-token` cannot be read from /run/secrets: permission denied; put the file there, readable for this program, or set `secrets.directory` to where it is");
     let many: Vec<String> = (0..12).map(|number| format!("key-{number:02}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     assert!(judged("no such file", &many).ends_with("`key-09` and 2 more"));
@@ -317,16 +234,9 @@ inputs = ["apps"]
 "#,
     );
     assert_snapshot!(text, @r#"engine.toml:9:19: sinks.backend: the buffers want 97MiB, and the memory limit of 128MiB leaves 96MiB for them beside connections and requests in flight; lower `buffer.max_size` of this or other sinks, or raise `memory.limit`"#);
-    let text = r#"version = 1
-[sources.apps]
-type = "generate"
-[sinks.console]
-type = "console"
-inputs = ["apps"]
-buffer.max_size = "96MiB"
-"#;
+    let text = pair("", "generate", "type = \"console\"\nbuffer.max_size = \"96MiB\"");
     let small = Known { memory_limit: Some(ByteSize::mib(100)), ..Known::default() };
-    assert_snapshot!(judge_in(text, &Environment::Known(small)).unwrap_err(), @r#"engine.toml:7:19: sinks.console: the buffers want 96MiB, and the memory limit of 70MiB leaves 61MiB for them beside connections and requests in flight; lower `buffer.max_size` of this or other sinks, or raise `memory.limit`"#);
+    assert_snapshot!(judge_in(&text, &Environment::Known(small)).unwrap_err(), @"engine.toml:8:19: sinks.b: the buffers want 96MiB, and the memory limit of 70MiB leaves 61MiB for them beside connections and requests in flight; lower `buffer.max_size` of this or other sinks, or raise `memory.limit`");
 }
 
 /// Everything that is wrong is said at once, in the order of the file, each with its place.
