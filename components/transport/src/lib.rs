@@ -9,6 +9,7 @@ pub mod address;
 pub mod client;
 mod compression;
 mod proto;
+pub mod reload;
 pub mod server;
 mod status;
 pub mod tls;

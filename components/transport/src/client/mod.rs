@@ -94,10 +94,7 @@ pub enum ClientError {
 pub struct Client(Arc<Inner>);
 
 struct Inner {
-    protocol: Protocol,
-    compression: Compression,
-    timeout: Duration,
-    max_response_size: usize,
+    options: ClientOptions,
     endpoint: String,
     heads: [Head; 3],
     pool: Arc<Pool>,
@@ -134,21 +131,27 @@ impl Client {
     /// Checks the options and loads trust roots. Connects to nothing yet.
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
         let pool = Arc::new(Pool::new(&options)?);
+        Self::over(pool, options)
+    }
+
+    /// The same client with other headers. Both use the same connections.
+    ///
+    /// # Errors
+    ///
+    /// None that the first client did not have.
+    pub fn with_headers(&self, headers: Vec<(HeaderName, HeaderValue)>) -> Result<Self, ClientError> {
+        Self::over(Arc::clone(&self.0.pool), ClientOptions { headers, ..self.0.options.clone() })
+    }
+
+    fn over(pool: Arc<Pool>, options: ClientOptions) -> Result<Self, ClientError> {
         let heads = Signal::ALL.map(|signal| match options.protocol {
             Protocol::Grpc => grpc::head(&options, signal),
             Protocol::Http => http::head(&options, signal),
         });
         let [logs, metrics, traces] = heads;
         let heads = [logs?, metrics?, traces?];
-        Ok(Self(Arc::new(Inner {
-            protocol: options.protocol,
-            compression: options.compression,
-            timeout: options.timeout,
-            max_response_size: options.max_response_size,
-            endpoint: options.endpoint.to_string(),
-            heads,
-            pool,
-        })))
+        let endpoint = options.endpoint.to_string();
+        Ok(Self(Arc::new(Inner { options, endpoint, heads, pool })))
     }
 
     /// Sends one `Export*ServiceRequest` and reads its answer. Makes one attempt; dropping the future takes the
@@ -156,13 +159,13 @@ impl Client {
     pub async fn export(&self, signal: Signal, body: impl Buf) -> Outcome {
         let mut used = None;
         let attempt = self.attempt(signal, body, &mut used);
-        if let Ok(outcome) = tokio::time::timeout(self.0.timeout, attempt).await {
+        if let Ok(outcome) = tokio::time::timeout(self.0.options.timeout, attempt).await {
             return outcome;
         }
         if let Some(connection) = used {
             self.0.pool.suspect(connection);
         }
-        Outcome::retry(format!("no answer from {} within {:?}", self.0.endpoint, self.0.timeout))
+        Outcome::retry(format!("no answer from {} within {:?}", self.0.endpoint, self.0.options.timeout))
     }
 
     async fn attempt(&self, signal: Signal, mut body: impl Buf, used: &mut Option<pool::InUse>) -> Outcome {
@@ -196,9 +199,9 @@ impl Client {
     }
 
     async fn read(&self, response: ::http::Response<Incoming>, connection: Connection) -> Outcome {
-        let (outcome, complete) = match self.0.protocol {
-            Protocol::Grpc => response::read_grpc(response, self.0.max_response_size).await,
-            Protocol::Http => response::read_http(response, self.0.max_response_size).await,
+        let (outcome, complete) = match self.0.options.protocol {
+            Protocol::Grpc => response::read_grpc(response, self.0.options.max_response_size).await,
+            Protocol::Http => response::read_http(response, self.0.options.max_response_size).await,
         };
         if complete {
             self.0.pool.give_back(connection);
@@ -207,9 +210,9 @@ impl Client {
     }
 
     async fn framed(&self, body: &mut impl Buf) -> Result<Rope, Outcome> {
-        match self.0.protocol {
-            Protocol::Grpc => grpc::frame(self.0.compression, body).await,
-            Protocol::Http => http::frame(self.0.compression, body).await,
+        match self.0.options.protocol {
+            Protocol::Grpc => grpc::frame(self.0.options.compression, body).await,
+            Protocol::Http => http::frame(self.0.options.compression, body).await,
         }
         .map_err(|error| Outcome::rejected(RejectionKind::Invalid, format!("cannot compress a request: {error}")))
     }

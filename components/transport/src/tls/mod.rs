@@ -1,8 +1,7 @@
 //! TLS for both sides: rustls with ring, TLS 1.2 and 1.3, certificates from PEM.
 //!
-//! Verification cannot be switched off. Certificates in files are followed (`reload`).
-
-mod reload;
+//! Verification cannot be switched off. Certificates in files are followed (`crate::reload`): new connections use
+//! what is in the files then, old ones keep what they were made with.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -16,9 +15,12 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
 use crate::Protocol;
-use crate::tls::reload::{Material, Reloading};
+use crate::reload::{Material, Reloading};
 
 const VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
+
+/// What the log calls the files that are followed.
+const CERTIFICATES: &str = "certificates";
 
 /// Certificates or keys as PEM text, from a file or with the name that errors give them.
 #[derive(Clone, PartialEq, Eq)]
@@ -185,7 +187,9 @@ impl ServerTls {
 }
 
 impl Material for ServerMaterial {
-    type Config = ServerConfig;
+    type Made = ServerConfig;
+    type Error = TlsError;
+    const NAME: &'static str = CERTIFICATES;
 
     fn is_on_disk(&self) -> bool {
         self.identity.is_on_disk() || self.client_authorities.as_ref().is_some_and(|pem| pem.file.is_some())
@@ -196,7 +200,7 @@ impl Material for ServerMaterial {
         Ok(Self { protocol: self.protocol, identity: self.identity.read_again()?, client_authorities })
     }
 
-    fn build(&self) -> Result<ServerConfig, TlsError> {
+    fn make(&self) -> Result<ServerConfig, TlsError> {
         let builder = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(VERSIONS)
             .expect("ring supports both versions");
@@ -245,7 +249,9 @@ impl ClientTls {
 }
 
 impl Material for ClientTlsOptions {
-    type Config = ClientConfig;
+    type Made = ClientConfig;
+    type Error = TlsError;
+    const NAME: &'static str = CERTIFICATES;
 
     fn is_on_disk(&self) -> bool {
         self.authorities.as_ref().is_some_and(|pem| pem.file.is_some())
@@ -260,7 +266,7 @@ impl Material for ClientTlsOptions {
         })
     }
 
-    fn build(&self) -> Result<ClientConfig, TlsError> {
+    fn make(&self) -> Result<ClientConfig, TlsError> {
         let roots = match &self.authorities {
             Some(authorities) => Arc::new(authorities.roots()?),
             None => default_roots(),

@@ -24,7 +24,7 @@ pub struct OtlpSink {
     /// Address of the backend: `http://host:port` in clear, `https://host:port` with TLS. Without a port it is 80 or
     /// 443. With `protocol = "http"` a path may follow; the signal's own path is put behind it.
     pub endpoint: Endpoint,
-    /// OTLP over gRPC or over HTTP.
+    /// How requests travel.
     #[serde(default)]
     pub protocol: Protocol,
     /// Whole paths by signal, in place of the endpoint's path and `/v1/logs`, `/v1/metrics`, `/v1/traces`. Only with
@@ -44,11 +44,13 @@ pub struct OtlpSink {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = { "format": "header-name" }))]
     pub headers: BTreeMap<String, HeaderValue>,
-    /// Longest time of one attempt, from connecting to the answer.
+    /// Longest time of one attempt, from connecting to the answer. An attempt that takes longer has failed and is made
+    /// again as `retry` says.
     #[serde(default = "default_timeout")]
     #[schemars(extend("x-minimum" = "10ms", "x-maximum" = "10m"))]
     pub timeout: Span,
-    /// TLS of an `https://` endpoint.
+    /// TLS of an `https://` endpoint. Its files are looked at again with the first connection 10 s after the last look; a
+    /// new content is in use from then on for new connections.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ClientTls>,
     /// Largest request before compression; larger payloads are split. The default is what receivers take unless they are
@@ -106,7 +108,7 @@ pub struct Paths {
 pub enum HeaderValue {
     /// A text. `config show` does not print it.
     Plain(SensitiveText),
-    /// A secret that is read when the sink starts.
+    /// A secret.
     Secret(SecretHeader),
 }
 
@@ -114,7 +116,9 @@ pub enum HeaderValue {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecretHeader {
-    /// Where the value comes from: `"file:/path"`, `"directory:NAME"` or `"env:NAME"`.
+    /// Where the value comes from: `"file:/path"`, `"directory:NAME"` or `"env:NAME"`. A file is looked at again with the
+    /// first request 10 s after the last look, and at once when the backend refuses the credentials; a new content is in
+    /// use from then on, on the same connections. While a file is gone, empty or unfit, the last good content stays.
     pub secret: SecretRef,
     /// Text before the value, with one space between: `"Bearer"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
