@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
-use otlp::json::{from_json, to_json};
+use otlp::json::{self, SnakeCase, from_json, to_json};
 use otlp::{
     AdmitError, AttributeValue, Decoded, EditAction, Fault, ResourceEdit, ResourceEdits, Signal, SplitLimits,
     ValueView, Wire, admit, readmit,
@@ -366,4 +366,20 @@ fn padded_lengths_are_ordinary() {
     assert_eq!(edited.resources().next().unwrap().get("host.name"), Some(ValueView::Str("a")));
     let (left, right) = edited.halve().unwrap();
     assert_eq!((left.decode().records(), right.decode().records()), (1, 1));
+}
+
+/// Names in snake_case are ignored like every unknown key, and told, because their writer expects otherwise.
+#[test]
+fn snake_case_is_told() {
+    let told = |signal, text: &str| {
+        let read = json::read(signal, text.as_bytes()).unwrap();
+        (read.wire.records(), read.snake_case.map(|SnakeCase { first, keys }| (first, keys)))
+    };
+    assert_eq!(told(Signal::Traces, r#"{"resource_spans":[{}]}"#), (0, Some(("resource_spans", 1))));
+    let nested = r#"{"resourceLogs":[{"schema_url":"x","scopeLogs":[{"logRecords":[{"trace_id":"00"},{"time_unix_nano":1}]}]}]}"#;
+    assert_eq!(told(Signal::Logs, nested), (2, Some(("schema_url", 3))));
+    // What the table does not know in any form, attribute keys, and what a value of an unknown key holds.
+    let others =
+        r#"{"resource_logs_2":1,"x":{"trace_id":1},"resourceLogs":[{"resource":{"attributes":[{"key":"trace_id"}]}}]}"#;
+    assert_eq!(told(Signal::Logs, others), (0, None));
 }

@@ -102,13 +102,14 @@ impl Engine {
         request(self.addresses["admin"], head, "")
     }
 
-    /// Sends JSON to a component and says with which code it answers.
-    pub(crate) fn post(&self, component: &str, path: &str, json: &str) -> u16 {
+    /// Sends JSON to a component: code and body of the answer.
+    pub(crate) fn post(&self, component: &str, path: &str, json: &str) -> (u16, String) {
         let (address, length) = (self.addresses[component], json.len());
         let head = format!(
             "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {length}"
         );
-        code(&request(address, &head, json).0)
+        let (answer, body) = request(address, &head, json);
+        (code(&answer), body)
     }
 
     pub(crate) fn address(&self, component: &str) -> SocketAddr {

@@ -167,12 +167,29 @@ endpoint = "http://127.0.0.1:1"
     assert_eq!(narrowed, None, "a signal that never comes");
 
     let logs = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"hello"}}]}]}]}"#;
-    assert_eq!(engine.post("apps", "/v1/logs", logs), 200);
+    assert_eq!(engine.post("apps", "/v1/logs", logs).0, 200);
     engine.wait_for("the backend does not take data, trying again until it does");
     let later = series(&engine);
     assert_eq!(later.keys().collect::<Vec<_>>(), quiet.keys().collect::<Vec<_>>());
     let grown = later.values().zip(quiet.values()).filter(|(later, quiet)| later != quiet).count();
     assert!(grown > 10, "only {grown} series have changed");
+}
+
+/// Names in snake_case are ignored, as the specification wants; the sender, the log and the metrics say so.
+#[test]
+fn snake_case_in_json_is_told() {
+    let mut engine = Engine::start(&ENDLESS.replace("grpc.listen", "http.listen"));
+    let (code, body) = engine.post("apps", "/v1/traces", r#"{"resource_spans":[{"scope_spans":[]}]}"#);
+    let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let warning = answer["partialSuccess"]["errorMessage"].as_str().unwrap();
+    assert!(code == 200 && warning.contains("`resource_spans`"), "{code} {body}");
+    assert_eq!(answer["partialSuccess"]["rejectedSpans"], "0");
+    let line = engine.wait_for("keys of a JSON request are ignored: OTLP/JSON has names in lowerCamelCase");
+    assert_eq!(line["fields"]["first"], "resource_spans");
+    let counted = series(&engine);
+    let (_, errors) = counted.iter().find(|(name, _)| name.contains("kind=\"snake_case_keys\"")).unwrap();
+    assert_eq!(errors, "1");
+    assert_eq!(engine.post("apps", "/v1/traces", r#"{"resourceSpans":[]}"#), (200, "{}".to_owned()));
 }
 
 /// The counters of components and their values, as a scrape shows them.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use engine_config::sources::OtlpSource;
 use engine_config::sources::otlp::Listener;
-use engine_config::{ListenAddress, SignalSet};
+use engine_config::{ComponentId, ListenAddress, SignalSet};
 use engine_core::batch::Batch;
 use engine_core::contract::{ComponentError, Source, SourceContext};
 use engine_core::edge::Output;
@@ -16,6 +16,7 @@ use engine_core::outcome::{Outcome, RejectionKind};
 use engine_core::registry::{BuildContext, BuildError, BuildSource, Registration};
 use engine_core::telemetry::{ComponentTelemetry, Direction};
 use futures::future::BoxFuture;
+use otlp::json::SnakeCase;
 use otlp::{Admission, AdmitError, Payload, Progress, Wire};
 use transport::Protocol;
 use transport::server::{Counters, Handler, Limits, Refusal, Reply, Request, ServerOptions, serve};
@@ -25,6 +26,8 @@ inventory::submit! { Registration::source::<Otlp>() }
 
 /// Bytes that are admitted before other tasks of the lane have their turn.
 const ADMITTED_AT_ONCE: usize = 1024 * 1024;
+/// The kind of error that counts requests with names in snake_case.
+const SNAKE_CASE: &str = "snake_case_keys";
 /// The wait asked of clients when whoever refused named none.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -46,6 +49,7 @@ struct Prepared {
 
 /// Takes whole requests from the transport.
 struct Intake {
+    id: ComponentId,
     output: Output,
     signals: SignalSet,
     telemetry: Arc<ComponentTelemetry>,
@@ -67,7 +71,7 @@ impl Source for Otlp {
     fn run(self: Box<Self>, context: SourceContext) -> BoxFuture<'static, Result<(), ComponentError>> {
         Box::pin(async move {
             let (output, telemetry) = (context.output, Arc::clone(&context.telemetry));
-            let intake = Arc::new(Intake { output, signals: self.signals, telemetry });
+            let intake = Arc::new(Intake { id: context.id.clone(), output, signals: self.signals, telemetry });
             let counters: Vec<_> =
                 self.listeners.iter().map(|listener| Arc::clone(&listener.options.counters)).collect();
             context.telemetry.expose(move || transport_counts(&counters));
@@ -102,7 +106,29 @@ impl Handler for Intake {
         };
         let (batch, receipt) = Batch::new(Payload::Wire(wire));
         self.output.send(batch.charged(request.charge)).await;
-        reply_to(receipt.await)
+        let reply = reply_to(receipt.await);
+        match request.snake_case {
+            Some(snake_case) => self.warned(reply, snake_case, request.peer),
+            None => reply,
+        }
+    }
+}
+
+impl Intake {
+    /// Tells that keys were ignored: in the log, in the count of errors, and to a client that would hear of success only.
+    fn warned(&self, reply: Reply, SnakeCase { first, keys }: SnakeCase, peer: SocketAddr) -> Reply {
+        let others = if keys > 1 { format!(" and {} more", keys - 1) } else { String::new() };
+        let message = format!("ignored `{first}`{others}: OTLP/JSON has names in lowerCamelCase, not in snake_case");
+        tracing::warn!(
+            source = %self.id, %peer, first, keys,
+            "keys of a JSON request are ignored: OTLP/JSON has names in lowerCamelCase"
+        );
+        self.telemetry.error(SNAKE_CASE, message.clone());
+        match reply {
+            // A warning is a partial success that rejected nothing (OTLP specification, "Partial Success").
+            Reply::Accepted => Reply::Partial { rejected: 0, message },
+            other => other,
+        }
     }
 }
 
@@ -193,16 +219,41 @@ mod tests {
         let (output, batches) = test_kit::captured(&telemetry, 0);
         let (_delivered, _task) = test_kit::deliver_all(batches);
         let signals: SignalSet = [Signal::Logs].into_iter().collect();
-        let intake = Intake { output, signals, telemetry };
+        let intake = Intake { id: ComponentId::new("apps").unwrap(), output, signals, telemetry };
         let request = |payload: Payload| Request {
             signal: payload.signal(),
             charge: Budget::new(1 << 20).try_charge(payload.len()).unwrap(),
             body: payload.into_wire().unwrap().into_rope().into_bytes(),
             peer: ([127, 0, 0, 1], 1).into(),
             wire_bytes: 0,
+            snake_case: None,
         };
         assert_eq!(intake.handle(request(test_kit::logs(&[], 0..3))).await, Reply::Accepted);
         let refused = intake.handle(request(test_kit::traces(&[], 0..3))).await;
         assert!(matches!(&refused, Reply::Unsupported { message } if message.contains("traces")), "{refused:?}");
+    }
+
+    /// Whoever writes names in snake_case hears that they are ignored, and so does the user.
+    #[tokio::test]
+    async fn snake_case_keys_are_told() {
+        let telemetry = Arc::new(ComponentTelemetry::new(["default".to_owned()]));
+        let (output, batches) = test_kit::captured(&telemetry, 0);
+        let (_delivered, _task) = test_kit::deliver_all(batches);
+        let id = ComponentId::new("apps").unwrap();
+        let intake = Intake { id, output, signals: SignalSet::ALL, telemetry: Arc::clone(&telemetry) };
+        let request = Request {
+            signal: Signal::Logs,
+            charge: Budget::new(1 << 20).try_charge(0).unwrap(),
+            body: Default::default(),
+            peer: ([127, 0, 0, 1], 1).into(),
+            wire_bytes: 0,
+            snake_case: Some(SnakeCase { first: "resource_logs", keys: 2 }),
+        };
+        let reply = intake.handle(request).await;
+        assert!(
+            matches!(&reply, Reply::Partial { rejected: 0, message } if message.contains("`resource_logs` and 1 more")),
+            "{reply:?}"
+        );
+        assert_eq!(telemetry.read().errors[SNAKE_CASE], 1);
     }
 }

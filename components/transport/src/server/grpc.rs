@@ -64,7 +64,7 @@ async fn export<H: Handler>(
     let encoding = encoding_of(request.headers())?;
     let received = body::read_grpc(request.body_mut(), encoding, server.reading()).await?;
     let body::Received { body, charge, wire_bytes } = received;
-    let request = server_api::Request { signal, body, charge, peer, wire_bytes };
+    let request = server_api::Request { signal, body, charge, peer, wire_bytes, snake_case: None };
     Ok(server.handler.handle(request).await)
 }
 

@@ -94,11 +94,12 @@ async fn export<H: Handler>(
     let encoding = encoding_of(request.headers())?;
     let reading = server.reading();
     let mut received = body::read_http(request.body_mut(), encoding, reading).await.map_err(Refused::from)?;
+    let mut snake_case = None;
     if let MediaType::Json = media_type {
-        received = Box::pin(json::read(signal, received, reading)).await.map_err(Refused::from)?;
+        (received, snake_case) = Box::pin(json::read(signal, received, reading)).await.map_err(Refused::from)?;
     }
     let body::Received { body, charge, wire_bytes } = received;
-    let request = server_api::Request { signal, body, charge, peer, wire_bytes };
+    let request = server_api::Request { signal, body, charge, peer, wire_bytes, snake_case };
     Ok((signal, server.handler.handle(request).await))
 }
 

@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use engine_core::budget::Charge;
 use otlp::Signal;
+use otlp::json::SnakeCase;
 use serde_json::json;
 
 use crate::proto::RpcStatus;
@@ -15,11 +16,15 @@ use crate::status::shorten;
 const READ_INLINE: usize = 256 * 1024;
 
 /// Turns a JSON request into protobuf, and its charge into one of what it became.
-pub(super) async fn read(signal: Signal, text: Received, reading: Reading<'_>) -> Result<Received, BodyError> {
+pub(super) async fn read(
+    signal: Signal,
+    text: Received,
+    reading: Reading<'_>,
+) -> Result<(Received, Option<SnakeCase>), BodyError> {
     let Received { body, charge, wire_bytes } = text;
     // Protobuf is about half as long as JSON; what it really takes is charged below.
     let mut output_charge = reading.budget.try_charge(body.len())?;
-    let output = if body.len() <= READ_INLINE {
+    let (output, snake_case) = if body.len() <= READ_INLINE {
         convert(signal, &body)
     } else {
         // The text's charge stays with it if this request is given up meanwhile.
@@ -33,7 +38,7 @@ pub(super) async fn read(signal: Signal, text: Received, reading: Reading<'_>) -
         return Err(BodyError::TooLarge(reading.max_size));
     }
     output_charge.resize(output.len())?;
-    Ok(Received { body: output, charge: output_charge, wire_bytes })
+    Ok((Received { body: output, charge: output_charge, wire_bytes }, snake_case))
 }
 
 /// An export answer: `{}`, or what was refused.
@@ -53,9 +58,9 @@ pub(super) fn status(status: &RpcStatus) -> String {
     json!({ "code": status.code, "message": status.message }).to_string()
 }
 
-fn convert(signal: Signal, text: &[u8]) -> Result<Bytes, BodyError> {
-    match otlp::json::from_json(signal, text) {
-        Ok(wire) => Ok(wire.into_rope().into_bytes()),
+fn convert(signal: Signal, text: &[u8]) -> Result<(Bytes, Option<SnakeCase>), BodyError> {
+    match otlp::json::read(signal, text) {
+        Ok(read) => Ok((read.wire.into_rope().into_bytes(), read.snake_case)),
         Err(error) => Err(BodyError::Malformed(error.to_string())),
     }
 }

@@ -29,6 +29,7 @@ use tokio_util::task::TaskTracker;
 use crate::address;
 use crate::server::connection::Seat;
 use otlp::Signal;
+use otlp::json::SnakeCase;
 
 pub use crate::server::counters::{Counters, CountersSnapshot, Refusal};
 pub use crate::server::limits::{Limits, ServerOptions};
@@ -50,6 +51,8 @@ pub struct Request {
     pub peer: SocketAddr,
     /// Size of the body as it came, before inflating and, for JSON, converting; without framing.
     pub wire_bytes: u64,
+    /// Keys of a JSON body that were ignored, because OTLP/JSON does not know names in snake_case.
+    pub snake_case: Option<SnakeCase>,
 }
 
 /// Takes what a server received.

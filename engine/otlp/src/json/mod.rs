@@ -5,5 +5,5 @@
 mod read;
 mod write;
 
-pub use self::read::{JsonError, from_json};
+pub use self::read::{FromJson, JsonError, SnakeCase, from_json, read};
 pub use self::write::to_json;

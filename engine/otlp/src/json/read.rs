@@ -1,6 +1,7 @@
 //! Reads OTLP/JSON into bytes, by the table of messages. It accepts what the protobuf JSON mapping accepts, with the
 //! exceptions that OTLP makes: ids are hexadecimal, enumerations are numbers.
 
+use std::cell::Cell;
 use std::fmt;
 
 use bytes::{BufMut as _, Bytes};
@@ -22,6 +23,25 @@ pub enum JsonError {
     Nesting(#[from] AdmitError),
 }
 
+/// Keys that were ignored and look like the name of a field: whoever wrote them expects them to be read.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct SnakeCase {
+    /// The first of them.
+    pub first: &'static str,
+    /// How many there are.
+    pub keys: u64,
+}
+
+/// A request that was read from JSON.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct FromJson {
+    /// The request.
+    pub wire: Wire,
+    /// Names in snake_case, which OTLP/JSON does not know, if there are any.
+    pub snake_case: Option<SnakeCase>,
+}
+
 /// Levels of messages that are read; admission then sets the exact limit.
 const DEPTH_LIMIT: u32 = 101;
 
@@ -31,20 +51,33 @@ const DEPTH_LIMIT: u32 = 101;
 ///
 /// [`JsonError`].
 pub fn from_json(signal: Signal, text: &[u8]) -> Result<Wire, JsonError> {
+    Ok(read(signal, text)?.wire)
+}
+
+/// Reads a request from OTLP/JSON, and says which of the ignored keys are the name of a field in snake_case, as other
+/// JSON of protobuf may have it.
+///
+/// # Errors
+///
+/// [`JsonError`].
+pub fn read(signal: Signal, text: &[u8]) -> Result<FromJson, JsonError> {
     let mut out = Vec::with_capacity(text.len() / 2);
+    let snake_case = Cell::new(None);
     let mut json = serde_json::Deserializer::from_slice(text);
     // The limit of serde_json is lower than the one of protobuf. Messages count their own depth, and what is ignored
     // is skipped without recursion.
     json.disable_recursion_limit();
-    MessageSeed { message: schema::request(signal), depth: DEPTH_LIMIT, out: &mut out }.deserialize(&mut json)?;
+    let (message, snake) = (schema::request(signal), &snake_case);
+    MessageSeed { message, depth: DEPTH_LIMIT, snake, out: &mut out }.deserialize(&mut json)?;
     json.end()?;
-    Ok(admit(signal, Bytes::from(out))?)
+    Ok(FromJson { wire: admit(signal, Bytes::from(out))?, snake_case: snake_case.get() })
 }
 
 /// Reads an object and appends the fields of a message.
 struct MessageSeed<'o> {
     message: &'static Message,
     depth: u32,
+    snake: &'o Cell<Option<SnakeCase>>,
     out: &'o mut Vec<u8>,
 }
 
@@ -53,6 +86,7 @@ struct FieldSeed<'o> {
     number: u32,
     field: &'static Field,
     depth: u32,
+    snake: &'o Cell<Option<SnakeCase>>,
     out: &'o mut Vec<u8>,
 }
 
@@ -61,11 +95,12 @@ struct ValueSeed<'o> {
     number: u32,
     kind: Kind,
     depth: u32,
+    snake: &'o Cell<Option<SnakeCase>>,
     out: &'o mut Vec<u8>,
 }
 
 /// Finds the field that a key names.
-struct KeySeed(&'static Message);
+struct KeySeed<'o>(&'static Message, &'o Cell<Option<SnakeCase>>);
 
 impl<'de> DeserializeSeed<'de> for MessageSeed<'_> {
     type Value = ();
@@ -86,7 +121,7 @@ impl<'de> Visitor<'de> for MessageSeed<'_> {
         let depth = self.depth.checked_sub(1).ok_or_else(|| A::Error::custom("values are nested too deeply"))?;
         let mut seen = 0_u32;
         let mut members = 0_u32;
-        while let Some(known) = map.next_key_seed(KeySeed(self.message))? {
+        while let Some(known) = map.next_key_seed(KeySeed(self.message, self.snake))? {
             let Some((number, field)) = known else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
@@ -95,7 +130,7 @@ impl<'de> Visitor<'de> for MessageSeed<'_> {
                 return Err(A::Error::custom(format_args!("duplicate key for `{}`", field.name)));
             }
             seen |= 1 << number;
-            let written = map.next_value_seed(FieldSeed { number, field, depth, out: self.out })?;
+            let written = map.next_value_seed(FieldSeed { number, field, depth, snake: self.snake, out: self.out })?;
             if written && field.once & members != 0 {
                 return Err(A::Error::custom(format_args!("`{}` beside another member of its oneof", field.name)));
             }
@@ -105,7 +140,7 @@ impl<'de> Visitor<'de> for MessageSeed<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for KeySeed {
+impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
     type Value = Option<(u32, &'static Field)>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -113,7 +148,7 @@ impl<'de> DeserializeSeed<'de> for KeySeed {
     }
 }
 
-impl Visitor<'_> for KeySeed {
+impl Visitor<'_> for KeySeed<'_> {
     type Value = Option<(u32, &'static Field)>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -121,7 +156,14 @@ impl Visitor<'_> for KeySeed {
     }
 
     fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(self.0.fields().find(|(_, field)| is_camel_case_of(key, field.name)))
+        let known = self.0.fields().find(|(_, field)| is_camel_case_of(key, field.name));
+        if known.is_none()
+            && let Some((_, meant)) = self.0.fields().find(|(_, field)| field.name == key)
+        {
+            let so_far = self.1.get().unwrap_or(SnakeCase { first: meant.name, keys: 0 });
+            self.1.set(Some(SnakeCase { keys: so_far.keys + 1, ..so_far }));
+        }
+        Ok(known)
     }
 }
 
@@ -153,20 +195,20 @@ impl<'de> Visitor<'de> for FieldSeed<'_> {
         if self.field.is_repeated() {
             deserializer.deserialize_seq(self)?;
         } else {
-            ValueSeed { number: self.number, kind: self.field.kind, depth: self.depth, out: self.out }
-                .deserialize(deserializer)?;
+            let Self { number, field, depth, snake, out } = self;
+            ValueSeed { number, kind: field.kind, depth, snake, out }.deserialize(deserializer)?;
         }
         Ok(true)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<bool, A::Error> {
-        let Self { number, depth, out, .. } = self;
+        let Self { number, depth, snake, out, .. } = self;
         let kind = self.field.kind;
         // Lists of numbers are packed.
         let mut packed = Vec::new();
         let is_packed = matches!(kind, Kind::Varints | Kind::Fixed64s(_));
         let target = if is_packed { &mut packed } else { &mut *out };
-        while elements.next_element_seed(ValueSeed { number, kind, depth, out: target })?.is_some() {}
+        while elements.next_element_seed(ValueSeed { number, kind, depth, snake, out: target })?.is_some() {}
         if !packed.is_empty() {
             put_length_head(out, number, packed.len());
             out.put_slice(&packed);
@@ -182,7 +224,8 @@ impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
         match self.kind {
             Kind::Message(message) => {
                 let mut content = Vec::new();
-                MessageSeed { message, depth: self.depth, out: &mut content }.deserialize(deserializer)?;
+                MessageSeed { message, depth: self.depth, snake: self.snake, out: &mut content }
+                    .deserialize(deserializer)?;
                 put_length_head(self.out, self.number, content.len());
                 self.out.put_slice(&content);
                 Ok(())
