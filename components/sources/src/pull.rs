@@ -3,16 +3,17 @@
 
 use std::{future::pending, sync::Arc, time::Duration};
 
-use engine_core::{batch::Batch, edge::Output, outcome::Outcome, telemetry::ComponentTelemetry};
+use engine_core::{
+    batch::Batch,
+    edge::Output,
+    outcome::Outcome,
+    sink::{EXPIRED, SHUTDOWN},
+    telemetry::ComponentTelemetry,
+};
 use otlp::Payload;
 use rand::RngExt;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-
-/// Counts records that no sink had taken when the source was told to stop.
-const SHUTDOWN: &str = "shutdown";
-/// Counts records that nobody took in time.
-const EXPIRED: &str = "expired";
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);

@@ -1,4 +1,5 @@
 //! Transforms, one module per component. A module registers its component; nothing here is called by name.
 
+mod encoded;
 mod resource;
 mod select;

@@ -6,9 +6,10 @@ use engine_config::AttributeValue;
 use engine_config::transforms::Resource as Options;
 use engine_core::batch::Batch;
 use engine_core::contract::{Outputs, Transform};
-use engine_core::outcome::{Outcome, RejectionKind};
 use engine_core::registry::{BuildContext, BuildError, BuildTransform, Registration};
-use otlp::{EditAction, Payload, ResourceEdit, ResourceEdits};
+use otlp::{EditAction, ResourceEdit, ResourceEdits};
+
+use crate::encoded::map_wire;
 
 inventory::submit! { Registration::transform::<Resource>() }
 
@@ -38,14 +39,9 @@ impl BuildTransform for Resource {
 
 impl Transform for Resource {
     fn apply(&self, batch: Batch, outputs: &mut Outputs<'_>) {
-        let wire = match batch.payload().clone().into_wire() {
-            Ok(wire) => wire,
-            Err(error) => {
-                outputs.telemetry().error("unencodable", error.to_string());
-                return batch.answer(&Outcome::rejected(RejectionKind::Invalid, error.to_string()));
-            }
-        };
-        outputs.emit(batch.map(|_| Payload::Wire(wire.edit_resources(&self.edits))));
+        if let Some(edited) = map_wire(batch, outputs, |wire| wire.edit_resources(&self.edits)) {
+            outputs.emit(edited);
+        }
     }
 }
 

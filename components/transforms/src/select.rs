@@ -1,7 +1,7 @@
 //! The `select` transform: passes on some resources with all their records, by resource attributes.
 //!
 //! It reads attributes in place. A batch of which everything passes goes on as it is; of another one the entries that
-//! pass are slices of the same bytes. It does not look at records: that is for `filter`.
+//! pass are slices of the same bytes. It does not look at records.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +12,9 @@ use engine_core::batch::Batch;
 use engine_core::contract::{Outputs, Transform};
 use engine_core::edge::UNSELECTED;
 use engine_core::registry::{BuildContext, BuildError, BuildTransform, Registration};
-use engine_core::sink::UNENCODABLE;
-use otlp::{Payload, ResourceView, ValueView};
+use otlp::{ResourceView, ValueView};
+
+use crate::encoded::map_wire;
 
 /// Keeps or drops the resources that match.
 #[derive(Debug)]
@@ -46,12 +47,9 @@ impl BuildTransform for Select {
 impl Transform for Select {
     /// What does not pass counts as `unselected`; when nothing passes the batch is answered Delivered.
     fn apply(&self, batch: Batch, outputs: &mut Outputs<'_>) {
-        let Some(encoded) = encode(batch, outputs) else { return };
-        let before = encoded.records();
-        let selected = encoded.map(|payload| match payload {
-            Payload::Wire(wire) => wire.select(|resource| self.passes(resource)).into(),
-            Payload::Decoded(_) => unreachable!("the batch was encoded just now"),
-        });
+        let before = batch.records();
+        let selected = map_wire(batch, outputs, |wire| wire.select(|resource| self.passes(resource)));
+        let Some(selected) = selected else { return };
         outputs.telemetry().discarded(UNSELECTED, before - selected.records());
         outputs.emit(selected);
     }
@@ -78,19 +76,6 @@ fn is_equal(expected: &MatchValue, value: ValueView<'_>) -> bool {
         (MatchValue::Bool(expected), ValueView::Bool(found)) => *expected == found,
         (MatchValue::Int(expected), ValueView::Int(found)) => *expected == found,
         _ => false,
-    }
-}
-
-/// The batch as bytes; none when it has none, which is counted.
-fn encode(batch: Batch, outputs: &Outputs<'_>) -> Option<Batch> {
-    let Payload::Decoded(decoded) = batch.payload() else { return Some(batch) };
-    match decoded.encode() {
-        Ok(wire) => Some(batch.map(|_| wire.into())),
-        Err(error) => {
-            outputs.telemetry().error(UNENCODABLE, error.to_string());
-            batch.discard(UNENCODABLE, outputs.telemetry());
-            None
-        }
     }
 }
 
