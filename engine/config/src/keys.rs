@@ -40,7 +40,7 @@ fn collect(schema: &Json, prefix: &str, keys: &mut Vec<KeyDoc>) {
             value: format!("{}{}", type_words(property), limits(property)),
             default: property.get("default").filter(|_| !is_table).map(Json::to_string),
             is_required: required.contains(&name.as_str()),
-            description: description.replace("\n\n", " "),
+            description: with_choices(description, property),
         });
         collect(property, &format!("{key}."), keys);
         if let Some(values) = property.get("additionalProperties").filter(|values| values.is_object()) {
@@ -49,6 +49,18 @@ fn collect(schema: &Json, prefix: &str, keys: &mut Vec<KeyDoc>) {
             }
         }
     }
+}
+
+/// The description on one line, and behind it what each value of a choice means.
+fn with_choices(description: &str, schema: &Json) -> String {
+    let mut text = description.replace("\n\n", " ");
+    for branch in branches_of(schema) {
+        let (value, meaning) = (branch.get("const").and_then(Json::as_str), branch.get("description"));
+        if let (Some(value), Some(meaning)) = (value, meaning.and_then(Json::as_str)) {
+            text.push_str(&format!(" `\"{value}\"`: {meaning}"));
+        }
+    }
+    text
 }
 
 fn type_words(schema: &Json) -> String {

@@ -10,10 +10,9 @@ use crate::signal::SignalSet;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Console {
-    /// `"pretty"` for people, one line a record with stack traces and the events of spans set in below it;
-    /// `"otlp_json"` for programs, one OTLP JSON request a line.
+    /// What records look like.
     pub format: Format,
-    /// Colour of `"pretty"`: `"auto"` when the output is a terminal and `NO_COLOR` is not set.
+    /// Whether `"pretty"` is coloured.
     pub color: Color,
     /// Where to print.
     pub target: Target,
@@ -26,7 +25,7 @@ pub enum Format {
     /// For people: one line a record, with stack traces and the events of spans set in below it.
     #[default]
     Pretty,
-    /// One OTLP JSON request a line.
+    /// For programs: one OTLP JSON request a line.
     OtlpJson,
 }
 
@@ -37,9 +36,9 @@ pub enum Color {
     /// When the output is a terminal and `NO_COLOR` is not set.
     #[default]
     Auto,
-    /// Always.
+    /// Into files and pipes as well.
     Always,
-    /// Never.
+    /// Not at all.
     Never,
 }
 

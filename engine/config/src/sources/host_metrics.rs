@@ -22,8 +22,7 @@ pub struct HostMetrics {
     /// Where the host's root directory is mounted; in a container something like `"/hostfs"`.
     #[schemars(extend("format" = "absolute-path"))]
     pub root_path: PathBuf,
-    /// Names of metrics and attributes: `"legacy"` as the Collector writes them, `"stable"` as the semantic conventions
-    /// do since 1.41.
+    /// How metrics and attributes are named.
     pub semconv: Semconv,
     /// What is read.
     #[schemars(length(min = 1))]
@@ -129,7 +128,7 @@ pub struct NetworkOptions {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Filter {
-    /// Only names that match one of these. Empty: all.
+    /// Only names that match one of these, where `*` stands for any text and `?` for one character. Empty: all.
     #[schemars(inner(length(min = 1)))]
     pub include: Vec<String>,
     /// No names that match one of these. Wins over `include`.

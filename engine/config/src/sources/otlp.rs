@@ -35,7 +35,8 @@ pub struct Listener {
     /// Default: `"127.0.0.1:4317"` for gRPC, `"127.0.0.1:4318"` for HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<ListenAddress>,
-    /// TLS. Without it connections are in clear.
+    /// TLS. Without it connections are in clear. The files are looked at again with the first connection 10 s after the
+    /// last look; a new content is in use from then on for new connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<ServerTls>,
     /// Largest request after decompression. Larger ones are refused for good.
