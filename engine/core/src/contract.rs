@@ -47,6 +47,7 @@ pub trait Sink: Send + Sync {
     fn deliver(&self, payload: Payload) -> BoxFuture<'_, Outcome>;
 
     /// Makes what was delivered final (flushes, closes); called once, after the last [`deliver`](Self::deliver).
+    /// It gets what is left of the drain's time, at least a second; then it is dropped and the end counts as unclean.
     fn finish(&self) -> BoxFuture<'_, Result<(), ComponentError>> {
         Box::pin(async { Ok(()) })
     }

@@ -1,6 +1,7 @@
 //! A source, a stage and a sink that a test plays through a board: what it pushes, what is held, what was shown.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use engine_config::{ComponentOptions, Facts, Kind, SignalSet, Stability};
@@ -28,6 +29,7 @@ struct Inner {
     shown: Mutex<Vec<Payload>>,
     fail: Notify,
     panic: Notify,
+    hangs: AtomicBool,
 }
 
 impl Board {
@@ -43,6 +45,7 @@ impl Board {
                 shown: Mutex::default(),
                 fail: Notify::new(),
                 panic: Notify::new(),
+                hangs: AtomicBool::new(false),
             }))
         };
         BOARDS.lock().unwrap().entry(name.to_owned()).or_insert_with(new).clone()
@@ -63,6 +66,11 @@ impl Board {
     /// Has the source panic.
     pub(crate) fn panic(&self) {
         self.0.panic.notify_one();
+    }
+
+    /// Has the sink never come to its end.
+    pub(crate) fn hang(&self) {
+        self.0.hangs.store(true, Ordering::Relaxed);
     }
 
     /// Waits until the stage holds so many batches.
@@ -189,5 +197,12 @@ impl Sink for Show {
     fn deliver(&self, payload: Payload) -> BoxFuture<'_, Outcome> {
         self.0.0.shown.lock().unwrap().push(payload);
         Box::pin(async { Outcome::Delivered })
+    }
+
+    fn finish(&self) -> BoxFuture<'_, Result<(), ComponentError>> {
+        if self.0.0.hangs.load(Ordering::Relaxed) {
+            return Box::pin(std::future::pending());
+        }
+        Box::pin(async { Ok(()) })
     }
 }

@@ -78,6 +78,19 @@ async fn every_sink_gets_everything() {
     }
 }
 
+/// A sink that never finishes does not hold up the end, and the report of the drain names it: the end is not a clean one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_that_does_not_finish_is_named() {
+    let board = Board::named("hangs");
+    board.hang();
+    let running = run("[sources.in]\ntype = \"push\"\nboard = \"hangs\"\n\
+         [sinks.out]\ntype = \"show\"\ninputs = [\"in\"]\nboard = \"hangs\"\n");
+    assert_eq!(within("the batch is taken", board.push(logs(&[], 0..5))).await, Outcome::Delivered);
+    let report = within("the graph drains", running.drain()).await;
+    assert_eq!((report.unfinished, report.dropped), (vec!["out".to_owned()], Vec::new()));
+    assert_eq!(board.shown().len(), 1);
+}
+
 /// A source that fails is marked as failed, and the others go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_source_leaves_the_others_running() {

@@ -293,6 +293,7 @@ impl Queue {
 
     /// Takes out whom somebody has waited for longer than `hold`.
     fn extract_overdue(&mut self, hold: Duration, overdue: &mut Vec<Item>) {
+        // With a sender behind every item the oldest stand in front. One whose sender gave up early leaves in its turn.
         if self.owed < self.items.len() {
             overdue.extend(self.extract(|item| item.is_overdue(hold)));
             return;
