@@ -44,7 +44,7 @@ struct Tally {
 }
 
 /// Admission accepts exactly what prost decodes, counts and means the same, also in steps and through views;
-/// edits, partition, split, halves, concatenation and JSON do to the bytes what they do to the structs.
+/// edits, partition by resource and by record, split, halves, concatenation and JSON do to the bytes what they do to the structs.
 #[test]
 fn wire_is_what_prost_sees() {
     let config = Config { failure_persistence: None, ..Config::default() };

@@ -8,6 +8,7 @@
 mod builder;
 mod cursor;
 mod edit;
+mod partition;
 mod select;
 mod split;
 

@@ -68,8 +68,8 @@ enum MetricCuts {
 }
 
 /// A message that holds a list in field 2: an entry and its scope lists, a scope list and its records.
-struct Container<'a> {
-    content: Cursor<'a>,
+pub(super) struct Container<'a> {
+    pub(super) content: Cursor<'a>,
     /// The other fields, whole.
     heads: Heads<'a>,
     head_len: usize,
@@ -78,14 +78,14 @@ struct Container<'a> {
 type Heads<'a> = SmallVec<[&'a [u8]; 2]>;
 
 /// An entry of which some scope lists are in the part in hand.
-struct OpenEntry<'a> {
+pub(super) struct OpenEntry<'a> {
     heads: Heads<'a>,
     head_len: usize,
     scopes: Vec<ScopeRun<'a>>,
 }
 
 /// Records of one scope list that go into the part in hand.
-struct ScopeRun<'a> {
+pub(super) struct ScopeRun<'a> {
     /// Heads to repeat; none when `records` is the whole scope list with its own key and length.
     heads: Option<Heads<'a>>,
     head_len: usize,
@@ -117,7 +117,7 @@ struct Splitter<'a> {
 }
 
 impl<'a> Container<'a> {
-    fn of(content: Cursor<'a>) -> Self {
+    pub(super) fn of(content: Cursor<'a>) -> Self {
         let mut heads = Heads::new();
         let mut rest = content;
         while let Some(field) = rest.field() {
@@ -130,7 +130,7 @@ impl<'a> Container<'a> {
     }
 }
 
-const fn is_list(number: u32, wire: WireType) -> bool {
+pub(super) const fn is_list(number: u32, wire: WireType) -> bool {
     number == 2 && matches!(wire, WireType::Length)
 }
 
@@ -184,13 +184,7 @@ impl<'a> Splitter<'a> {
             if self.fits(needed, count) {
                 self.spend(needed, count);
                 let open = self.open_entry(entry);
-                open.scopes.push(ScopeRun {
-                    heads: None,
-                    head_len: 0,
-                    records: vec![Run::Shared { range: field.raw, next: scopes }],
-                    records_len: field.raw.len(),
-                    count,
-                });
+                open.scopes.push(ScopeRun::whole(field.raw, scopes, count));
                 continue;
             }
             self.cut_scope(entry, &Container::of(field.payload));
@@ -282,24 +276,14 @@ impl<'a> Splitter<'a> {
     }
 
     fn open_entry(&mut self, entry: &Container<'a>) -> &mut OpenEntry<'a> {
-        self.entry.get_or_insert_with(|| OpenEntry {
-            heads: entry.heads.clone(),
-            head_len: entry.head_len,
-            scopes: Vec::new(),
-        })
+        self.entry.get_or_insert_with(|| OpenEntry::of(entry))
     }
 
     fn open_scope(&mut self, entry: &Container<'a>, scope: &Container<'a>) -> &mut ScopeRun<'a> {
         let is_open = std::mem::replace(&mut self.scope_open, true);
         let scopes = &mut self.open_entry(entry).scopes;
         if !is_open {
-            scopes.push(ScopeRun {
-                heads: Some(scope.heads.clone()),
-                head_len: scope.head_len,
-                records: Vec::new(),
-                records_len: 0,
-                count: 0,
-            });
+            scopes.push(ScopeRun::of(scope));
         }
         scopes.last_mut().expect("an open scope list is the last one")
     }
@@ -310,26 +294,7 @@ impl<'a> Splitter<'a> {
         let Some(entry) = self.entry.take() else {
             return;
         };
-        let content = entry.head_len + entry.scopes.iter().map(ScopeRun::len).sum::<usize>();
-        let out = self.builder.own();
-        put_length_head(out, 1, content);
-        entry.heads.iter().for_each(|head| out.extend_from_slice(head));
-        let mut records = 0;
-        for scope in entry.scopes {
-            records += scope.count;
-            if let Some(heads) = &scope.heads {
-                let out = self.builder.own();
-                put_length_head(out, 2, scope.head_len + scope.records_len);
-                heads.iter().for_each(|head| out.extend_from_slice(head));
-            }
-            for run in scope.records {
-                match run {
-                    Run::Shared { range, .. } => self.builder.share(range),
-                    Run::Written(bytes) => self.builder.own().extend_from_slice(&bytes),
-                }
-            }
-        }
-        self.builder.entry(Entry { len: field_len(content), records });
+        entry.write(&mut self.builder);
     }
 
     fn end_part(&mut self) {
@@ -342,13 +307,71 @@ impl<'a> Splitter<'a> {
     }
 }
 
+impl<'a> OpenEntry<'a> {
+    /// An entry with these heads and no scope list yet.
+    pub(super) fn of(entry: &Container<'a>) -> Self {
+        Self { heads: entry.heads.clone(), head_len: entry.head_len, scopes: Vec::new() }
+    }
+
+    /// Adds a scope list.
+    pub(super) fn push(&mut self, scope: ScopeRun<'a>) {
+        self.scopes.push(scope);
+    }
+
+    /// Writes all of it.
+    pub(super) fn write(self, builder: &mut Builder<'a>) {
+        let content = self.head_len + self.scopes.iter().map(ScopeRun::len).sum::<usize>();
+        let out = builder.own();
+        put_length_head(out, 1, content);
+        self.heads.iter().for_each(|head| out.extend_from_slice(head));
+        let mut records = 0;
+        for scope in self.scopes {
+            records += scope.count;
+            if let Some(heads) = &scope.heads {
+                let out = builder.own();
+                put_length_head(out, 2, scope.head_len + scope.records_len);
+                heads.iter().for_each(|head| out.extend_from_slice(head));
+            }
+            for run in scope.records {
+                match run {
+                    Run::Shared { range, .. } => builder.share(range),
+                    Run::Written(bytes) => builder.own().extend_from_slice(&bytes),
+                }
+            }
+        }
+        builder.entry(Entry { len: field_len(content), records });
+    }
+}
+
 impl<'a> ScopeRun<'a> {
+    /// A scope list with these heads and no record yet.
+    pub(super) fn of(scope: &Container<'a>) -> Self {
+        Self {
+            heads: Some(scope.heads.clone()),
+            head_len: scope.head_len,
+            records: Vec::new(),
+            records_len: 0,
+            count: 0,
+        }
+    }
+
+    /// A whole scope list as it is; `next` is the position after it.
+    pub(super) fn whole(scope: Cursor<'a>, next: Cursor<'a>, count: u64) -> Self {
+        Self {
+            heads: None,
+            head_len: 0,
+            records: vec![Run::Shared { range: scope, next }],
+            records_len: scope.len(),
+            count,
+        }
+    }
+
     fn len(&self) -> usize {
         if self.heads.is_some() { field_len(self.head_len + self.records_len) } else { self.records_len }
     }
 
     /// Adds a record; `next` is the position after it.
-    fn add(&mut self, record: Cursor<'a>, next: Cursor<'a>, count: u64) {
+    pub(super) fn add(&mut self, record: Cursor<'a>, next: Cursor<'a>, count: u64) {
         self.records_len += record.len();
         self.count += count;
         if let Some(Run::Shared { range, next: end }) = self.records.last_mut()
@@ -417,7 +440,7 @@ const fn is_metric_data(number: u32) -> bool {
 }
 
 /// Records in the content of a scope list.
-fn records_of(signal: Signal, scope: Cursor<'_>) -> u64 {
+pub(super) fn records_of(signal: Signal, scope: Cursor<'_>) -> u64 {
     let mut rest = scope;
     let mut count = 0;
     while let Some(field) = rest.field() {
@@ -429,7 +452,7 @@ fn records_of(signal: Signal, scope: Cursor<'_>) -> u64 {
 }
 
 /// How many records an element of a scope list counts for: a metric has its data points, all else is one.
-fn record_weight(signal: Signal, record: Cursor<'_>) -> u64 {
+pub(super) fn record_weight(signal: Signal, record: Cursor<'_>) -> u64 {
     if signal != Signal::Metrics {
         return 1;
     }

@@ -97,6 +97,7 @@ pub fn operations(wire: &Wire, rng: &mut Rng) {
     let decoded = wire.decode();
     let edited = edits(wire, &decoded, rng);
     partitions(wire, &decoded, rng);
+    deals(wire, &decoded, rng);
     splits(wire, &decoded, rng);
     halves(wire, &decoded);
     concatenations(wire, &decoded, rng);
@@ -108,6 +109,7 @@ pub fn operations(wire: &Wire, rng: &mut Rng) {
     let decoded = joined.decode();
     edits(&joined, &decoded, rng);
     partitions(&joined, &decoded, rng);
+    deals(&joined, &decoded, rng);
     splits(&joined, &decoded, rng);
     views::agree(&joined, &decoded);
     let compact = joined.clone().into_compact();
@@ -164,6 +166,28 @@ fn partitions(wire: &Wire, decoded: &Decoded, rng: &mut Rng) {
     let selected = wire.clone().select(by_view);
     assert_eq!(selected.rope(), yes.rope());
     audit(&selected);
+}
+
+fn deals(wire: &Wire, decoded: &Decoded, rng: &mut Rng) {
+    let parts = 1 + rng.below(4);
+    let choices: Vec<usize> = model::weights(decoded).iter().map(|_| rng.below(parts)).collect();
+    let mut asked = choices.iter();
+    let dealt = wire.clone().partition_records(parts, |_, _| *asked.next().expect("asked once a record"));
+    assert_eq!(asked.next(), None, "every record is asked for");
+    assert_eq!(dealt.len(), parts);
+    let places = model::weights(decoded).into_iter().zip(choices);
+    let places: Vec<usize> = places.flat_map(|(weight, choice)| std::iter::repeat_n(choice, weight)).collect();
+    let flat = model::flatten(decoded);
+    for (place, part) in dealt.iter().enumerate() {
+        audit(part);
+        let expected: Vec<_> = flat
+            .iter()
+            .zip(&places)
+            .filter(|(_, choice)| **choice == place)
+            .map(|(record, _)| record.clone())
+            .collect();
+        assert_eq!(model::flatten(&part.decode()), expected, "a part has its records, in order, with their heads");
+    }
 }
 
 /// The string of a value, in the form in which the model prints it.

@@ -156,6 +156,24 @@ pub fn flatten(decoded: &Decoded) -> Vec<Vec<Vec<u8>>> {
     out
 }
 
+/// For every record in order (for metrics: every metric) how many elements [`flatten`] gives for it.
+pub fn weights(decoded: &Decoded) -> Vec<usize> {
+    match decoded {
+        Decoded::Logs(request) => {
+            let scopes = request.resource_logs.iter().flat_map(|entry| &entry.scope_logs);
+            scopes.flat_map(|scope| &scope.log_records).map(|_| 1).collect()
+        }
+        Decoded::Traces(request) => {
+            let scopes = request.resource_spans.iter().flat_map(|entry| &entry.scope_spans);
+            scopes.flat_map(|scope| &scope.spans).map(|_| 1).collect()
+        }
+        Decoded::Metrics(request) => {
+            let scopes = request.resource_metrics.iter().flat_map(|entry| &entry.scope_metrics);
+            scopes.flat_map(|scope| &scope.metrics).map(|metric| points(metric).1.len()).collect()
+        }
+    }
+}
+
 fn heads(
     resource: &Option<Resource>,
     resource_url: &str,
