@@ -7,16 +7,16 @@ use std::sync::Arc;
 
 use engine_config::ComponentId;
 use futures::future::BoxFuture;
-use otlp::Payload;
-use tokio::sync::mpsc;
+use otlp::{Payload, RecordView, ResourceView};
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::Batch;
 use crate::budget::Budget;
-use crate::edge::{Batches, Output, panic_message};
+use crate::edge::{Output, panic_message};
 use crate::lane::Lanes;
 use crate::outcome::Outcome;
 use crate::socket::Sockets;
+pub use crate::stage::{Event, Held, Input, StageContext, Waker};
 use crate::telemetry::ComponentTelemetry;
 
 /// Brings data in. Runs on the shared runtime; [`SourceContext::lanes`] lends a spawner for each lane.
@@ -34,11 +34,32 @@ pub trait Transform: Send + Sync {
     fn apply(&self, batch: Batch, outputs: &mut Outputs<'_>);
 }
 
-/// Holds data or state: runs in a task of its own.
+/// A transform that cannot finish every batch at once. What it [hands over](Outputs::hand_over) goes to a stage of its
+/// own, its companion, and comes back behind it; everything else stays inline.
+pub trait TransformWithCompanion: Transform {
+    /// The companion; asked for once.
+    fn companion(&self) -> Box<dyn Stage>;
+}
+
+/// Holds data or state: runs in a task of its own. Beside the transform whose companion it is, it gets what that hands
+/// over and sends to the same outputs.
 pub trait Stage: Send {
     /// Runs until the input ends, hands on everything it holds and returns. While draining it hands on after every
     /// batch, because a source that waits for a receipt and a stage that holds it would wait for each other.
     fn run(self: Box<Self>, input: Input, context: StageContext) -> BoxFuture<'static, Result<(), ComponentError>>;
+}
+
+/// A stage in several tasks. Records with one key always meet in the same task, in the order in which they were sent.
+pub trait Partitioned: Send + Sync {
+    /// How many tasks there are; 0 counts as 1.
+    fn partitions(&self) -> usize;
+
+    /// The key of a record (for metrics: of a metric with all its data points), by which its task is chosen. Runs where
+    /// the batch was sent, once a record; the engine mixes the key, so that any bytes of an id will do.
+    fn key(&self, resource: &ResourceView<'_>, record: &RecordView<'_>) -> u64;
+
+    /// The task of one partition, from 0.
+    fn stage(&self, partition: usize) -> Box<dyn Stage>;
 }
 
 /// Hands payloads to the outside. The sink driver owns queue, batching, retry and splitting.
@@ -72,33 +93,20 @@ pub struct SourceContext {
     pub telemetry: Arc<ComponentTelemetry>,
 }
 
-/// What a stage is handed.
-#[derive(Debug)]
-pub struct StageContext {
-    /// Its id.
-    pub id: ComponentId,
-    /// Where its batches go, in the order of its declared outputs.
-    pub outputs: Vec<Output>,
-    /// Cancelled when the process drains: from then on nothing is held after a batch.
-    pub draining: CancellationToken,
-    /// Its counts and health.
-    pub telemetry: Arc<ComponentTelemetry>,
-}
-
-/// The receiving end of an edge into a stage; ends when everything before it has ended.
-#[derive(Debug)]
-pub struct Input {
-    pub(crate) batches: mpsc::Receiver<Batches>,
-    /// What was received and not yet read, the last first.
-    pub(crate) received: Batches,
-    pub(crate) telemetry: Arc<ComponentTelemetry>,
-}
-
 /// Collects what a transform emits.
 #[derive(Debug)]
 pub struct Outputs<'a> {
     telemetry: &'a ComponentTelemetry,
     emitted: Vec<(usize, Batch)>,
+    handed_over: Vec<Batch>,
+    has_companion: bool,
+}
+
+/// Whether a transform has a companion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Companion {
+    Present,
+    Absent,
 }
 
 /// Why a component ended, in words for users.
@@ -112,22 +120,10 @@ pub struct ComponentError {
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-impl Input {
-    /// The next batch, or none when the input has ended.
-    pub async fn next(&mut self) -> Option<Batch> {
-        if self.received.is_empty() {
-            self.received = self.batches.recv().await?;
-            self.received.reverse();
-        }
-        let batch = self.received.pop()?;
-        self.telemetry.received(&batch);
-        Some(batch)
-    }
-}
-
 impl<'a> Outputs<'a> {
-    pub(crate) fn new(telemetry: &'a ComponentTelemetry) -> Self {
-        Self { telemetry, emitted: Vec::new() }
+    pub(crate) fn new(telemetry: &'a ComponentTelemetry, companion: Companion) -> Self {
+        let has_companion = companion == Companion::Present;
+        Self { telemetry, emitted: Vec::new(), handed_over: Vec::new(), has_companion }
     }
 
     /// Sends a batch to the only or first output. Without records nothing is sent and the batch counts as done.
@@ -144,13 +140,27 @@ impl<'a> Outputs<'a> {
         self.emitted.push((output, batch));
     }
 
+    /// Hands a batch to the companion, which sends what becomes of it to the same outputs.
+    ///
+    /// # Panics
+    /// When the transform is not registered with a companion.
+    pub fn hand_over(&mut self, batch: Batch) {
+        assert!(self.has_companion, "a transform hands over to its companion and has none");
+        if batch.records() == 0 {
+            batch.answer(&Outcome::Delivered);
+            return;
+        }
+        self.handed_over.push(batch);
+    }
+
     /// Where the component counts what it discards.
     pub fn telemetry(&self) -> &'a ComponentTelemetry {
         self.telemetry
     }
 
-    pub(crate) fn into_emitted(self) -> Vec<(usize, Batch)> {
-        self.emitted
+    /// What was emitted and what was handed over.
+    pub(crate) fn into_parts(self) -> (Vec<(usize, Batch)>, Vec<Batch>) {
+        (self.emitted, self.handed_over)
     }
 }
 

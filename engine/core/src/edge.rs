@@ -13,22 +13,19 @@ use engine_config::SignalSet;
 use futures::future::BoxFuture;
 use otlp::Signal;
 use smallvec::{SmallVec, smallvec};
-use tokio::sync::mpsc;
 
 use crate::batch::Batch;
-use crate::contract::{Input, Outputs, Transform};
+use crate::contract::{Companion, Outputs, Transform};
 use crate::outcome::{Outcome, RejectionKind};
 use crate::poison::{Fingerprint, PoisonMemory};
 use crate::sink::{self, NoRoom, SinkInlet};
+use crate::stage::{self, StageAccount, StageInlet, StageRoom};
 use crate::telemetry::ComponentTelemetry;
 
 /// Reason under which records are counted that had no room at one of several takers.
 pub const FULL: &str = "full";
 /// Reason under which records are counted that no sink selects.
 pub const UNSELECTED: &str = "unselected";
-
-/// Pieces that may wait in front of a stage.
-const STAGE_QUEUE: usize = 16;
 
 /// What one taker gets of one batch that was sent: mostly one batch, several where branches meet again.
 pub(crate) type Batches = SmallVec<[Batch; 1]>;
@@ -51,7 +48,7 @@ pub struct Consumer {
 pub enum Target {
     /// Runs inline.
     Transform(Arc<TransformNode>),
-    /// Takes the batch into its own task.
+    /// Takes the batch into its own tasks.
     Stage(Arc<StageInlet>),
     /// Takes the batch into its queue.
     Sink(Arc<SinkInlet>),
@@ -62,14 +59,7 @@ pub struct TransformNode {
     transform: Box<dyn Transform>,
     telemetry: Arc<ComponentTelemetry>,
     outputs: Vec<Route>,
-}
-
-/// The entrance of a stage.
-#[derive(Debug)]
-pub struct StageInlet {
-    id: String,
-    batches: mpsc::Sender<Batches>,
-    telemetry: Arc<ComponentTelemetry>,
+    companion: Option<Arc<StageInlet>>,
 }
 
 /// How an output behaves when nobody has room.
@@ -87,6 +77,8 @@ pub struct Output {
     port: usize,
     route: Route,
     telemetry: Arc<ComponentTelemetry>,
+    /// The ledger of the stage that this is an output of.
+    account: Option<Arc<StageAccount>>,
     poison: Arc<PoisonMemory>,
     when_refused: WhenRefused,
 }
@@ -98,9 +90,12 @@ struct Piece {
 }
 
 enum Taker {
-    Stage(Arc<StageInlet>),
+    /// With the task for each batch of the piece.
+    Stage(Arc<StageInlet>, Tasks),
     Sink(Arc<SinkInlet>),
 }
+
+type Tasks = SmallVec<[usize; 1]>;
 
 impl Route {
     /// A route to these consumers.
@@ -118,16 +113,34 @@ impl Route {
     }
 }
 
+impl Target {
+    /// Whether code of a component runs where the batch is sent.
+    fn runs_code(&self) -> bool {
+        match self {
+            Self::Transform(_) => true,
+            Self::Stage(inlet) => inlet.looks_at_records(),
+            Self::Sink(_) => false,
+        }
+    }
+}
+
 impl TransformNode {
     /// A transform and the routes of its outputs, in the order it declares them.
     pub fn new(transform: Box<dyn Transform>, telemetry: Arc<ComponentTelemetry>, outputs: Vec<Route>) -> Self {
-        Self { transform, telemetry, outputs }
+        Self { transform, telemetry, outputs, companion: None }
+    }
+
+    /// The same with a companion behind this entrance.
+    #[must_use]
+    pub fn with_companion(self, companion: StageInlet) -> Self {
+        Self { companion: Some(Arc::new(companion)), ..self }
     }
 
     /// Runs the transform on one batch; a panic costs the batch, whose answer is then Retry.
-    fn run(&self, batch: Batch) -> Result<Vec<(usize, Batch)>, Panicked> {
+    fn run(&self, batch: Batch) -> Result<Ran, Panicked> {
         self.telemetry.received(&batch);
-        let mut outputs = Outputs::new(&self.telemetry);
+        let companion = if self.companion.is_some() { Companion::Present } else { Companion::Absent };
+        let mut outputs = Outputs::new(&self.telemetry, companion);
         // The transform is stateless by contract and the batch is gone with the panic, so nothing half-changed is
         // seen afterwards.
         let run = catch_unwind(AssertUnwindSafe(|| self.transform.apply(batch, &mut outputs)));
@@ -135,11 +148,11 @@ impl TransformNode {
             self.telemetry.panicked(panic_message(panic.as_ref()));
             return Err(Panicked);
         }
-        let emitted = outputs.into_emitted();
+        let (emitted, handed_over) = outputs.into_parts();
         for (output, piece) in &emitted {
             self.telemetry.sent(*output, piece);
         }
-        Ok(emitted)
+        Ok(Ran { emitted, handed_over })
     }
 }
 
@@ -151,11 +164,10 @@ impl fmt::Debug for TransformNode {
 
 struct Panicked;
 
-/// The entrance of a stage and the input its task reads.
-pub fn stage(id: &str, telemetry: Arc<ComponentTelemetry>) -> (StageInlet, Input) {
-    let (sender, receiver) = mpsc::channel(STAGE_QUEUE);
-    let inlet = StageInlet { id: id.to_owned(), batches: sender, telemetry: Arc::clone(&telemetry) };
-    (inlet, Input { batches: receiver, received: Batches::new(), telemetry })
+/// What a transform made of a batch.
+struct Ran {
+    emitted: Vec<(usize, Batch)>,
+    handed_over: Vec<Batch>,
 }
 
 impl Output {
@@ -167,7 +179,13 @@ impl Output {
         poison: Arc<PoisonMemory>,
         when_refused: WhenRefused,
     ) -> Self {
-        Self { port, route, telemetry, poison, when_refused }
+        Self { port, route, telemetry, account: None, poison, when_refused }
+    }
+
+    /// The same as an output of a stage, in whose ledger it counts what it sends.
+    #[must_use]
+    pub(crate) fn counted_in(self, account: Arc<StageAccount>) -> Self {
+        Self { account: Some(account), ..self }
     }
 
     /// Sends a batch on its way. What becomes of it is told to its receipt.
@@ -177,6 +195,9 @@ impl Output {
             return;
         }
         self.telemetry.sent(self.port, &batch);
+        if let Some(account) = &self.account {
+            account.sent(&batch);
+        }
         let Some(pieces) = self.run_inline(batch) else { return };
         match pieces.len() {
             0 => {}
@@ -188,7 +209,7 @@ impl Output {
 
     /// Phase one: every inline branch. None when the batch is poison or panicked.
     fn run_inline(&self, batch: Batch) -> Option<Vec<Piece>> {
-        if !self.route.takers(batch.signal()).any(|target| matches!(target, Target::Transform(_))) {
+        if !self.route.takers(batch.signal()).any(Target::runs_code) {
             let mut pieces = Vec::with_capacity(self.route.0.len());
             return self.walk(&self.route, batch, &mut pieces).is_ok().then_some(pieces);
         }
@@ -227,9 +248,14 @@ impl Output {
     fn walk_target(&self, target: &Target, batch: Batch, pieces: &mut Vec<Piece>) -> Result<(), Panicked> {
         match target {
             Target::Sink(inlet) => add(pieces, Taker::Sink(Arc::clone(inlet)), batch),
-            Target::Stage(inlet) => add(pieces, Taker::Stage(Arc::clone(inlet)), batch),
+            Target::Stage(inlet) => enter(pieces, inlet, batch)?,
             Target::Transform(node) => {
-                for (output, emitted) in node.run(batch)? {
+                let Ran { emitted: all_emitted, handed_over } = node.run(batch)?;
+                for handed in handed_over {
+                    let companion = node.companion.as_ref().expect("without a companion nothing is handed over");
+                    enter(pieces, companion, handed)?;
+                }
+                for (output, emitted) in all_emitted {
                     match node.outputs.get(output) {
                         Some(route) => self.walk(route, emitted, pieces)?,
                         None => emitted.discard(UNSELECTED, &node.telemetry),
@@ -245,7 +271,7 @@ impl Output {
         loop {
             match taker.reserve(&batches) {
                 Reserved::Room(room) => return taker.commit(batches, room),
-                Reserved::Closed => return answer_all(batches, &closed()),
+                Reserved::Closed => return answer_all(batches, &closed(&taker)),
                 Reserved::Full if self.waits_for(&taker) => {}
                 Reserved::Full if taker.drops() => return taker.drop_for_want_of_room(batches),
                 Reserved::Full => {
@@ -257,7 +283,7 @@ impl Output {
             let freed = taker.freed();
             match taker.reserve(&batches) {
                 Reserved::Room(room) => return taker.commit(batches, room),
-                Reserved::Closed => return answer_all(batches, &closed()),
+                Reserved::Closed => return answer_all(batches, &closed(&taker)),
                 Reserved::Full => freed.await,
             }
         }
@@ -273,13 +299,14 @@ impl Output {
                 return commit_all(pieces, reservations);
             }
             if reservations.iter().all(|reserved| matches!(reserved, Reserved::Closed)) {
-                return answer_pieces(pieces, &closed());
+                let outcome = closed(&pieces.first().expect("there are several pieces").taker);
+                return answer_pieces(pieces, &outcome);
             }
             if !pieces.iter().any(|piece| self.waits_for(&piece.taker)) {
                 for piece in &pieces {
                     piece.taker.refused(&piece.batches);
                 }
-                let outcome = pieces.first().map_or_else(closed, |piece| full(&piece.taker));
+                let outcome = full(&pieces.first().expect("there are several pieces").taker);
                 return answer_pieces(pieces, &outcome);
             }
             futures::future::select_all(freed).await;
@@ -300,14 +327,14 @@ enum Reserved {
 
 /// Room that a taker keeps until it is committed or dropped.
 enum Room {
-    Stage(mpsc::OwnedPermit<Batches>),
+    Stage(StageRoom),
     Sink(sink::Room),
 }
 
 impl Taker {
     fn is(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Stage(one), Self::Stage(two)) => Arc::ptr_eq(one, two),
+            (Self::Stage(one, _), Self::Stage(two, _)) => Arc::ptr_eq(one, two),
             (Self::Sink(one), Self::Sink(two)) => Arc::ptr_eq(one, two),
             _ => false,
         }
@@ -315,7 +342,7 @@ impl Taker {
 
     fn id(&self) -> &str {
         match self {
-            Self::Stage(inlet) => &inlet.id,
+            Self::Stage(inlet, _) => inlet.id(),
             Self::Sink(inlet) => inlet.id(),
         }
     }
@@ -323,7 +350,7 @@ impl Taker {
     fn blocks(&self) -> bool {
         match self {
             // A stage is ours: it always makes progress, so waiting for it is backpressure and no dead end.
-            Self::Stage(_) => true,
+            Self::Stage(..) => true,
             Self::Sink(inlet) => inlet.blocks(),
         }
     }
@@ -336,21 +363,17 @@ impl Taker {
     /// Resolves when room may have appeared since this call.
     fn freed(&self) -> BoxFuture<'static, ()> {
         match self {
-            Self::Stage(inlet) => {
-                let batches = inlet.batches.clone();
-                // An error means closed, which the next reservation says.
-                Box::pin(async move { batches.reserve().await.map_or((), drop) })
-            }
+            Self::Stage(inlet, tasks) => inlet.freed(tasks),
             Self::Sink(inlet) => Box::pin(inlet.freed()),
         }
     }
 
     fn reserve(&self, batches: &[Batch]) -> Reserved {
         match self {
-            Self::Stage(inlet) => match inlet.batches.clone().try_reserve_owned() {
-                Ok(permit) => Reserved::Room(Room::Stage(permit)),
-                Err(mpsc::error::TrySendError::Full(_)) => Reserved::Full,
-                Err(mpsc::error::TrySendError::Closed(_)) => Reserved::Closed,
+            Self::Stage(inlet, tasks) => match inlet.reserve(tasks) {
+                Ok(room) => Reserved::Room(Room::Stage(room)),
+                Err(NoRoom::Full) => Reserved::Full,
+                Err(NoRoom::Closed) => Reserved::Closed,
             },
             Self::Sink(inlet) => match inlet.reserve_for(batches.len(), batches.iter().map(Batch::encoded_len).sum()) {
                 Ok(room) => Reserved::Room(Room::Sink(room)),
@@ -363,8 +386,10 @@ impl Taker {
     fn commit(&self, batches: Batches, room: Room) {
         match (self, room) {
             (Self::Sink(inlet), Room::Sink(kept)) => inlet.commit_all(batches, kept),
-            (_, Room::Stage(permit)) => drop(permit.send(batches)),
-            (Self::Stage(_), Room::Sink(_)) => unreachable!("a taker commits the room it reserved itself"),
+            (Self::Stage(_, tasks), Room::Stage(room)) => stage::commit(room, tasks, batches),
+            (Self::Stage(..), Room::Sink(_)) | (Self::Sink(_), Room::Stage(_)) => {
+                unreachable!("a taker commits the room it reserved itself")
+            }
         }
     }
 
@@ -379,18 +404,32 @@ impl Taker {
     fn drop_for_want_of_room(&self, batches: Batches) {
         for batch in batches {
             match self {
-                Self::Stage(inlet) => batch.discard(FULL, &inlet.telemetry),
+                Self::Stage(inlet, _) => batch.discard(FULL, inlet.telemetry()),
                 Self::Sink(inlet) => inlet.drop_at_entrance(batch, FULL),
             }
         }
     }
 }
 
+/// Adds a batch for a stage, cut into a piece for each of its tasks.
+fn enter(pieces: &mut Vec<Piece>, inlet: &Arc<StageInlet>, batch: Batch) -> Result<(), Panicked> {
+    let cut = inlet.split(batch).map_err(|_| Panicked)?;
+    for (task, piece) in cut.into_iter().flatten() {
+        add(pieces, Taker::Stage(Arc::clone(inlet), smallvec![task]), piece);
+    }
+    Ok(())
+}
+
 /// Adds a batch to what its taker gets already. A taker takes all of it or nothing: a part that it had no room for
 /// would be lost although nobody else stands in the way of sending all of it again.
 fn add(pieces: &mut Vec<Piece>, taker: Taker, batch: Batch) {
     match pieces.iter_mut().rev().find(|piece| piece.taker.is(&taker)) {
-        Some(piece) => piece.batches.push(batch),
+        Some(piece) => {
+            piece.batches.push(batch);
+            if let (Taker::Stage(_, tasks), Taker::Stage(_, more)) = (&mut piece.taker, taker) {
+                tasks.extend(more);
+            }
+        }
         None => pieces.push(Piece { taker, batches: smallvec![batch] }),
     }
 }
@@ -416,8 +455,12 @@ fn full(taker: &Taker) -> Outcome {
     Outcome::Retry { after: Some(std::time::Duration::from_secs(1)), reason: format!("{} is full", taker.id()) }
 }
 
-fn closed() -> Outcome {
-    Outcome::retry("shutting down")
+fn closed(taker: &Taker) -> Outcome {
+    match taker {
+        // Outside of a shutdown this is a stage that has failed, and what follows from its failure should name it.
+        Taker::Stage(inlet, _) => Outcome::retry(format!("{} has ended", inlet.id())),
+        Taker::Sink(_) => Outcome::retry("shutting down"),
+    }
 }
 
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {

@@ -16,6 +16,7 @@ pub mod registry;
 pub mod service;
 pub mod sink;
 pub mod socket;
+pub mod stage;
 pub mod state_store;
 pub mod telemetry;
 #[cfg(feature = "test-kit")]

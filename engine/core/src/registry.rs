@@ -5,7 +5,7 @@
 
 use engine_config::{AnyOptions, ComponentId, ComponentOptions, Kind, SignalSet};
 
-use crate::contract::{Sink, Source, Stage, Transform};
+use crate::contract::{Partitioned, Sink, Source, Stage, Transform, TransformWithCompanion};
 use crate::lane::Lanes;
 use crate::service::Services;
 
@@ -29,6 +29,10 @@ pub enum Build {
     Transform(BuildFn<dyn Transform>),
     /// A transform with a task of its own.
     Stage(BuildFn<dyn Stage>),
+    /// A transform with a task for each of its partitions.
+    Partitioned(BuildFn<dyn Partitioned>),
+    /// A transform that runs inline, with a task of its own for what it cannot finish there.
+    WithCompanion(BuildFn<dyn TransformWithCompanion>),
     /// A sink.
     Sink(BuildFn<dyn Sink>),
 }
@@ -84,6 +88,14 @@ pub trait BuildStage: Stage + Sized + 'static {
     fn build(options: &Self::Options, context: &BuildContext) -> Result<Self, BuildError>;
 }
 
+/// A stage type with partitions.
+pub trait BuildPartitioned: Partitioned + Sized + 'static {
+    /// Its options.
+    type Options: ComponentOptions;
+    /// See [`BuildFn`].
+    fn build(options: &Self::Options, context: &BuildContext) -> Result<Self, BuildError>;
+}
+
 /// A sink type.
 pub trait BuildSink: Sink + Sized + 'static {
     /// Its options.
@@ -124,6 +136,18 @@ impl Registration {
     /// Registers a stage type, which is a transform to users.
     pub const fn stage<C: BuildStage>() -> Self {
         let build = Build::Stage(|options, context| Ok(Box::new(C::build(typed(options)?, context)?)));
+        Self { kind: Kind::Transform, type_name: C::Options::TYPE, build }
+    }
+
+    /// Registers a stage type with partitions, which is a transform to users.
+    pub const fn partitioned<C: BuildPartitioned>() -> Self {
+        let build = Build::Partitioned(|options, context| Ok(Box::new(C::build(typed(options)?, context)?)));
+        Self { kind: Kind::Transform, type_name: C::Options::TYPE, build }
+    }
+
+    /// Registers a transform type with its companion; they are one transform to users.
+    pub const fn with_companion<C: BuildTransform + TransformWithCompanion>() -> Self {
+        let build = Build::WithCompanion(|options, context| Ok(Box::new(C::build(typed(options)?, context)?)));
         Self { kind: Kind::Transform, type_name: C::Options::TYPE, build }
     }
 

@@ -2,7 +2,7 @@
 //! nothing.
 
 use engine_config::{ComponentId, Kind, Plan, PlannedService, ProcessSettings, Resource, ServiceId};
-use engine_core::contract::{Sink, Source, Stage, Transform};
+use engine_core::contract::{Partitioned, Sink, Source, Stage, Transform, TransformWithCompanion};
 use engine_core::lane::LaneThreads;
 use engine_core::registry::{Build, BuildContext, BuildError, find};
 use engine_core::service::{ServiceRegistration, Services};
@@ -22,6 +22,8 @@ pub(super) enum BuiltComponent {
     Source(Box<dyn Source>),
     Transform(Box<dyn Transform>),
     Stage(Box<dyn Stage>),
+    Partitioned(Box<dyn Partitioned>),
+    WithCompanion(Box<dyn TransformWithCompanion>),
     Sink(Box<dyn Sink>),
 }
 
@@ -98,6 +100,8 @@ pub fn build(plan: Plan) -> Result<Built, Vec<BuildFailure>> {
             Build::Source(build) => build(options, &context).map(BuiltComponent::Source),
             Build::Transform(build) => build(options, &context).map(BuiltComponent::Transform),
             Build::Stage(build) => build(options, &context).map(BuiltComponent::Stage),
+            Build::Partitioned(build) => build(options, &context).map(BuiltComponent::Partitioned),
+            Build::WithCompanion(build) => build(options, &context).map(BuiltComponent::WithCompanion),
             Build::Sink(build) => build(options, &context).map(BuiltComponent::Sink),
         };
         match built {

@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use engine_config::{ComponentId, Kind, Plan, PlannedNode, ProcessSettings};
 use engine_core::budget::Budget;
-use engine_core::contract::{ComponentError, Source, SourceContext, Stage, StageContext};
-use engine_core::edge::{self, Consumer, Output, Route, Target, TransformNode, WhenRefused};
+use engine_core::contract::{
+    ComponentError, Input, Partitioned, Source, SourceContext, Stage, StageContext, TransformWithCompanion,
+};
+use engine_core::edge::{Consumer, Output, Route, Target, TransformNode, WhenRefused};
 use engine_core::lane::{LaneThreads, Lanes};
 use engine_core::poison::PoisonMemory;
 use engine_core::sink::{self, DriverSettings, SinkHandle};
 use engine_core::socket::Sockets;
+use engine_core::stage::{self, StageAccount, StageInlet};
 use engine_core::telemetry::{ComponentTelemetry, HealthState};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -53,15 +56,14 @@ pub struct RunningNode {
     pub telemetry: Arc<ComponentTelemetry>,
     /// The driver of a sink.
     pub sink: Option<Arc<SinkHandle>>,
+    /// The ledger of a stage, or of a transform's companion.
+    pub stage: Option<Arc<StageAccount>>,
     /// Whether it runs in a task of its own, whose end is waited for.
     pub has_task: bool,
 }
 
 /// The end of a component that runs in a task of its own.
-pub(super) struct Ended {
-    pub(super) id: ComponentId,
-    pub(super) result: Result<(), ComponentError>,
-}
+pub(super) struct Ended(ComponentId);
 
 impl Built {
     /// Starts everything. Runs on, and spawns stages and sources onto, the runtime it is called on.
@@ -135,23 +137,18 @@ impl Running {
 
     pub(super) fn note_end(&self, joined: Result<Ended, tokio::task::JoinError>) {
         match joined {
-            Ok(Ended { id, result: Ok(()) }) => self.set_state(&id, HealthState::Stopped),
-            Ok(Ended { id, result: Err(error) }) => {
-                tracing::error!(component = %id, error = %Chain(&error), "component failed");
-                if let Some(node) = self.nodes.iter().find(|node| node.id == id) {
-                    node.telemetry.error("failed", Chain(&error).to_string());
-                }
-                self.set_state(&id, HealthState::Failed);
-            }
+            Ok(Ended(id)) => self.set_stopped(&id),
             Err(error) if error.is_cancelled() => {}
             // Panics of components are caught; this one is of dropping what they held.
             Err(error) => tracing::error!(%error, "the end of a component panicked"),
         }
     }
 
-    fn set_state(&self, id: &ComponentId, state: HealthState) {
-        if let Some(node) = self.nodes.iter().find(|node| node.id == *id) {
-            node.telemetry.set_state(state);
+    /// A component that has failed keeps saying so.
+    fn set_stopped(&self, id: &ComponentId) {
+        let ended = self.nodes.iter().find(|node| node.id == *id);
+        if let Some(node) = ended.filter(|node| node.telemetry.health().state != HealthState::Failed) {
+            node.telemetry.set_state(HealthState::Stopped);
         }
     }
 }
@@ -198,11 +195,26 @@ impl Starter<'_> {
         let plan = self.plan;
         let node = &plan.nodes[index];
         let telemetry = Arc::clone(&self.telemetries[index]);
-        let mut handle = None;
-        let has_task = matches!(component, BuiltComponent::Source(_) | BuiltComponent::Stage(_));
+        let (mut handle, mut account) = (None, None);
+        let has_task = !matches!(component, BuiltComponent::Transform(_) | BuiltComponent::Sink(_));
         match component {
             BuiltComponent::Source(source) => self.start_source(node, source, &telemetry),
-            BuiltComponent::Stage(stage) => self.targets[index] = Some(self.start_stage(node, stage, &telemetry)),
+            BuiltComponent::Stage(stage) => {
+                let (inlet, input) = stage::single(node.id.as_str(), Arc::clone(&telemetry));
+                account = Some(Arc::clone(input.account()));
+                self.start_tasks(node, vec![(stage, input)], &telemetry);
+                self.targets[index] = Some(Target::Stage(Arc::new(inlet)));
+            }
+            BuiltComponent::Partitioned(stage) => {
+                let (inlet, started) = self.start_partitioned(node, stage, &telemetry);
+                account = Some(started);
+                self.targets[index] = Some(Target::Stage(Arc::new(inlet)));
+            }
+            BuiltComponent::WithCompanion(transform) => {
+                let (target, started) = self.start_with_companion(node, transform, &telemetry);
+                account = Some(started);
+                self.targets[index] = Some(target);
+            }
             BuiltComponent::Transform(transform) => {
                 let routes = self.routes(node);
                 let started = TransformNode::new(transform, Arc::clone(&telemetry), routes);
@@ -224,6 +236,7 @@ impl Starter<'_> {
             pipeline: node.sink.as_ref().and_then(|settings| settings.pipeline.clone()),
             telemetry,
             sink: handle,
+            stage: account,
             has_task,
         }
     }
@@ -240,28 +253,69 @@ impl Starter<'_> {
             sockets: self.sockets.clone(),
             telemetry: Arc::clone(telemetry),
         };
-        self.sources.spawn(named(node.id.clone(), move || source.run(context)));
+        let run = watched(node.id.clone(), Arc::clone(telemetry), move || source.run(context));
+        let id = node.id.clone();
+        self.sources.spawn(async move {
+            run.await;
+            Ended(id)
+        });
     }
 
-    fn start_stage(
+    fn start_partitioned(
         &mut self,
         node: &PlannedNode,
-        stage: Box<dyn Stage>,
+        stage: Box<dyn Partitioned>,
         telemetry: &Arc<ComponentTelemetry>,
-    ) -> Target {
-        let (inlet, input) = edge::stage(node.id.as_str(), Arc::clone(telemetry));
-        // A stage waits for room: what it holds may have been answered already.
-        let output = |(port, route)| {
-            Output::new(port, route, Arc::clone(telemetry), Arc::clone(&self.poison), WhenRefused::Wait)
-        };
-        let context = StageContext {
-            id: node.id.clone(),
-            outputs: self.routes(node).into_iter().enumerate().map(output).collect(),
-            draining: self.draining.clone(),
-            telemetry: Arc::clone(telemetry),
-        };
-        self.stages.spawn(named(node.id.clone(), move || stage.run(input, context)));
-        Target::Stage(Arc::new(inlet))
+    ) -> (StageInlet, Arc<StageAccount>) {
+        let shared: Arc<dyn Partitioned> = Arc::from(stage);
+        let (inlet, inputs) = stage::partitioned(node.id.as_str(), Arc::clone(&shared), Arc::clone(telemetry));
+        let account = Arc::clone(inputs.first().expect("there is at least one partition").account());
+        let tasks = inputs.into_iter().enumerate().map(|(partition, input)| (shared.stage(partition), input)).collect();
+        self.start_tasks(node, tasks, telemetry);
+        (inlet, account)
+    }
+
+    fn start_with_companion(
+        &mut self,
+        node: &PlannedNode,
+        transform: Box<dyn TransformWithCompanion>,
+        telemetry: &Arc<ComponentTelemetry>,
+    ) -> (Target, Arc<StageAccount>) {
+        let (inlet, input) = stage::companion(node.id.as_str(), Arc::clone(telemetry));
+        let account = Arc::clone(input.account());
+        self.start_tasks(node, vec![(transform.companion(), input)], telemetry);
+        let started = TransformNode::new(transform, Arc::clone(telemetry), self.routes(node)).with_companion(inlet);
+        (Target::Transform(Arc::new(started)), account)
+    }
+
+    /// Starts the tasks of a stage. They end together: the component has ended when the last of them has.
+    fn start_tasks(
+        &mut self,
+        node: &PlannedNode,
+        tasks: Vec<(Box<dyn Stage>, Input)>,
+        telemetry: &Arc<ComponentTelemetry>,
+    ) {
+        let mut running = JoinSet::new();
+        for (stage, input) in tasks {
+            // A stage waits for room: what it holds may have been answered already.
+            let output = |(port, route)| {
+                Output::new(port, route, Arc::clone(telemetry), Arc::clone(&self.poison), WhenRefused::Wait)
+            };
+            let outputs = self.routes(node).into_iter().enumerate().map(output).collect();
+            let (id, draining) = (node.id.clone(), self.draining.clone());
+            let context = StageContext::new(id, &input, outputs, draining, Arc::clone(telemetry));
+            running.spawn(watched(node.id.clone(), Arc::clone(telemetry), move || stage.run(input, context)));
+        }
+        let id = node.id.clone();
+        self.stages.spawn(async move {
+            // An error is a panic of dropping what a task held; the others go on.
+            while let Some(joined) = running.join_next().await {
+                if let Err(error) = joined {
+                    tracing::error!(component = %id, %error, "the end of a task panicked");
+                }
+            }
+            Ended(id)
+        });
     }
 
     /// The routes of a node's outputs to consumers that have been started already.
@@ -274,12 +328,17 @@ impl Starter<'_> {
     }
 }
 
-/// Runs a component to its end, which a panic is too: what it held is answered Retry, and others go on.
-async fn named<R>(id: ComponentId, run: R) -> Ended
+/// Runs a task of a component to its end, which a panic is too: what it held is answered Retry, and others go on. A
+/// failure is told at once.
+async fn watched<R>(id: ComponentId, telemetry: Arc<ComponentTelemetry>, run: R)
 where
     R: FnOnce() -> BoxFuture<'static, Result<(), ComponentError>> + Send + 'static,
 {
     let running = AssertUnwindSafe(async { run().await }).catch_unwind();
     let result = running.await.unwrap_or_else(|panic| Err(ComponentError::panicked(panic.as_ref())));
-    Ended { id, result }
+    if let Err(error) = result {
+        tracing::error!(component = %id, error = %Chain(&error), "component failed");
+        telemetry.error("failed", Chain(&error).to_string());
+        telemetry.set_state(HealthState::Failed);
+    }
 }

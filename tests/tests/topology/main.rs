@@ -6,6 +6,7 @@
 
 mod fakes;
 mod services;
+mod stages;
 
 use std::time::Duration;
 
@@ -23,7 +24,9 @@ fn plan(text: &str) -> Plan {
         .with::<ShowOptions>()
         .with::<services::AskOptions>()
         .with::<services::AskedOptions>()
-        .with::<services::RememberOptions>();
+        .with::<services::RememberOptions>()
+        .with::<stages::SortOptions>()
+        .with::<stages::DeferOptions>();
     let text = format!("version = 1\n[shutdown]\ngrace = \"2s\"\n[engine]\nlanes = 2\n{text}");
     let files = [SourceFile::new("topology.toml", text)];
     let loaded = load(&files, &catalog, &Environment::Unknown, &ParseOptions::default());

@@ -175,7 +175,7 @@ async fn a_waiting_sender_goes_on_when_room_appears() {
 /// other batches go on all the while.
 #[tokio::test]
 async fn a_panic_costs_the_batch_and_poison_is_refused() {
-    let (inlet, mut after) = stage("after", Arc::default());
+    let (inlet, mut after) = stage::single("after", Arc::default());
     let (target, telemetry) = node(Panics, vec![Target::Stage(Arc::new(inlet))]);
     let (output, _) = output(vec![target], WhenRefused::Answer);
     for _ in 0..3 {
@@ -209,7 +209,7 @@ async fn unselected_is_counted() {
 /// Both ends of an edge count the same.
 #[tokio::test]
 async fn counts_at_both_ends() {
-    let (inlet, mut after) = stage("after", Arc::default());
+    let (inlet, mut after) = stage::single("after", Arc::default());
     let (target, between) = node(Panics, vec![Target::Stage(Arc::new(inlet))]);
     let (output, source) = output(vec![target], WhenRefused::Answer);
     output.send(Batch::unacknowledged(numbered(20..30))).await;

@@ -20,10 +20,13 @@ pub use scripted::{Delivery, ScriptedSink};
 
 use crate::batch::Batch;
 use crate::budget::Budget;
-use crate::contract::{ComponentError, Input, Outputs, Source, SourceContext, Stage, StageContext, Transform};
-use crate::edge::{self, Output, Route, Target, WhenRefused};
+use crate::contract::{
+    Companion, ComponentError, Input, Outputs, Source, SourceContext, Stage, StageContext, Transform,
+};
+use crate::edge::{Output, Route, Target, WhenRefused};
 use crate::lane::{LaneThreads, Lanes};
 use crate::socket::Sockets;
+use crate::stage::{self, StageAccount};
 use crate::telemetry::ComponentTelemetry;
 
 /// A source that runs alone; its batches wait here until the test answers them.
@@ -50,6 +53,8 @@ pub struct SourceRun {
 pub struct Applied {
     /// What it emitted, with the place of the output.
     pub emitted: Vec<(usize, Batch)>,
+    /// What it handed to its companion.
+    pub handed_over: Vec<Batch>,
     /// Its counts.
     pub telemetry: ComponentTelemetry,
 }
@@ -65,6 +70,8 @@ pub struct StageRun {
     pub draining: CancellationToken,
     /// Its counts and health.
     pub telemetry: Arc<ComponentTelemetry>,
+    /// Its ledger.
+    pub account: Arc<StageAccount>,
     /// Its end.
     pub ended: JoinHandle<Result<(), ComponentError>>,
 }
@@ -91,30 +98,30 @@ pub fn run_source(id: &str, source: Box<dyn Source>, sockets: Sockets, budget: B
 /// Applies a transform to one batch.
 pub fn apply(transform: &dyn Transform, batch: Batch) -> Applied {
     let telemetry = ComponentTelemetry::new(["default".to_owned()]);
-    let mut outputs = Outputs::new(&telemetry);
+    let mut outputs = Outputs::new(&telemetry, Companion::Present);
     transform.apply(batch, &mut outputs);
-    let emitted = outputs.into_emitted();
-    Applied { emitted, telemetry }
+    let (emitted, handed_over) = outputs.into_parts();
+    Applied { emitted, handed_over, telemetry }
 }
 
 /// Runs a stage with `outputs` outputs.
 pub fn run_stage(id: &str, stage: Box<dyn Stage>, outputs: usize) -> StageRun {
     let telemetry = Arc::new(ComponentTelemetry::new((0..outputs).map(|place| place.to_string())));
-    let (inlet, input) = edge::stage(id, Arc::clone(&telemetry));
+    let (inlet, input) = stage::single(id, Arc::clone(&telemetry));
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..outputs).map(|place| captured(&telemetry, place)).unzip();
     let draining = CancellationToken::new();
-    let context =
-        StageContext { id: id_of(id), outputs: senders, draining: draining.clone(), telemetry: Arc::clone(&telemetry) };
+    let context = StageContext::new(id_of(id), &input, senders, draining.clone(), Arc::clone(&telemetry));
+    let account = Arc::clone(input.account());
     let feeder = Arc::new(ComponentTelemetry::new(["default".to_owned()]));
     let route = Route::to_all(vec![Target::Stage(Arc::new(inlet))]);
     let feed = Output::new(0, route, feeder, Arc::default(), WhenRefused::Answer);
     let ended = tokio::spawn(stage.run(input, context));
-    StageRun { feed, outputs: receivers, draining, telemetry, ended }
+    StageRun { feed, outputs: receivers, draining, telemetry, account, ended }
 }
 
 /// An output whose batches come out of the returned input.
 pub fn captured(telemetry: &Arc<ComponentTelemetry>, port: usize) -> (Output, Input) {
-    let (inlet, input) = edge::stage("captured", Arc::new(ComponentTelemetry::default()));
+    let (inlet, input) = stage::single("captured", Arc::new(ComponentTelemetry::default()));
     let route = Route::to_all(vec![Target::Stage(Arc::new(inlet))]);
     (Output::new(port, route, Arc::clone(telemetry), Arc::default(), WhenRefused::Answer), input)
 }
