@@ -9,7 +9,7 @@ use crate::logging::{LogFormat, LogLevel};
 
 /// Runs pipelines of logs, metrics and traces, from one TOML file.
 #[derive(Debug, Parser)]
-#[command(name = "telemetry-engine", version, about, disable_help_subcommand = true)]
+#[command(name = "telemetry-engine", version, disable_help_subcommand = true)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     pub(super) command: Command,

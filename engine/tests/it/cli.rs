@@ -267,3 +267,10 @@ fn wrong_words_and_questions() {
     let said = command(&["validate", "-c", "/nonexistent/engine.toml"], &[]);
     assert!(said.code == 1 && said.stderr.contains("/nonexistent/engine.toml"), "{said:?}");
 }
+
+/// Help begins with what the program is for.
+#[test]
+fn help_says_what_it_is_for() {
+    let said = command(&["--help"], &[]);
+    assert!(said.stdout.starts_with("Runs pipelines of logs, metrics and traces"), "{}", said.stdout);
+}
