@@ -134,6 +134,9 @@ pub struct Component {
     /// What only sinks have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sink: Option<Sink>,
+    /// Where every record is that a component with tasks of its own took into them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<StageLedger>,
 }
 
 /// How a component does.
@@ -226,6 +229,28 @@ pub struct Ledger {
     pub balanced: bool,
 }
 
+/// A stage's ledger in records: `received + created = sent + dropped + returned + merged + held`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StageLedger {
+    /// Taken in.
+    pub received: u64,
+    /// Made there.
+    pub created: u64,
+    /// Handed on.
+    pub sent: u64,
+    /// Lost on purpose, by reason.
+    pub dropped: BTreeMap<String, u64>,
+    /// Given back to whoever sent them, to be sent again.
+    pub returned: u64,
+    /// Replaced by fewer records.
+    pub merged: u64,
+    /// Held now.
+    pub held: u64,
+    /// Whether the engine found that the two sides are equal.
+    pub balanced: bool,
+}
+
 /// Records held, as each holder reports them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -300,6 +325,7 @@ mod tests {
             panics: 0,
             own: [("redirects".to_owned(), 2)].into(),
             sink: Some(Sink { ledger, buffer: Buffer { used_bytes: 100, max_bytes: 1000 } }),
+            stage: None,
         };
         Status {
             version: "0.1.0".to_owned(),

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use engine_config::status::{
-    Buffer, Component, ComponentState, Flow, Health, Held, LastError, Ledger, Memory, Sink, Status,
+    Buffer, Component, ComponentState, Flow, Health, Held, LastError, Ledger, Memory, Sink, StageLedger, Status,
 };
 use engine_core::ledger::Line;
 use engine_core::sink::SinkHandle;
+use engine_core::stage::StageLine;
 use engine_core::telemetry::{self, ComponentReading, FlowReading, HealthState};
 
 use super::state::State;
@@ -64,6 +65,7 @@ fn component(node: &RunningNode) -> Component {
         panics,
         own: owned(own),
         sink: node.sink.as_deref().map(sink),
+        stage: node.stage.as_deref().map(|account| stage(account.line())),
     }
 }
 
@@ -89,6 +91,12 @@ fn ledger(line: Line) -> Ledger {
     }
 }
 
+fn stage(line: StageLine) -> StageLedger {
+    let balanced = line.check().is_ok();
+    let StageLine { received, created, sent, dropped, returned, merged, held } = line;
+    StageLedger { received, created, sent, dropped: owned(dropped), returned, merged, held, balanced }
+}
+
 fn healthy(health: telemetry::Health) -> Health {
     let state = match health.state {
         HealthState::Starting => ComponentState::Starting,
@@ -110,4 +118,41 @@ fn flows(readings: BTreeMap<&'static str, FlowReading>) -> BTreeMap<String, Flow
 
 fn owned(counts: BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
     counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+    use std::sync::Arc;
+
+    use engine_config::{ComponentId, Kind};
+    use engine_core::telemetry::ComponentTelemetry;
+
+    use super::*;
+
+    /// The ledger of a stage stands beside its component, with what it holds and whether it balances.
+    #[test]
+    fn a_stage_shows_its_ledger() {
+        let telemetry = Arc::new(ComponentTelemetry::default());
+        let (_inlet, input) = engine_core::stage::single("sample", Arc::clone(&telemetry));
+        let account = Arc::clone(input.account());
+        account.created(3);
+        let mut node = RunningNode {
+            id: ComponentId::new("sample").unwrap(),
+            kind: Kind::Transform,
+            type_name: "sample",
+            pipeline: None,
+            telemetry,
+            sink: None,
+            stage: Some(Arc::clone(&account)),
+            has_task: true,
+        };
+        let shown = component(&node).stage.unwrap();
+        assert_eq!(shown, StageLedger { created: 3, ..StageLedger::default() });
+        account.merged(3);
+        let shown = serde_json::to_value(component(&node)).unwrap();
+        assert_eq!((&shown["stage"]["merged"], &shown["stage"]["balanced"]), (&3.into(), &true.into()));
+        node.stage = None;
+        assert!(serde_json::to_value(component(&node)).unwrap().get("stage").is_none());
+    }
 }
