@@ -6,6 +6,7 @@ mod hostile;
 mod options;
 mod sinks;
 mod sources;
+mod stages;
 mod transforms;
 
 use engine_config::{Catalog, Kind};
