@@ -43,8 +43,10 @@ pub enum WhenFull {
     Refuse,
     /// The source waits. Not allowed where a source feeds several sinks.
     Block,
-    /// The new data is dropped, counted, and answered as a success; but where several sinks are full at once, nothing is
-    /// dropped and the client is told to come again later.
+    /// The new data is dropped, counted, and answered as a success. With one sink behind a source that is every payload that
+    /// comes while the buffer is full. With several sinks it is what the full ones would have got, while at least one other
+    /// takes it; when all of them are full, nothing is dropped anywhere and the client is told to come again later. A source
+    /// that fetches its data itself waits until one sink at least has room, instead of having its data dropped.
     DropNewest,
 }
 
@@ -64,11 +66,6 @@ pub struct BufferOptions {
     /// What happens to new data while the buffer is full. Default: `"refuse"`; `"block"` when all sources before the
     /// sink fetch their data themselves; `"drop_newest"` when several sinks get one signal from one source, so that a
     /// dead backend cannot hold up the others.
-    ///
-    /// `"drop_newest"` with one sink behind a source drops every payload that comes while the buffer is full, and counts it
-    /// as dropped. With several sinks it drops what the full ones would have got, while at least one other takes it; when
-    /// all of them are full, nothing is dropped anywhere and the client is told to come again later. A source that fetches
-    /// its data itself waits until one sink at least has room, instead of having its data dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when_full: Option<WhenFull>,
 }
