@@ -212,7 +212,7 @@ pub(crate) static ENTITY_REF: Message = Message {
     ],
 };
 
-static SCOPE: Message = Message {
+pub(crate) static SCOPE: Message = Message {
     fields: &[
         NONE,
         one(1, "name", Kind::String),

@@ -7,16 +7,18 @@ use crate::protobuf::varint;
 /// Room for what is looked at of an attribute whose lengths take a byte each: 4 bytes, a key, 5 bytes.
 const WINDOW: usize = 4 + 255 + 5;
 
-/// Passes attributes with this key at the start of `bytes`, and returns how many bytes they take and how many of these
-/// are known to have their highest bit set; with `exact`, attributes that have such bytes are not passed.
+/// Passes attributes with this key at the start of `bytes`, of which the last `behind` are not theirs, and returns how
+/// many bytes they take and how many of these are known to have their highest bit set; with `exact`, attributes that have
+/// such bytes are not passed.
 ///
 /// It stops at what is no attribute of a usual form, and where less than a window is left: every byte that is looked at
 /// lies in it, so that one comparison makes all reads sound. Where the next attribute begins depends on one byte of this
 /// one, so that both are looked at side by side.
 #[inline(always)]
-pub(super) fn pass_attributes(bytes: &[u8], tag: u8, exact: bool) -> (usize, usize) {
+pub(super) fn pass_attributes(bytes: &[u8], behind: usize, tag: u8, exact: bool) -> (usize, usize) {
     let mut rest = bytes;
     let mut high = 0;
+    let theirs = |after: &[u8]| after.len() >= behind;
     while let Some(window) = rest.first_chunk::<WINDOW>() {
         // Key and length of the attribute, key and length of its key; lengths below 128.
         let len = window[1];
@@ -28,19 +30,23 @@ pub(super) fn pass_attributes(bytes: &[u8], tag: u8, exact: bool) -> (usize, usi
             let value = u32_at(window, value_at);
             let value_len = i64::from(len) - i64::from(key_len) - 4;
             // A text is two bytes shorter than the value. Without them the sum is negative, and equal to nothing.
+            let after = &rest[2 + usize::from(len)..];
+            if !theirs(after) {
+                break;
+            }
             if i64::from(value) == value_len * 0x0100_0100 + (0x000a_0012 - 0x0200_0000) {
-                rest = &rest[2 + usize::from(len)..];
+                rest = after;
                 continue;
             }
             let number = value & 0x80ff_ffff;
             // An integer below 128, or a boolean.
             if value_len == 2 && matches!(number, 0x0018_0212 | 0x0010_0212) {
-                rest = &rest[2 + usize::from(len)..];
+                rest = after;
                 continue;
             }
             // An integer below 16384.
             if value_len == 3 && number == 0x8018_0312 && window[value_at + 4] < 0x80 && !exact {
-                rest = &rest[2 + usize::from(len)..];
+                rest = after;
                 high += 1;
                 continue;
             }
@@ -48,10 +54,11 @@ pub(super) fn pass_attributes(bytes: &[u8], tag: u8, exact: bool) -> (usize, usi
             break;
         }
         let Some((other_len, other_high)) = other_attribute(rest) else { break };
-        if exact && other_high > 0 {
+        let after = &rest[other_len..];
+        if !theirs(after) || exact && other_high > 0 {
             break;
         }
-        rest = &rest[other_len..];
+        rest = after;
         high += other_high;
     }
     (bytes.len() - rest.len(), high)

@@ -214,6 +214,25 @@ fn histogram_point(checker: &mut Checker<'_>, body: &[u8], at: usize, end: usize
     scan.prove()
 }
 
+/// Checks an instrumentation scope.
+pub(super) fn scope(checker: &mut Checker<'_>, body: &[u8], at: usize, end: usize, depth: u32) -> Option<()> {
+    let mut scan = Scan::new(checker, body, at, end, depth)?;
+    let mut seen = 0_u32;
+    while let Some(&tag) = scan.bytes.get(scan.at) {
+        match tag {
+            0x1a => {
+                scan.attributes(0x1a, checker)?;
+                continue;
+            }
+            0x0a | 0x12 => scan.string()?,
+            0x20 => scan.varint()?,
+            _ => return None,
+        }
+        once(&mut seen, 1 << (tag >> 3))?;
+    }
+    scan.prove()
+}
+
 /// Checks a Resource.
 pub(super) fn resource(checker: &mut Checker<'_>, body: &[u8], at: usize, end: usize, depth: u32) -> Option<()> {
     let mut scan = Scan::new(checker, body, at, end, depth)?;

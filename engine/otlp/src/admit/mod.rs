@@ -97,7 +97,7 @@ struct OpenScope {
     seen: u32,
 }
 
-/// Levels that may follow inside an entry, inside its Resource or a scope list, and inside a record.
+/// Levels that may follow inside an entry, inside its Resource or a scope list, and inside a scope or a record.
 const ENTRY_DEPTH: u32 = DEPTH_LIMIT - 1;
 const SCOPE_DEPTH: u32 = ENTRY_DEPTH - 1;
 const RECORD_DEPTH: u32 = SCOPE_DEPTH - 1;
@@ -306,6 +306,11 @@ fn scope_field(
         }
         checker.state = before;
     }
+    let fast = key.number == 1 && key.wire == WireType::Length && scope.seen & 1 << 1 == 0;
+    if fast && let Some(next) = fast_field(checker, body, key, scope.end, fast::scope, RECORD_DEPTH)? {
+        scope.seen |= 1 << 1;
+        return Some(next);
+    }
     checker.field(schema::scope(signal), at, scope.end, SCOPE_DEPTH, &mut scope.seen)
 }
 
@@ -337,14 +342,31 @@ fn entry_field(
     key: Key,
     entry: &mut OpenEntry,
 ) -> Option<usize> {
-    if key.number == 1 && key.wire == WireType::Length && entry.seen & 1 << 1 == 0 {
-        let (start, end) = checker.length(key, entry.end)?;
-        let before = checker.state;
-        if fast::resource(checker, body, start, end, SCOPE_DEPTH).is_some() {
-            entry.seen |= 1 << 1;
-            return Some(end);
-        }
-        checker.state = before;
+    let fast = key.number == 1 && key.wire == WireType::Length && entry.seen & 1 << 1 == 0;
+    if fast && let Some(next) = fast_field(checker, body, key, entry.end, fast::resource, SCOPE_DEPTH)? {
+        entry.seen |= 1 << 1;
+        return Some(next);
     }
     checker.field(schema::entry(signal), key.at, entry.end, ENTRY_DEPTH, &mut entry.seen)
+}
+
+type FastCheck = fn(&mut Checker<'_>, &[u8], usize, usize, u32) -> Option<()>;
+
+/// Checks the message in a field if it is an ordinary one, and returns where the next field begins.
+#[inline]
+fn fast_field(
+    checker: &mut Checker<'_>,
+    body: &[u8],
+    key: Key,
+    end: usize,
+    check: FastCheck,
+    depth: u32,
+) -> Option<Option<usize>> {
+    let (start, next) = checker.length(key, end)?;
+    let before = checker.state;
+    if check(checker, body, start, next, depth).is_some() {
+        return Some(Some(next));
+    }
+    checker.state = before;
+    Some(None)
 }

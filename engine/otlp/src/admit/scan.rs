@@ -19,6 +19,7 @@ use crate::schema::{self, Message};
 /// What is rare takes and returns it by value: a reference would keep it out of registers.
 #[derive(Copy, Clone)]
 pub(super) struct Scan<'a> {
+    body: &'a [u8],
     /// The body as far as the message's end.
     pub(super) bytes: &'a [u8],
     pub(super) at: usize,
@@ -35,7 +36,7 @@ pub(super) struct Scan<'a> {
 impl<'a> Scan<'a> {
     #[inline(always)]
     pub(super) fn new(checker: &Checker<'_>, body: &'a [u8], at: usize, end: usize, depth: u32) -> Option<Self> {
-        Some(Self { bytes: body.get(..end)?, at, region: at, high: 0, depth, exact: checker.state.exact })
+        Some(Self { body, bytes: body.get(..end)?, at, region: at, high: 0, depth, exact: checker.state.exact })
     }
 
     /// Proves the text of the region that ends here.
@@ -161,7 +162,8 @@ impl<'a> Scan<'a> {
     #[inline(always)]
     pub(super) fn attributes(&mut self, tag: u8, checker: &mut Checker<'_>) -> Option<()> {
         while self.bytes.get(self.at) == Some(&tag) {
-            let (len, high) = pass_attributes(&self.bytes[self.at..], tag, self.exact);
+            let (len, high) =
+                pass_attributes(self.body.get(self.at..)?, self.body.len() - self.bytes.len(), tag, self.exact);
             self.at += len;
             self.high += high;
             if self.bytes.get(self.at) == Some(&tag) {

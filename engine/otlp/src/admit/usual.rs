@@ -196,7 +196,7 @@ impl<'a> Usual<'a> {
     /// Passes the attributes that follow.
     #[inline(always)]
     fn attributes(&mut self, tag: u8) {
-        let (len, high) = pass_attributes(self.rest, tag, false);
+        let (len, high) = pass_attributes(self.rest, 0, tag, false);
         self.rest = &self.rest[len..];
         self.high += high;
     }
