@@ -51,8 +51,10 @@ pub struct ResourceEdit {
 #[derive(Clone, Debug, Default)]
 pub struct ResourceEdits {
     effects: Vec<Effect>,
-    /// One bit for each length of a key (the last for all longer ones), so that most attributes need no comparison.
+    /// One bit for each length of a key (the last for all longer ones), so that most attributes need no closer look.
     lengths: u64,
+    /// One bit for each [`fingerprint`] of a key, so that most of the others need no comparison.
+    fingerprints: u64,
     /// Bytes that one Resource may grow by, at most.
     growth: usize,
 }
@@ -114,8 +116,9 @@ impl ResourceEdits {
             effect.then(&edit);
         }
         let lengths = effects.iter().fold(0, |bits, effect| bits | length_bit(effect.key.len()));
+        let fingerprints = effects.iter().fold(0, |bits, effect| bits | fingerprint(effect.end_of_key));
         let growth = effects.iter().map(Effect::growth).sum();
-        Self { effects, lengths, growth }
+        Self { effects, lengths, fingerprints, growth }
     }
 
     /// Whether there is nothing to do.
@@ -149,6 +152,9 @@ impl ResourceEdits {
     #[inline]
     fn meet<'e>(&'e self, key: &[u8], raw: &[u8], at: usize, plan: &mut Plan<'e>) {
         let end_of_key = tail(key);
+        if self.fingerprints & fingerprint(end_of_key) == 0 {
+            return;
+        }
         let found = self
             .effects
             .iter()
@@ -333,6 +339,12 @@ fn tail(key: &[u8]) -> u64 {
         Some(word) => u64::from_le_bytes(*word),
         None => key.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
     }
+}
+
+/// One bit of 64 for the end of a key.
+#[inline]
+const fn fingerprint(end_of_key: u64) -> u64 {
+    1 << (end_of_key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58)
 }
 
 const fn length_bit(len: usize) -> u64 {
