@@ -15,6 +15,8 @@ mod fast;
 mod normalise;
 mod scan;
 #[cfg(test)]
+mod shapes;
+#[cfg(test)]
 mod tests;
 mod usual;
 

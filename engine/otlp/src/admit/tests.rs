@@ -340,3 +340,16 @@ fn the_fast_checker_accepts_nothing_else() {
     }
     assert!(accepted > 5000 && refused > 5000, "{accepted} accepted, {refused} refused");
 }
+
+/// A length of one byte is none of two, whatever follows it: what is left of the body's value would not be what prost
+/// reads.
+#[test]
+fn a_length_of_one_byte_is_not_read_as_two() {
+    let one_byte_high = [0x2a, 0x05, 0x00, 0x0a, 0x03, 0x80, b'a', b'b'];
+    let two_bytes_high = [0x2a, 0x05, 0x00, 0x0a, 0x82, 0x00, 0xff, b'b'];
+    for record in [one_byte_high, two_bytes_high] {
+        assert!(LogRecord::decode(&record[..]).is_err());
+        let body = [&record[..], &[0; 600]].concat();
+        assert!(usual::log_record(&body, 0, record.len()).is_none(), "{record:02x?}");
+    }
+}

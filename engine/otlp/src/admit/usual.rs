@@ -166,11 +166,11 @@ impl<'a> Usual<'a> {
         // The value's length, what it has to be by the length of the text, and the bytes of the former.
         let (value_len, by_text, len_len) = match *head {
             [value @ 0..0x80, 0x0a, text @ 0..0x80, ..] => (usize::from(value), usize::from(text) + 2, 1),
-            [low, high @ 0..0x80, 0x0a, text @ 0..0x80, _] => {
+            [low @ 0x80..=0xff, high @ 0..0x80, 0x0a, text @ 0..0x80, _] => {
                 self.high += 1;
                 (two_bytes(low, high), usize::from(text) + 2, 2)
             }
-            [low, high @ 0..0x80, 0x0a, text_low, text_high @ 0..0x80] => {
+            [low @ 0x80..=0xff, high @ 0..0x80, 0x0a, text_low @ 0x80..=0xff, text_high @ 0..0x80] => {
                 self.high += 2;
                 (two_bytes(low, high), two_bytes(text_low, text_high) + 3, 2)
             }
