@@ -96,6 +96,20 @@ fn malformed_requests_are_refused() {
     assert_eq!(refused(Signal::Traces, &wrong), (path.to_owned(), Fault::WireType));
 }
 
+/// A refusal is named in one walk over the body, however many fields stand before the one at fault that nobody knows.
+#[test]
+fn a_refusal_is_named_behind_many_unknown_fields() {
+    let mut record = Vec::new();
+    for number in 100..700_000 {
+        varint(&mut record, number << 3);
+        record.push(1);
+    }
+    record.extend(attribute(6, "a", "b"));
+    record.extend(nested(6, &nested(1, b"\xff")));
+    let path = "resource_logs[0].scope_logs[0].log_records[1].attributes[1].key";
+    assert_eq!(refused(Signal::Logs, &request(b"", &[b"", &record])), (path.to_owned(), Fault::Utf8));
+}
+
 /// Unknown enumeration numbers are kept.
 #[test]
 fn unknown_enumeration_numbers_survive() {

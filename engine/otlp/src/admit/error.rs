@@ -53,12 +53,16 @@ pub enum AdmitError {
     },
 }
 
+/// Numbers of known fields are below this.
+const NUMBERS: usize = 32;
+
 /// Names the field that begins at `offset` of a body, by walking down to it. For refusals only.
 pub(super) fn path_of(request: &'static Message, body: &[u8], offset: usize) -> String {
     let mut path = String::new();
     let mut message = request;
     let (mut at, mut end) = (0, body.len());
-    let mut occurrences: Vec<(u32, usize)> = Vec::new();
+    // Not of unknown fields: there may be as many as fit into the body, and looking each up would take its square.
+    let mut occurrences = [0_usize; NUMBERS];
     while at <= offset && at < end {
         let Some((key, key_len)) = varint(&body[at..end]) else {
             break;
@@ -67,7 +71,9 @@ pub(super) fn path_of(request: &'static Message, body: &[u8], offset: usize) -> 
         let field = message.field(number);
         let content = content(&body[..end], at + key_len, key);
         if at < offset && content.1 <= offset {
-            count(&mut occurrences, number);
+            if let Some(times) = occurrences.get_mut(number as usize) {
+                *times += 1;
+            }
             at = content.1;
             continue;
         }
@@ -76,7 +82,7 @@ pub(super) fn path_of(request: &'static Message, body: &[u8], offset: usize) -> 
         }
         let written = match field {
             Some(found) if found.is_repeated() => {
-                write!(path, "{}[{}]", found.name, count(&mut occurrences, number))
+                write!(path, "{}[{}]", found.name, occurrences[number as usize])
             }
             Some(found) => write!(path, "{}", found.name),
             None => write!(path, "unknown field {number}"),
@@ -89,7 +95,7 @@ pub(super) fn path_of(request: &'static Message, body: &[u8], offset: usize) -> 
             return path;
         }
         message = inner;
-        occurrences.clear();
+        occurrences = [0; NUMBERS];
         (at, end) = content;
     }
     if path.is_empty() {
@@ -117,18 +123,4 @@ fn content(message: &[u8], at: usize, key: u64) -> (usize, usize) {
         None => None,
     };
     (at, size.map_or(end, |size| (at + size).min(end)))
-}
-
-/// Returns how often the field occurred before, and counts it.
-fn count(occurrences: &mut Vec<(u32, usize)>, number: u32) -> usize {
-    match occurrences.iter_mut().find(|(known, _)| *known == number) {
-        Some((_, times)) => {
-            *times += 1;
-            *times - 1
-        }
-        None => {
-            occurrences.push((number, 1));
-            0
-        }
-    }
 }
