@@ -6,6 +6,7 @@
 //! begin. The entries tile the rope: their lengths add up to its length.
 
 mod builder;
+mod content;
 mod cursor;
 mod edit;
 mod partition;

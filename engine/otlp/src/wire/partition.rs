@@ -10,7 +10,7 @@ use crate::{RecordView, ResourceView};
 /// What `choose` said of every record, and where entries and scope lists end in this list.
 #[derive(Default)]
 struct Choices {
-    of_records: SmallVec<[usize; 64]>,
+    of_records: SmallVec<[u32; 64]>,
     entry_ends: SmallVec<[usize; 8]>,
     scope_ends: SmallVec<[usize; 16]>,
 }
@@ -55,7 +55,7 @@ impl Choices {
                 for record in scope.records() {
                     let choice = choose(&resource, &record);
                     assert!(choice < parts, "record dealt to part {choice} of {parts}");
-                    choices.of_records.push(choice);
+                    choices.of_records.push(u32::try_from(choice).expect("there are not that many parts"));
                 }
                 choices.scope_ends.push(choices.of_records.len());
             }
@@ -67,7 +67,7 @@ impl Choices {
     /// The part that gets all these records, if there are any and one part does.
     fn only(&self, start: usize, end: usize) -> Option<usize> {
         let (first, others) = self.of_records[start..end].split_first()?;
-        others.iter().all(|choice| choice == first).then_some(*first)
+        others.iter().all(|choice| choice == first).then_some(*first as usize)
     }
 }
 
@@ -120,7 +120,7 @@ fn deal_scope<'a>(
     if let Some(part) = choices.only(places.start, places.end) {
         let count = records_of(wire.signal, scope.content);
         if count > 0 {
-            dealt[part].entry(entry).push(ScopeRun::whole(scope.raw, scope.next, count));
+            dealt[part].entry(entry).share(scope.raw, scope.next, count);
         }
         return;
     }
@@ -131,7 +131,7 @@ fn deal_scope<'a>(
         if !is_list(record.number, record.wire) {
             continue;
         }
-        let part = *choice.next().expect("every record was asked for");
+        let part = *choice.next().expect("every record was asked for") as usize;
         let count = record_weight(wire.signal, record.payload);
         if count > 0 {
             let open = dealt[part].scope.get_or_insert_with(|| ScopeRun::of(&container));

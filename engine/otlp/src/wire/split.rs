@@ -3,6 +3,7 @@
 
 use smallvec::SmallVec;
 
+use super::content::Content;
 use super::{Builder, Cursor, Entry, Wire};
 use crate::Signal;
 use crate::protobuf::{Fields, WireType, field_len, put_length_head};
@@ -81,24 +82,20 @@ type Heads<'a> = SmallVec<[&'a [u8]; 2]>;
 pub(super) struct OpenEntry<'a> {
     heads: Heads<'a>,
     head_len: usize,
-    scopes: Vec<ScopeRun<'a>>,
+    /// The scope lists that take no further records.
+    scopes: Content<'a>,
+    /// The last scope list, if it takes further records.
+    open: Option<ScopeRun<'a>>,
+    count: u64,
 }
 
 /// Records of one scope list that go into the part in hand.
 pub(super) struct ScopeRun<'a> {
-    /// Heads to repeat; none when `records` is the whole scope list with its own key and length.
-    heads: Option<Heads<'a>>,
+    /// Heads to repeat.
+    heads: Heads<'a>,
     head_len: usize,
-    records: Vec<Run<'a>>,
-    records_len: usize,
+    records: Content<'a>,
     count: u64,
-}
-
-enum Run<'a> {
-    /// Neighbouring records, and the position after them.
-    Shared { range: Cursor<'a>, next: Cursor<'a> },
-    /// A part of a metric.
-    Written(Vec<u8>),
 }
 
 struct Splitter<'a> {
@@ -111,8 +108,6 @@ struct Splitter<'a> {
     builder: Builder<'a>,
     part_records: u64,
     entry: Option<OpenEntry<'a>>,
-    /// Whether the last scope list of `entry` takes further records.
-    scope_open: bool,
     parts: Vec<Wire>,
 }
 
@@ -144,7 +139,6 @@ impl<'a> Splitter<'a> {
             builder: Builder::new(0),
             part_records: 0,
             entry: None,
-            scope_open: false,
             parts: Vec::new(),
         }
     }
@@ -183,12 +177,13 @@ impl<'a> Splitter<'a> {
             let needed = self.entry_cost(entry) + field.raw.len();
             if self.fits(needed, count) {
                 self.spend(needed, count);
-                let open = self.open_entry(entry);
-                open.scopes.push(ScopeRun::whole(field.raw, scopes, count));
+                self.open_entry(entry).share(field.raw, scopes, count);
                 continue;
             }
             self.cut_scope(entry, &Container::of(field.payload));
-            self.scope_open = false;
+            if let Some(open) = &mut self.entry {
+                open.close_scope();
+            }
         }
     }
 
@@ -239,7 +234,7 @@ impl<'a> Splitter<'a> {
             let mut needed = opening + point.len();
             if !self.fits(needed, 1) && self.part_records + points.len() as u64 > 0 {
                 if !points.is_empty() {
-                    self.open_scope(entry, scope).write(shape.with_points(&points, points_len), points.len() as u64);
+                    self.open_scope(entry, scope).write(&shape.with_points(&points, points_len), points.len() as u64);
                     points.clear();
                     points_len = 0;
                 }
@@ -251,7 +246,7 @@ impl<'a> Splitter<'a> {
             points_len += point.len();
         }
         if !points.is_empty() {
-            self.open_scope(entry, scope).write(shape.with_points(&points, points_len), points.len() as u64);
+            self.open_scope(entry, scope).write(&shape.with_points(&points, points_len), points.len() as u64);
         }
     }
 
@@ -272,7 +267,8 @@ impl<'a> Splitter<'a> {
 
     /// Bytes that it takes to have this scope list open.
     fn scope_cost(&self, entry: &Container<'a>, scope: &Container<'a>) -> usize {
-        self.entry_cost(entry) + if self.scope_open { 0 } else { HEAD + scope.head_len }
+        let is_open = self.entry.as_ref().is_some_and(|open| open.open.is_some());
+        self.entry_cost(entry) + if is_open { 0 } else { HEAD + scope.head_len }
     }
 
     fn open_entry(&mut self, entry: &Container<'a>) -> &mut OpenEntry<'a> {
@@ -280,17 +276,11 @@ impl<'a> Splitter<'a> {
     }
 
     fn open_scope(&mut self, entry: &Container<'a>, scope: &Container<'a>) -> &mut ScopeRun<'a> {
-        let is_open = std::mem::replace(&mut self.scope_open, true);
-        let scopes = &mut self.open_entry(entry).scopes;
-        if !is_open {
-            scopes.push(ScopeRun::of(scope));
-        }
-        scopes.last_mut().expect("an open scope list is the last one")
+        self.open_entry(entry).open.get_or_insert_with(|| ScopeRun::of(scope))
     }
 
     /// Writes the entry in hand.
     fn close_entry(&mut self) {
-        self.scope_open = false;
         let Some(entry) = self.entry.take() else {
             return;
         };
@@ -310,84 +300,60 @@ impl<'a> Splitter<'a> {
 impl<'a> OpenEntry<'a> {
     /// An entry with these heads and no scope list yet.
     pub(super) fn of(entry: &Container<'a>) -> Self {
-        Self { heads: entry.heads.clone(), head_len: entry.head_len, scopes: Vec::new() }
+        let (heads, head_len) = (entry.heads.clone(), entry.head_len);
+        Self { heads, head_len, scopes: Content::default(), open: None, count: 0 }
+    }
+
+    /// Adds a whole scope list as it is; `next` is the position after it.
+    pub(super) fn share(&mut self, scope: Cursor<'a>, next: Cursor<'a>, count: u64) {
+        self.close_scope();
+        self.scopes.share(scope, next);
+        self.count += count;
     }
 
     /// Adds a scope list.
     pub(super) fn push(&mut self, scope: ScopeRun<'a>) {
-        self.scopes.push(scope);
+        self.scopes.write(|out| {
+            put_length_head(out, 2, scope.head_len + scope.records.len());
+            scope.heads.iter().for_each(|head| out.extend_from_slice(head));
+        });
+        self.scopes.append(scope.records);
+        self.count += scope.count;
+    }
+
+    fn close_scope(&mut self) {
+        if let Some(scope) = self.open.take() {
+            self.push(scope);
+        }
     }
 
     /// Writes all of it.
-    pub(super) fn write(self, builder: &mut Builder<'a>) {
-        let content = self.head_len + self.scopes.iter().map(ScopeRun::len).sum::<usize>();
+    pub(super) fn write(mut self, builder: &mut Builder<'a>) {
+        self.close_scope();
+        let content = self.head_len + self.scopes.len();
         let out = builder.own();
         put_length_head(out, 1, content);
         self.heads.iter().for_each(|head| out.extend_from_slice(head));
-        let mut records = 0;
-        for scope in self.scopes {
-            records += scope.count;
-            if let Some(heads) = &scope.heads {
-                let out = builder.own();
-                put_length_head(out, 2, scope.head_len + scope.records_len);
-                heads.iter().for_each(|head| out.extend_from_slice(head));
-            }
-            for run in scope.records {
-                match run {
-                    Run::Shared { range, .. } => builder.share(range),
-                    Run::Written(bytes) => builder.own().extend_from_slice(&bytes),
-                }
-            }
-        }
-        builder.entry(Entry { len: field_len(content), records });
+        self.scopes.put(builder);
+        builder.entry(Entry { len: field_len(content), records: self.count });
     }
 }
 
 impl<'a> ScopeRun<'a> {
     /// A scope list with these heads and no record yet.
     pub(super) fn of(scope: &Container<'a>) -> Self {
-        Self {
-            heads: Some(scope.heads.clone()),
-            head_len: scope.head_len,
-            records: Vec::new(),
-            records_len: 0,
-            count: 0,
-        }
-    }
-
-    /// A whole scope list as it is; `next` is the position after it.
-    pub(super) fn whole(scope: Cursor<'a>, next: Cursor<'a>, count: u64) -> Self {
-        Self {
-            heads: None,
-            head_len: 0,
-            records: vec![Run::Shared { range: scope, next }],
-            records_len: scope.len(),
-            count,
-        }
-    }
-
-    fn len(&self) -> usize {
-        if self.heads.is_some() { field_len(self.head_len + self.records_len) } else { self.records_len }
+        Self { heads: scope.heads.clone(), head_len: scope.head_len, records: Content::default(), count: 0 }
     }
 
     /// Adds a record; `next` is the position after it.
     pub(super) fn add(&mut self, record: Cursor<'a>, next: Cursor<'a>, count: u64) {
-        self.records_len += record.len();
+        self.records.share(record, next);
         self.count += count;
-        if let Some(Run::Shared { range, next: end }) = self.records.last_mut()
-            && end.is_at(&record)
-        {
-            range.grow(record.len());
-            *end = next;
-            return;
-        }
-        self.records.push(Run::Shared { range: record, next });
     }
 
-    fn write(&mut self, metric: Vec<u8>, count: u64) {
-        self.records_len += metric.len();
+    fn write(&mut self, metric: &[u8], count: u64) {
+        self.records.write(|out| out.extend_from_slice(metric));
         self.count += count;
-        self.records.push(Run::Written(metric));
     }
 }
 
