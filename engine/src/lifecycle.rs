@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use engine_config::{ComponentId, Plan};
 use engine_core::socket::{BindError, Bound, Sockets};
+use engine_core::telemetry::HealthState;
 use tokio::runtime::Runtime;
 
 use crate::admin::{self, Facts, Graph, Series, State};
 use crate::logging::Repeats;
-use crate::topology::{self, BuildFailure, DrainReport, Running};
+use crate::topology::{self, BuildFailure, DrainReport, Running, RunningNode};
 
 /// Workers of the shared runtime: enough that one long poll of a source does not stop the others.
 const SHARED_WORKERS: usize = 2;
@@ -37,7 +38,7 @@ pub struct Start {
 pub enum Ending {
     /// Everything that was taken in was settled.
     Clean,
-    /// Records that had been answered with success are lost, or a component failed or had to be stopped.
+    /// Records that had been answered with success are lost, or a component or service failed or had to be stopped.
     Unclean,
 }
 
@@ -150,11 +151,9 @@ async fn live(mut running: Running, state: &State) -> Ending {
     tracing::info!(?grace, "draining");
     let nodes = running.nodes().to_vec();
     let report = running.drain().await;
-    let failed: Vec<String> = nodes
-        .iter()
-        .filter(|node| node.telemetry.health().state == engine_core::telemetry::HealthState::Failed)
-        .map(|node| node.id.to_string())
-        .collect();
+    let has_failed = |node: &&RunningNode| node.telemetry.health().state == HealthState::Failed;
+    let failed = nodes.iter().filter(has_failed).map(|node| node.id.to_string());
+    let failed: Vec<String> = failed.chain(report.failed.iter().cloned()).collect();
     ending(&report, &failed)
 }
 

@@ -152,9 +152,13 @@ impl ComponentTelemetry {
         *self.own.lock() = Some(OwnCounts(Box::new(counts)));
     }
 
-    /// Sets what the component is doing.
+    /// Sets what the component is doing. One that has failed keeps saying so, whatever its other tasks, its services or a
+    /// drain set: nothing restarts it.
     pub fn set_state(&self, state: HealthState) {
-        self.health.lock().state = state;
+        let mut health = self.health.lock();
+        if health.state != HealthState::Failed {
+            health.state = state;
+        }
     }
 
     /// What the component is doing.

@@ -145,7 +145,6 @@ mod tests {
             telemetry,
             sink: None,
             stage: Some(Arc::clone(&account)),
-            has_task: true,
         };
         let shown = component(&node).stage.unwrap();
         assert_eq!(shown, StageLedger { created: 3, ..StageLedger::default() });

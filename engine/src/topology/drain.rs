@@ -14,6 +14,8 @@ use super::run::Running;
 pub struct DrainReport {
     /// Components and services that had not ended at the deadline and were stopped, and sinks that did not finish.
     pub unfinished: Vec<String>,
+    /// Services that ended with an error or a panic, now or before.
+    pub failed: Vec<String>,
     /// Records that had been answered OK, were in memory only and are lost, by sink.
     pub dropped: Vec<(String, u64)>,
 }
@@ -36,11 +38,7 @@ impl Running {
             self.note_end(joined);
         }
         if !self.sources.is_empty() || !self.stages.is_empty() {
-            let late = self
-                .nodes
-                .iter()
-                .filter(|node| node.has_task && node.telemetry.health().state == HealthState::Draining);
-            report.unfinished = late.map(|node| node.id.to_string()).collect();
+            report.unfinished = self.unended.iter().map(ToString::to_string).collect();
             self.sources.shutdown().await;
             self.stages.shutdown().await;
         }
@@ -59,19 +57,14 @@ impl Running {
                 report.dropped.push((id, dropped));
             }
         }
-        report.unfinished.extend(std::mem::take(&mut self.services).stop(deadline).await);
+        std::mem::take(&mut self.services).stop(deadline, &mut report).await;
         self.set_states(HealthState::Stopped);
         self.lanes.stop();
         report
     }
 
-    /// Components that an error has ended keep saying so.
     fn set_states(&self, state: HealthState) {
-        for node in &self.nodes {
-            if node.telemetry.health().state != HealthState::Failed {
-                node.telemetry.set_state(state);
-            }
-        }
+        self.nodes.iter().for_each(|node| node.telemetry.set_state(state));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Starts what was built: the services, then the components from the sinks towards the sources, so that nobody sends
 //! before its takers are there.
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -33,6 +34,8 @@ pub struct Running {
     pub(super) nodes: Vec<RunningNode>,
     pub(super) sources: JoinSet<Ended>,
     pub(super) stages: JoinSet<Ended>,
+    /// The components whose tasks have not ended.
+    pub(super) unended: BTreeSet<ComponentId>,
     pub(super) services: RunningServices,
     pub(super) drain: CancellationToken,
     pub(super) draining: CancellationToken,
@@ -58,8 +61,6 @@ pub struct RunningNode {
     pub sink: Option<Arc<SinkHandle>>,
     /// The ledger of a stage, or of a transform's companion.
     pub stage: Option<Arc<StageAccount>>,
-    /// Whether it runs in a task of its own, whose end is waited for.
-    pub has_task: bool,
 }
 
 /// The end of a component that runs in a task of its own.
@@ -90,15 +91,16 @@ impl Built {
             targets: vec![None; plan.nodes.len()],
             sources: JoinSet::new(),
             stages: JoinSet::new(),
+            unended: BTreeSet::new(),
         };
         let mut nodes = Vec::new();
         for (index, component) in components.into_iter().enumerate().rev() {
             nodes.push(starter.start(index, component));
         }
         nodes.reverse();
-        let Starter { admission, drain, draining, sources, stages, .. } = starter;
+        let Starter { admission, drain, draining, sources, stages, unended, .. } = starter;
         let (settings, services) = (plan.settings, running_services);
-        Running { settings, nodes, sources, stages, services, drain, draining, lanes, sockets, admission }
+        Running { settings, nodes, sources, stages, unended, services, drain, draining, lanes, sockets, admission }
     }
 }
 
@@ -135,20 +137,17 @@ impl Running {
         }
     }
 
-    pub(super) fn note_end(&self, joined: Result<Ended, tokio::task::JoinError>) {
+    pub(super) fn note_end(&mut self, joined: Result<Ended, tokio::task::JoinError>) {
         match joined {
-            Ok(Ended(id)) => self.set_stopped(&id),
+            Ok(Ended(id)) => {
+                self.unended.remove(&id);
+                if let Some(node) = self.nodes.iter().find(|node| node.id == id) {
+                    node.telemetry.set_state(HealthState::Stopped);
+                }
+            }
             Err(error) if error.is_cancelled() => {}
             // Panics of components are caught; this one is of dropping what they held.
             Err(error) => tracing::error!(%error, "the end of a component panicked"),
-        }
-    }
-
-    /// A component that has failed keeps saying so.
-    fn set_stopped(&self, id: &ComponentId) {
-        let ended = self.nodes.iter().find(|node| node.id == *id);
-        if let Some(node) = ended.filter(|node| node.telemetry.health().state != HealthState::Failed) {
-            node.telemetry.set_state(HealthState::Stopped);
         }
     }
 }
@@ -188,6 +187,7 @@ struct Starter<'p> {
     targets: Vec<Option<Target>>,
     sources: JoinSet<Ended>,
     stages: JoinSet<Ended>,
+    unended: BTreeSet<ComponentId>,
 }
 
 impl Starter<'_> {
@@ -196,7 +196,9 @@ impl Starter<'_> {
         let node = &plan.nodes[index];
         let telemetry = Arc::clone(&self.telemetries[index]);
         let (mut handle, mut account) = (None, None);
-        let has_task = !matches!(component, BuiltComponent::Transform(_) | BuiltComponent::Sink(_));
+        if !matches!(component, BuiltComponent::Transform(_) | BuiltComponent::Sink(_)) {
+            self.unended.insert(node.id.clone());
+        }
         match component {
             BuiltComponent::Source(source) => self.start_source(node, source, &telemetry),
             BuiltComponent::Stage(stage) => {
@@ -237,7 +239,6 @@ impl Starter<'_> {
             telemetry,
             sink: handle,
             stage: account,
-            has_task,
         }
     }
 

@@ -13,9 +13,11 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::drain::DrainReport;
 use super::run::Chain;
 
-/// What a service may take to stop even when sinks have used up the grace: it may have something to give back.
+/// What each service may take to stop even when sinks or other services have used up the grace: it may have something to
+/// give back.
 const LEAST_GRACE: Duration = Duration::from_secs(1);
 
 /// Running services in the order in which they were started.
@@ -25,7 +27,12 @@ pub(super) struct RunningServices(Vec<RunningService>);
 struct RunningService {
     id: ServiceId,
     stop: CancellationToken,
-    ended: JoinHandle<()>,
+    ended: JoinHandle<HowEnded>,
+}
+
+enum HowEnded {
+    Stopped,
+    Failed,
 }
 
 impl RunningServices {
@@ -37,7 +44,7 @@ impl RunningServices {
         let ended = tokio::spawn(async move {
             let caught = AssertUnwindSafe(work).catch_unwind().await;
             let Err(error) = caught.unwrap_or_else(|panic| Err(ComponentError::panicked(panic.as_ref()))) else {
-                return;
+                return HowEnded::Stopped;
             };
             let text = format!("the service {name} failed: {}", Chain(&error));
             tracing::error!(service = %name, error = %Chain(&error), "service failed");
@@ -45,22 +52,27 @@ impl RunningServices {
                 telemetry.error("service", text.clone());
                 telemetry.set_state(HealthState::Degraded);
             }
+            HowEnded::Failed
         });
         self.0.push(RunningService { id, stop, ended });
     }
 
-    /// Stops all of them, the last first: what was started later may use what was started earlier. Names those that had
-    /// to be aborted.
-    pub(super) async fn stop(self, deadline: Instant) -> Vec<String> {
-        let last = deadline.max(Instant::now() + LEAST_GRACE);
-        let mut unfinished = Vec::new();
+    /// Stops all of them, the last first: what was started later may use what was started earlier. Reports those that had
+    /// to be aborted, and those that failed.
+    pub(super) async fn stop(self, deadline: Instant, report: &mut DrainReport) {
         for RunningService { id, stop, mut ended } in self.0.into_iter().rev() {
+            let last = deadline.max(Instant::now() + LEAST_GRACE);
             stop.cancel();
-            if tokio::time::timeout_at(last, &mut ended).await.is_err() {
-                ended.abort();
-                unfinished.push(format!("service {id}"));
+            let name = format!("service {id}");
+            match tokio::time::timeout_at(last, &mut ended).await {
+                Ok(Ok(HowEnded::Stopped)) => {}
+                // Panics of services are caught; an error is one of dropping what it held.
+                Ok(Ok(HowEnded::Failed) | Err(_)) => report.failed.push(name),
+                Err(_) => {
+                    ended.abort();
+                    report.unfinished.push(name);
+                }
             }
         }
-        unfinished
     }
 }

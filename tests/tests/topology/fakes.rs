@@ -10,6 +10,7 @@ use engine_core::contract::{ComponentError, Input, Sink, Source, SourceContext, 
 use engine_core::outcome::Outcome;
 use engine_core::receipt::Receipt;
 use engine_core::registry::{BuildContext, BuildError, BuildSink, BuildSource, BuildStage, Registration};
+use engine_core::telemetry::HealthState;
 use futures::future::BoxFuture;
 use otlp::Payload;
 use schemars::JsonSchema;
@@ -30,6 +31,7 @@ struct Inner {
     fail: Notify,
     panic: Notify,
     hangs: AtomicBool,
+    lingers: AtomicBool,
 }
 
 impl Board {
@@ -46,6 +48,7 @@ impl Board {
                 fail: Notify::new(),
                 panic: Notify::new(),
                 hangs: AtomicBool::new(false),
+                lingers: AtomicBool::new(false),
             }))
         };
         BOARDS.lock().unwrap().entry(name.to_owned()).or_insert_with(new).clone()
@@ -71,6 +74,11 @@ impl Board {
     /// Has the sink never come to its end.
     pub(crate) fn hang(&self) {
         self.0.hangs.store(true, Ordering::Relaxed);
+    }
+
+    /// Has the source never come to its end while it says that all is well.
+    pub(crate) fn linger(&self) {
+        self.0.lingers.store(true, Ordering::Relaxed);
     }
 
     /// Waits until the stage holds so many batches.
@@ -170,9 +178,14 @@ impl Source for Push {
                     Some(batch) = to_send.recv() => context.output.send(batch).await,
                     () = self.0.0.fail.notified() => return Err(ComponentError::new("told to fail")),
                     () = self.0.0.panic.notified() => std::panic::resume_unwind(Box::new("told to panic")),
-                    () = context.drain.cancelled() => return Ok(()),
+                    () = context.drain.cancelled() => break,
                 }
             }
+            if self.0.0.lingers.load(Ordering::Relaxed) {
+                context.telemetry.set_state(HealthState::Ok);
+                std::future::pending::<()>().await;
+            }
+            Ok(())
         })
     }
 }

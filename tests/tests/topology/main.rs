@@ -94,6 +94,18 @@ async fn a_sink_that_does_not_finish_is_named() {
     assert_eq!(board.shown().len(), 1);
 }
 
+/// A source that does not end is stopped at the deadline and named, whatever it says of itself; one that has ended before is
+/// not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_does_not_end_is_named() {
+    Board::named("lingers").linger();
+    let running = run("[sources.in]\ntype = \"push\"\nboard = \"lingers\"\n\
+         [sources.other]\ntype = \"push\"\nboard = \"ends\"\n\
+         [sinks.out]\ntype = \"show\"\ninputs = [\"in\", \"other\"]\nboard = \"lingers\"\n");
+    let report = within("the graph drains", running.drain()).await;
+    assert_eq!(report.unfinished, ["in"]);
+}
+
 /// A source that fails is marked as failed, and the others go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_source_leaves_the_others_running() {

@@ -243,7 +243,8 @@ async fn only_what_is_declared_is_handed_out() {
     assert_eq!(texts, ["out: uses the service probe `known`, which its facts do not name"]);
 }
 
-/// When a service fails or panics, its users say so and go on.
+/// When a service fails or panics, its users say so and go on, and the report of the drain names it: the end is not a clean
+/// one.
 #[tokio::test]
 async fn a_failed_service_degrades_its_users() {
     for (key, words) in [("it-fails", "told to fail"), ("it-panics", "told to panic")] {
@@ -257,7 +258,8 @@ async fn a_failed_service_degrades_its_users() {
         assert_eq!(state(&running, "out"), HealthState::Ok);
         let health = running.nodes().iter().find(|node| node.id.as_str() == "in").unwrap().telemetry.health();
         assert!(health.last_error.is_some_and(|error| error.message.contains(words)), "{key}");
-        within("the graph drains", running.drain()).await;
+        let report = within("the graph drains", running.drain()).await;
+        assert_eq!((report.failed, report.unfinished), (vec![format!("service probe `{key}`")], Vec::new()));
     }
 }
 
@@ -268,6 +270,17 @@ async fn a_service_that_hangs_is_named() {
     tokio::task::yield_now().await;
     let report = within("the graph drains", running.drain()).await;
     assert_eq!(report.unfinished, ["service probe `it-hangs`"]);
+}
+
+/// One that hangs does not take the time of those that stop after it.
+#[tokio::test]
+async fn a_service_that_hangs_leaves_time_to_the_others() {
+    let text = graph("beside-a", "beside-b-hangs");
+    let running = build(plan(&text)).unwrap_or_else(|failures| panic!("{failures:?}")).run();
+    tokio::task::yield_now().await;
+    let report = within("the graph drains", running.drain()).await;
+    assert_eq!(report.unfinished, ["service probe `beside-b-hangs`"]);
+    assert_eq!(events("beside-a:").last().unwrap(), "beside-a: stopped");
 }
 
 fn remembering(directory: &Path) -> String {
