@@ -2,7 +2,10 @@
 //!
 //! Sending has two phases. First every inline branch runs and yields pieces, each with its taker; then the takers
 //! reserve room in order of their ids. Nothing reserved means that nothing is committed and everybody is told Retry;
-//! otherwise what has room is committed and the rest is counted as dropped. Not here: what a taker does with it.
+//! otherwise what has room is committed and the rest is counted as dropped, where sinks must not hold up each other. Where
+//! there is one sink, all of a batch is taken or nothing. Not here: what a taker does with it.
+
+mod taker;
 
 use std::any::Any;
 use std::fmt;
@@ -10,7 +13,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use engine_config::SignalSet;
-use futures::future::BoxFuture;
 use otlp::Signal;
 use smallvec::{SmallVec, smallvec};
 
@@ -18,9 +20,10 @@ use crate::batch::Batch;
 use crate::contract::{Companion, Outputs, Transform};
 use crate::outcome::{Outcome, RejectionKind};
 use crate::poison::{Fingerprint, PoisonMemory};
-use crate::sink::{self, NoRoom, SinkInlet};
-use crate::stage::{self, StageAccount, StageInlet, StageRoom};
+use crate::sink::SinkInlet;
+use crate::stage::{StageAccount, StageInlet};
 use crate::telemetry::ComponentTelemetry;
+use taker::{Piece, Taker, add};
 
 /// Reason under which records are counted that had no room at one of several takers.
 pub const FULL: &str = "full";
@@ -82,20 +85,6 @@ pub struct Output {
     poison: Arc<PoisonMemory>,
     when_refused: WhenRefused,
 }
-
-/// What one taker is to take of a batch, all of it or nothing.
-struct Piece {
-    taker: Taker,
-    batches: Batches,
-}
-
-enum Taker {
-    /// With the task for each batch of the piece.
-    Stage(Arc<StageInlet>, Tasks),
-    Sink(Arc<SinkInlet>),
-}
-
-type Tasks = SmallVec<[usize; 1]>;
 
 impl Route {
     /// A route to these consumers.
@@ -198,12 +187,8 @@ impl Output {
         if let Some(account) = &self.account {
             account.sent(&batch);
         }
-        let Some(pieces) = self.run_inline(batch) else { return };
-        match pieces.len() {
-            0 => {}
-            // The common case, without a list of reservations.
-            1 => self.send_one(pieces.into_iter().next().expect("there is one piece")).await,
-            _ => self.send_several(pieces).await,
+        if let Some(pieces) = self.run_inline(batch) {
+            taker::send(pieces, self.when_refused).await;
         }
     }
 
@@ -265,150 +250,6 @@ impl Output {
         }
         Ok(())
     }
-
-    async fn send_one(&self, piece: Piece) {
-        let Piece { taker, batches } = piece;
-        loop {
-            match taker.reserve(&batches) {
-                Reserved::Room(room) => return taker.commit(batches, room),
-                Reserved::Closed => return answer_all(batches, &closed(&taker)),
-                Reserved::Full if self.waits_for(&taker) => {}
-                Reserved::Full if taker.drops() => return taker.drop_for_want_of_room(batches),
-                Reserved::Full => {
-                    taker.refused(&batches);
-                    return answer_all(batches, &full(&taker));
-                }
-            }
-            // Listen first, look again, then wait: room that appears in between is not missed.
-            let freed = taker.freed();
-            match taker.reserve(&batches) {
-                Reserved::Room(room) => return taker.commit(batches, room),
-                Reserved::Closed => return answer_all(batches, &closed(&taker)),
-                Reserved::Full => freed.await,
-            }
-        }
-    }
-
-    /// Phase two for several takers: reserve in order of ids, so that two senders never wait for each other.
-    async fn send_several(&self, mut pieces: Vec<Piece>) {
-        pieces.sort_by(|one, other| one.taker.id().cmp(other.taker.id()));
-        loop {
-            let freed: Vec<_> = pieces.iter().map(|piece| piece.taker.freed()).collect();
-            let reservations: Vec<_> = pieces.iter().map(|piece| piece.taker.reserve(&piece.batches)).collect();
-            if reservations.iter().any(|reserved| matches!(reserved, Reserved::Room(_))) {
-                return commit_all(pieces, reservations);
-            }
-            if reservations.iter().all(|reserved| matches!(reserved, Reserved::Closed)) {
-                let outcome = closed(&pieces.first().expect("there are several pieces").taker);
-                return answer_pieces(pieces, &outcome);
-            }
-            if !pieces.iter().any(|piece| self.waits_for(&piece.taker)) {
-                for piece in &pieces {
-                    piece.taker.refused(&piece.batches);
-                }
-                let outcome = full(&pieces.first().expect("there are several pieces").taker);
-                return answer_pieces(pieces, &outcome);
-            }
-            futures::future::select_all(freed).await;
-        }
-    }
-
-    fn waits_for(&self, taker: &Taker) -> bool {
-        self.when_refused == WhenRefused::Wait || taker.blocks()
-    }
-}
-
-/// What a taker said when asked for room.
-enum Reserved {
-    Room(Room),
-    Full,
-    Closed,
-}
-
-/// Room that a taker keeps until it is committed or dropped.
-enum Room {
-    Stage(StageRoom),
-    Sink(sink::Room),
-}
-
-impl Taker {
-    fn is(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Stage(one, _), Self::Stage(two, _)) => Arc::ptr_eq(one, two),
-            (Self::Sink(one), Self::Sink(two)) => Arc::ptr_eq(one, two),
-            _ => false,
-        }
-    }
-
-    fn id(&self) -> &str {
-        match self {
-            Self::Stage(inlet, _) => inlet.id(),
-            Self::Sink(inlet) => inlet.id(),
-        }
-    }
-
-    fn blocks(&self) -> bool {
-        match self {
-            // A stage is ours: it always makes progress, so waiting for it is backpressure and no dead end.
-            Self::Stage(..) => true,
-            Self::Sink(inlet) => inlet.blocks(),
-        }
-    }
-
-    /// Whether a piece without room is dropped even if nobody else takes it.
-    fn drops(&self) -> bool {
-        matches!(self, Self::Sink(inlet) if inlet.drops())
-    }
-
-    /// Resolves when room may have appeared since this call.
-    fn freed(&self) -> BoxFuture<'static, ()> {
-        match self {
-            Self::Stage(inlet, tasks) => inlet.freed(tasks),
-            Self::Sink(inlet) => Box::pin(inlet.freed()),
-        }
-    }
-
-    fn reserve(&self, batches: &[Batch]) -> Reserved {
-        match self {
-            Self::Stage(inlet, tasks) => match inlet.reserve(tasks) {
-                Ok(room) => Reserved::Room(Room::Stage(room)),
-                Err(NoRoom::Full) => Reserved::Full,
-                Err(NoRoom::Closed) => Reserved::Closed,
-            },
-            Self::Sink(inlet) => match inlet.reserve_for(batches.len(), batches.iter().map(Batch::encoded_len).sum()) {
-                Ok(room) => Reserved::Room(Room::Sink(room)),
-                Err(NoRoom::Full) => Reserved::Full,
-                Err(NoRoom::Closed) => Reserved::Closed,
-            },
-        }
-    }
-
-    fn commit(&self, batches: Batches, room: Room) {
-        match (self, room) {
-            (Self::Sink(inlet), Room::Sink(kept)) => inlet.commit_all(batches, kept),
-            (Self::Stage(_, tasks), Room::Stage(room)) => stage::commit(room, tasks, batches),
-            (Self::Stage(..), Room::Sink(_)) | (Self::Sink(_), Room::Stage(_)) => {
-                unreachable!("a taker commits the room it reserved itself")
-            }
-        }
-    }
-
-    /// Counts a piece that was turned away and is answered Retry.
-    fn refused(&self, batches: &[Batch]) {
-        if let Self::Sink(inlet) = self {
-            inlet.refused(batches.iter().map(Batch::records).sum());
-        }
-    }
-
-    /// Loses a piece that had no room while another taker had.
-    fn drop_for_want_of_room(&self, batches: Batches) {
-        for batch in batches {
-            match self {
-                Self::Stage(inlet, _) => batch.discard(FULL, inlet.telemetry()),
-                Self::Sink(inlet) => inlet.drop_at_entrance(batch, FULL),
-            }
-        }
-    }
 }
 
 /// Adds a batch for a stage, cut into a piece for each of its tasks.
@@ -419,50 +260,6 @@ fn enter(pieces: &mut Vec<Piece>, inlet: &Arc<StageInlet>, batch: Batch) -> Resu
     }
     Ok(())
 }
-
-/// Adds a batch to what its taker gets already. A taker takes all of it or nothing: a part that it had no room for
-/// would be lost although nobody else stands in the way of sending all of it again.
-fn add(pieces: &mut Vec<Piece>, taker: Taker, batch: Batch) {
-    match pieces.iter_mut().rev().find(|piece| piece.taker.is(&taker)) {
-        Some(piece) => {
-            piece.batches.push(batch);
-            if let (Taker::Stage(_, tasks), Taker::Stage(_, more)) = (&mut piece.taker, taker) {
-                tasks.extend(more);
-            }
-        }
-        None => pieces.push(Piece { taker, batches: smallvec![batch] }),
-    }
-}
-
-fn commit_all(pieces: Vec<Piece>, reservations: Vec<Reserved>) {
-    for (Piece { taker, batches }, reserved) in pieces.into_iter().zip(reservations) {
-        match reserved {
-            Reserved::Room(room) => taker.commit(batches, room),
-            Reserved::Full | Reserved::Closed => taker.drop_for_want_of_room(batches),
-        }
-    }
-}
-
-fn answer_pieces(pieces: Vec<Piece>, outcome: &Outcome) {
-    pieces.into_iter().for_each(|piece| answer_all(piece.batches, outcome));
-}
-
-fn answer_all(batches: Batches, outcome: &Outcome) {
-    batches.into_iter().for_each(|batch| batch.answer(outcome));
-}
-
-fn full(taker: &Taker) -> Outcome {
-    Outcome::Retry { after: Some(std::time::Duration::from_secs(1)), reason: format!("{} is full", taker.id()) }
-}
-
-fn closed(taker: &Taker) -> Outcome {
-    match taker {
-        // Outside of a shutdown this is a stage that has failed, and what follows from its failure should name it.
-        Taker::Stage(inlet, _) => Outcome::retry(format!("{} has ended", inlet.id())),
-        Taker::Sink(_) => Outcome::retry("shutting down"),
-    }
-}
-
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panicked".to_owned())

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use engine_config::{ComponentId, Kind, Plan, PlannedNode, ProcessSettings};
+use engine_config::{ComponentId, Kind, Plan, PlannedNode, ProcessSettings, SignalSet, WhenFull};
 use engine_core::budget::Budget;
 use engine_core::contract::{
     ComponentError, Input, Partitioned, Source, SourceContext, Stage, StageContext, TransformWithCompanion,
@@ -205,12 +205,12 @@ impl Starter<'_> {
                 let (inlet, input) = stage::single(node.id.as_str(), Arc::clone(&telemetry));
                 account = Some(Arc::clone(input.account()));
                 self.start_tasks(node, vec![(stage, input)], &telemetry);
-                self.targets[index] = Some(Target::Stage(Arc::new(inlet)));
+                self.targets[index] = Some(Target::Stage(Arc::new(inlet.losing(self.shared_behind(node)))));
             }
             BuiltComponent::Partitioned(stage) => {
                 let (inlet, started) = self.start_partitioned(node, stage, &telemetry);
                 account = Some(started);
-                self.targets[index] = Some(Target::Stage(Arc::new(inlet)));
+                self.targets[index] = Some(Target::Stage(Arc::new(inlet.losing(self.shared_behind(node)))));
             }
             BuiltComponent::WithCompanion(transform) => {
                 let (target, started) = self.start_with_companion(node, transform, &telemetry);
@@ -285,7 +285,8 @@ impl Starter<'_> {
         let (inlet, input) = stage::companion(node.id.as_str(), Arc::clone(telemetry));
         let account = Arc::clone(input.account());
         self.start_tasks(node, vec![(transform.companion(), input)], telemetry);
-        let started = TransformNode::new(transform, Arc::clone(telemetry), self.routes(node)).with_companion(inlet);
+        let started = TransformNode::new(transform, Arc::clone(telemetry), self.routes(node));
+        let started = started.with_companion(inlet.losing(self.shared_behind(node)));
         (Target::Transform(Arc::new(started)), account)
     }
 
@@ -317,6 +318,21 @@ impl Starter<'_> {
             }
             Ended(id)
         });
+    }
+
+    /// The signals with which a node reaches sinks that drop what they have no room for: others must not wait for those.
+    fn shared_behind(&self, node: &PlannedNode) -> SignalSet {
+        let consumers = node.outputs.iter().flat_map(|output| &output.consumers);
+        let behind = consumers.flat_map(|consumer| {
+            let next = &self.plan.nodes[consumer.node];
+            let shared = match &next.sink {
+                Some(sink) if sink.buffer.when_full == WhenFull::DropNewest => SignalSet::ALL,
+                Some(_) => SignalSet::default(),
+                None => self.shared_behind(next),
+            };
+            consumer.signals.iter().filter(move |signal| shared.contains(*signal))
+        });
+        behind.collect()
     }
 
     /// The routes of a node's outputs to consumers that have been started already.

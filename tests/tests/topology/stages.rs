@@ -63,16 +63,18 @@ pub(crate) struct SortOptions {
     manner: Manner,
 }
 
-/// Passes on even records; its companion holds the odd ones.
+/// Passes on even records; its companion gets the odd ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeferOptions {
     /// The test.
     board: String,
+    /// What its companion does.
+    manner: Manner,
 }
 
 struct Sort(SortOptions);
-struct Defer(String);
+struct Defer(DeferOptions);
 struct Task {
     board: String,
     partition: usize,
@@ -114,7 +116,7 @@ impl BuildTransform for Defer {
     type Options = DeferOptions;
 
     fn build(options: &DeferOptions, _context: &BuildContext) -> Result<Self, BuildError> {
-        Ok(Self(options.board.clone()))
+        Ok(Self(options.clone()))
     }
 }
 
@@ -155,7 +157,7 @@ impl Transform for Defer {
 
 impl TransformWithCompanion for Defer {
     fn companion(&self) -> Box<dyn Stage> {
-        Box::new(Task { board: self.0.clone(), partition: 0, manner: Manner::Hold })
+        Box::new(Task { board: self.0.board.clone(), partition: 0, manner: self.0.manner })
     }
 }
 
@@ -209,8 +211,14 @@ fn sorted(board: &str, manner: &str) -> (Board, engine::topology::Running) {
     (Board::named(board), run(&graph(board, &format!("type = \"sort\"\nmanner = \"{manner}\""))))
 }
 
-fn deferred(board: &str) -> (Board, engine::topology::Running) {
-    (Board::named(board), run(&graph(board, "type = \"defer\"")))
+fn deferred(board: &str, manner: &str) -> (Board, engine::topology::Running) {
+    (Board::named(board), run(&graph(board, &format!("type = \"defer\"\nmanner = \"{manner}\""))))
+}
+
+/// Records that were sent by the component of this id.
+fn sent(running: &engine::topology::Running, id: &str) -> impl Fn() -> u64 + use<> {
+    let telemetry = running.nodes().iter().find(|node| node.id.as_str() == id).unwrap().telemetry.clone();
+    move || telemetry.read().sent["default"].get("logs").map_or(0, |flow| flow.records)
 }
 
 fn account(running: &engine::topology::Running) -> Arc<StageAccount> {
@@ -331,8 +339,7 @@ async fn a_full_stage_makes_the_source_wait() {
     let account = account(&running);
     // One key: all of it is for one task, whose queue holds 16.
     let mut receipts: Vec<Receipt> = (0..40).map(|batch| board.push(logs(&[], [batch * 10]))).collect();
-    let source = running.nodes().iter().find(|node| node.id.as_str() == "in").unwrap().telemetry.clone();
-    let sent = move || source.read().sent["default"].get("logs").map_or(0, |flow| flow.records);
+    let sent = sent(&running, "in");
     until("the source waits with its seventeenth batch", || sent() == 17).await;
     assert!(receipts.iter_mut().all(|receipt| receipt.now_or_never().is_none()));
     assert_eq!((account.line().received, sent()), (0, 17));
@@ -361,7 +368,7 @@ async fn a_batch_that_always_panics_is_rejected() {
 /// when both parts are.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_companion_finishes_what_its_transform_cannot() {
-    let (board, running) = deferred("defer");
+    let (board, running) = deferred("defer", "hold");
     let account = account(&running);
     let mut receipt = board.push(logs(&[], 0..10));
     until("the even ones are through", || shown(&board) == [0, 2, 4, 6, 8]).await;
@@ -380,10 +387,42 @@ async fn a_companion_finishes_what_its_transform_cannot() {
     drained(running).await;
 }
 
+/// A companion that does not keep up makes the source wait: there is one sink, which is to get all of a batch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_companion_makes_the_source_wait() {
+    let (board, running) = deferred("defer-late", "late");
+    let receipts: Vec<Receipt> = (0..40).map(|batch| board.push(logs(&[], [batch * 2, batch * 2 + 1]))).collect();
+    let sent = sent(&running, "in");
+    until("the source waits with its seventeenth batch", || sent() == 34).await;
+    until("what is taken arrives", || shown(&board).len() == 16).await;
+    seen("defer-late").may_begin.send_replace(true);
+    assert_eq!(outcomes(receipts).await, vec![Outcome::Delivered; 40]);
+    drained(running).await;
+    assert_eq!(shown(&board), (0..80).collect::<Vec<_>>());
+}
+
+/// A stage that does not keep up holds up nobody beside it where every sink has to go its own way: what it has no room for
+/// is lost by count.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_stage_hurts_no_other_sink() {
+    let (board, other) = (Board::named("sort-beside"), Board::named("sort-other"));
+    let running = run("[sources.in]\ntype = \"push\"\nboard = \"sort-beside\"\n\
+         [transforms.mid]\ntype = \"sort\"\nboard = \"sort-beside\"\nmanner = \"late\"\ninputs = [\"in\"]\n\
+         [sinks.out]\ntype = \"show\"\ninputs = [\"mid\"]\nboard = \"sort-beside\"\n\
+         [sinks.other]\ntype = \"show\"\ninputs = [\"in\"]\nboard = \"sort-other\"\n");
+    let receipts: Vec<Receipt> = (0..40).map(|batch| board.push(logs(&[], [batch * 10]))).collect();
+    until("the other sink gets everything", || shown(&other).len() == 40).await;
+    seen("sort-beside").may_begin.send_replace(true);
+    assert_eq!(outcomes(receipts).await, vec![Outcome::Delivered; 40]);
+    let mid = running.nodes().iter().find(|node| node.id.as_str() == "mid").unwrap().telemetry.clone();
+    drained(running).await;
+    assert_eq!((shown(&board).len(), mid.read().discarded["full"]), (16, 24));
+}
+
 /// A companion hands on what it holds when the process drains, while the source still waits for the receipt.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_companion_drains() {
-    let (board, running) = deferred("defer-drain");
+    let (board, running) = deferred("defer-drain", "hold");
     let account = account(&running);
     let receipt = board.push(logs(&[], 0..10));
     until("the odd ones are held", || account.line().held == 5).await;
@@ -395,7 +434,7 @@ async fn a_companion_drains() {
 /// When the companion panics, its part of every batch is given back, and its transform goes on with what it can finish.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_companion_that_panics_gives_back_what_it_holds() {
-    let (board, running) = deferred("defer-panic");
+    let (board, running) = deferred("defer-panic", "hold");
     let account = account(&running);
     let held = board.push(logs(&[], 0..4));
     until("the odd ones are held", || account.line().held == 2).await;

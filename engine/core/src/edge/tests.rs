@@ -11,8 +11,9 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::lane::LaneThreads;
-use crate::sink::{Backoff, Batching, DriverSettings, SinkHandle};
-use crate::test_kit::{ScriptedSink, logs, records_of};
+use crate::sink::{self, Backoff, Batching, DriverSettings, SinkHandle};
+use crate::stage;
+use crate::test_kit::{ScriptedSink, logs, records_of, within};
 
 struct Behind {
     target: Target,
@@ -86,8 +87,8 @@ fn node(transform: impl Transform + 'static, targets: Vec<Target>) -> (Target, A
 #[tokio::test(start_paused = true)]
 async fn one_dead_sink_hurts_nobody_else() {
     let threads = LaneThreads::start(1).unwrap();
-    let dead = sink_behind(&threads, "dead", silent(), WhenFull::Refuse);
-    let alive = sink_behind(&threads, "alive", taking(), WhenFull::Refuse);
+    let dead = sink_behind(&threads, "dead", silent(), WhenFull::DropNewest);
+    let alive = sink_behind(&threads, "alive", taking(), WhenFull::DropNewest);
     let (output, _) = output(vec![dead.target.clone(), alive.target.clone()], WhenRefused::Answer);
     for round in 0..30 {
         assert_eq!(send(&output, numbered(round * 10..round * 10 + 10)).await, Some(Outcome::Delivered));
@@ -171,6 +172,69 @@ async fn a_waiting_sender_goes_on_when_room_appears() {
     assert_eq!(slow.handle.line().counts.accepted, 100);
 }
 
+/// However many senders wait for a stage, each gets its turn.
+#[tokio::test]
+async fn many_senders_wait_for_one_stage() {
+    const SENDERS: u64 = 100;
+    let (inlet, mut after) = stage::single("after", Arc::default());
+    let (output, telemetry) = output(vec![Target::Stage(Arc::new(inlet))], WhenRefused::Answer);
+    for sender in 0..SENDERS {
+        let sending = output.clone();
+        tokio::spawn(async move { sending.send(Batch::new(logs(&[], [sender])).0).await });
+    }
+    // All of them wait before the stage takes the first batch.
+    while telemetry.read().sent["default"].get("logs").is_none_or(|flow| flow.records < SENDERS) {
+        tokio::task::yield_now().await;
+    }
+    let mut seen = Vec::new();
+    for _ in 0..SENDERS {
+        let batch = within("the next batch", after.next()).await.unwrap();
+        seen.extend(records_of(batch.payload()));
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (0..SENDERS).collect::<Vec<_>>());
+}
+
+/// Counts how often somebody who waits is woken.
+#[derive(Default)]
+struct Woken(std::sync::atomic::AtomicUsize);
+impl futures::task::ArcWake for Woken {
+    fn wake_by_ref(woken: &Arc<Self>) {
+        woken.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// Who waits for a full sink beside a stage that has ended sleeps until the sink has room.
+#[tokio::test(start_paused = true)]
+async fn a_stage_that_has_ended_keeps_nobody_awake() {
+    let threads = LaneThreads::start(1).unwrap();
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    let gated = ScriptedSink::new(move |_| {
+        let gate = Arc::clone(&held);
+        Box::pin(async move {
+            gate.acquire().await.unwrap().forget();
+            Outcome::Delivered
+        })
+    });
+    let behind = sink_behind(&threads, "full", gated, WhenFull::Block);
+    let (inlet, input) = stage::single("ended", Arc::default());
+    let inlet = inlet.losing(SignalSet::ALL);
+    drop(input);
+    let (to_sink, _) = output(vec![behind.target.clone()], WhenRefused::Answer);
+    while send(&to_sink, numbered(0..10)).now_or_never().is_some() {}
+    let (output, _) = output(vec![Target::Stage(Arc::new(inlet)), behind.target.clone()], WhenRefused::Answer);
+    let (batch, receipt) = Batch::new(numbered(0..10));
+    let woken = Arc::new(Woken::default());
+    let waker = futures::task::waker(Arc::clone(&woken));
+    let mut sending = Box::pin(output.send(batch));
+    assert!(sending.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+    assert_eq!(woken.0.load(std::sync::atomic::Ordering::Relaxed), 0);
+    gate.add_permits(100);
+    within("the sink has room", sending).await;
+    assert_eq!(receipt.await, Outcome::Delivered);
+}
+
 /// A panic costs the batch, with the answer Retry; the same content is refused for good after three in a row, and
 /// other batches go on all the while.
 #[tokio::test]
@@ -227,6 +291,35 @@ impl Transform for Doubles {
         outputs.emit(batch.branch(batch.payload().clone()));
         outputs.emit(batch);
     }
+}
+
+/// Hands odd records to its companion and emits even ones.
+struct Defers;
+impl Transform for Defers {
+    fn apply(&self, batch: Batch, outputs: &mut Outputs<'_>) {
+        let of = |rest| logs(&[], records_of(batch.payload()).into_iter().filter(move |number| number % 2 == rest));
+        outputs.hand_over(batch.branch(of(1)));
+        outputs.emit(batch.branch(of(0)));
+    }
+}
+
+/// A transform with its companion in front of one sink: while the sink has no room, the companion gets nothing either, and
+/// the sender is told to come again with all of it.
+#[tokio::test(start_paused = true)]
+async fn a_full_sink_costs_a_companion_nothing() {
+    let threads = LaneThreads::start(1).unwrap();
+    let only = sink_behind(&threads, "only", silent(), WhenFull::Refuse);
+    let (to_sink, _) = output(vec![only.target.clone()], WhenRefused::Answer);
+    while send(&to_sink, numbered(0..1)).await == Some(Outcome::Delivered) {}
+    let before = only.handle.line();
+    let (companion, mut input) = stage::companion("defers", Arc::default());
+    let telemetry = Arc::new(ComponentTelemetry::new(["default".to_owned()]));
+    let node = TransformNode::new(Box::new(Defers), telemetry, vec![Route::to_all(vec![only.target.clone()])]);
+    let (output, _) = output(vec![Target::Transform(Arc::new(node.with_companion(companion)))], WhenRefused::Answer);
+    assert!(matches!(send(&output, numbered(0..10)).await, Some(Outcome::Retry { after: Some(_), .. })));
+    assert!(input.next().now_or_never().is_none());
+    let after = only.handle.line();
+    assert_eq!((after.counts, after.refused), (before.counts, before.refused + 5));
 }
 
 /// Two branches that meet again in one sink are taken together or refused together: with room for one of them only,

@@ -9,9 +9,8 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use engine_config::ComponentId;
-use futures::future::BoxFuture;
-use otlp::{Payload, Wire};
+use engine_config::{ComponentId, SignalSet};
+use otlp::{Payload, Signal, Wire};
 use smallvec::{SmallVec, smallvec};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
@@ -36,6 +35,7 @@ pub struct StageInlet {
     tasks: Box<[mpsc::Sender<Batches>]>,
     /// Says which task; none when there is one.
     partitioned: Option<Arc<dyn Partitioned>>,
+    may_lose: SignalSet,
     telemetry: Arc<ComponentTelemetry>,
 }
 
@@ -100,14 +100,14 @@ pub(crate) struct KeyPanicked;
 pub fn single(id: &str, telemetry: Arc<ComponentTelemetry>) -> (StageInlet, Input) {
     let account = Arc::new(StageAccount::new(Arc::clone(&telemetry)));
     let (sender, input) = task(Some(Arc::clone(&telemetry)), account);
-    (StageInlet { id: id.to_owned(), tasks: Box::new([sender]), partitioned: None, telemetry }, input)
+    (StageInlet::new(id, vec![sender], None, telemetry), input)
 }
 
 /// The same for a companion of a transform, whose telemetry this is: what comes in was counted there.
 pub fn companion(id: &str, telemetry: Arc<ComponentTelemetry>) -> (StageInlet, Input) {
     let account = Arc::new(StageAccount::new(Arc::clone(&telemetry)));
     let (sender, input) = task(None, account);
-    (StageInlet { id: id.to_owned(), tasks: Box::new([sender]), partitioned: None, telemetry }, input)
+    (StageInlet::new(id, vec![sender], None, telemetry), input)
 }
 
 /// The entrance of a partitioned stage, and the input of each partition.
@@ -120,7 +120,7 @@ pub fn partitioned(
     let open = |_| task(Some(Arc::clone(&telemetry)), Arc::clone(&account));
     let (senders, inputs): (Vec<_>, Vec<_>) = (0..stage.partitions().max(1)).map(open).unzip();
     let partitioned = (senders.len() > 1).then_some(stage);
-    (StageInlet { id: id.to_owned(), tasks: senders.into(), partitioned, telemetry }, inputs)
+    (StageInlet::new(id, senders, partitioned, telemetry), inputs)
 }
 
 fn task(telemetry: Option<Arc<ComponentTelemetry>>, account: Arc<StageAccount>) -> (mpsc::Sender<Batches>, Input) {
@@ -129,6 +129,26 @@ fn task(telemetry: Option<Arc<ComponentTelemetry>>, account: Arc<StageAccount>) 
 }
 
 impl StageInlet {
+    fn new(
+        id: &str,
+        tasks: Vec<mpsc::Sender<Batches>>,
+        partitioned: Option<Arc<dyn Partitioned>>,
+        telemetry: Arc<ComponentTelemetry>,
+    ) -> Self {
+        Self { id: id.to_owned(), tasks: tasks.into(), partitioned, may_lose: SignalSet::default(), telemetry }
+    }
+
+    /// The same in front of sinks that must not hold up others with data of these signals: what it has no room for is lost by
+    /// count when another taker takes its own.
+    #[must_use]
+    pub fn losing(self, signals: SignalSet) -> Self {
+        Self { may_lose: signals, ..self }
+    }
+
+    pub(crate) fn may_lose(&self, signal: Signal) -> bool {
+        self.may_lose.contains(signal)
+    }
+
     pub(crate) fn id(&self) -> &str {
         &self.id
     }
@@ -185,15 +205,19 @@ impl StageInlet {
         Ok(room)
     }
 
-    /// Resolves when each of these tasks had room, or has ended, since this call.
-    pub(crate) fn freed(&self, tasks: &[usize]) -> BoxFuture<'static, ()> {
-        let waiting: SmallVec<[_; 1]> = tasks.iter().map(|task| self.tasks[*task].clone()).collect();
-        Box::pin(async move {
-            for task in waiting {
-                // An error means ended, which the next reservation says.
-                drop(task.reserve().await);
-            }
-        })
+    /// Waits for room at all of these tasks, behind those who asked before. Whoever waits keeps what it has got: given back
+    /// to look for all of it at once, room would go from one who waits to the next for ever. All senders ask in the order
+    /// of the tasks, so that no two wait for each other.
+    pub(crate) async fn room(&self, tasks: &[usize]) -> Result<StageRoom, NoRoom> {
+        let mut ordered = SmallVec::<[usize; 8]>::from_slice(tasks);
+        ordered.sort_unstable();
+        ordered.dedup();
+        let mut room = StageRoom::new();
+        for task in ordered {
+            let permit = self.tasks[task].clone().reserve_owned().await.map_err(|_| NoRoom::Closed)?;
+            room.push((task, permit));
+        }
+        Ok(room)
     }
 }
 

@@ -92,7 +92,8 @@ fn a_key_that_panics_is_answered_retry() {
     assert_eq!(inlet.telemetry().read().panics, 1);
 }
 
-/// A batch has room when all its tasks have: one full queue keeps nothing reserved at the others.
+/// A batch has room when all its tasks have: one full queue keeps nothing reserved at the others. Who waits gets room at
+/// all of them, or hears that one has ended.
 #[tokio::test]
 async fn room_is_for_all_pieces_or_none() {
     let (inlet, mut inputs) = entrance(2);
@@ -100,12 +101,12 @@ async fn room_is_for_all_pieces_or_none() {
         commit(inlet.reserve(&[0]).unwrap(), &[0], smallvec![Batch::unacknowledged(logs(&[], [number]))]);
     }
     assert_eq!(inlet.reserve(&[1, 0]).err(), Some(NoRoom::Full));
-    let freed = inlet.freed(&[1, 0]);
     let others: Vec<_> = (0..QUEUE).map(|_| inlet.reserve(&[1]).unwrap()).collect();
     drop(others);
+    let mut waiting = Box::pin(inlet.room(&[1, 0, 1]));
+    assert!((&mut waiting).now_or_never().is_none());
     inputs[0].next().await.unwrap();
-    within("room appears", freed).await;
-    let room = inlet.reserve(&[1, 0, 1]).unwrap();
+    let room = within("room appears", waiting).await.unwrap();
     let pieces = [(1, 100), (0, 101), (1, 102)].map(|(_, number)| Batch::unacknowledged(logs(&[], [number])));
     commit(room, &[1, 0, 1], pieces.into_iter().collect());
     let mut seen = Vec::new();
@@ -115,6 +116,7 @@ async fn room_is_for_all_pieces_or_none() {
     assert_eq!(seen, [100, 102]);
     inputs.remove(0);
     assert_eq!(inlet.reserve(&[1, 0]).err(), Some(NoRoom::Closed));
+    assert_eq!(inlet.room(&[1, 0]).await.err(), Some(NoRoom::Closed));
 }
 
 /// Time passes for a task although batches keep coming, and a wake-up is not lost when nobody was waiting for it.
