@@ -201,6 +201,7 @@ impl Output {
         let known = self.poison.suspect(batch.payload());
         if known.is_some_and(|fingerprint| self.poison.is_poison(&fingerprint)) {
             let message = "this batch made a component panic three times";
+            self.telemetry.discarded(RejectionKind::Panic.as_str(), batch.records());
             batch.answer(&Outcome::rejected(RejectionKind::Panic, message));
             return None;
         }

@@ -57,7 +57,7 @@ pub enum RejectionKind {
 
 impl RejectionKind {
     /// The label value used in metrics and the ledger.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Invalid => "rejected",
             Self::TooLarge => "too_large",

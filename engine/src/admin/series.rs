@@ -35,6 +35,9 @@ const REJECTIONS: [RejectionKind; 5] = [
     RejectionKind::Panic,
 ];
 
+/// A panic, and what is lost because it made something panic again and again.
+const PANIC: &str = RejectionKind::Panic.as_str();
+
 impl Series {
     /// The series of a plan.
     pub fn of(plan: &Plan) -> Self {
@@ -69,10 +72,12 @@ impl Known {
         let sent = node.outputs.iter().map(|output| (output.name.as_deref().map(str::to_owned), output.signals));
         let (received, discarded, errors): (_, &'static [_], _) = match node.kind {
             Kind::Source if node.facts.pull => {
-                (SignalSet::default(), &[UNSELECTED, EXPIRED, SHUTDOWN], vec!["failed", "panic"])
+                (SignalSet::default(), &[UNSELECTED, PANIC, EXPIRED, SHUTDOWN], vec!["failed", PANIC])
             }
-            Kind::Source => (SignalSet::default(), &[UNSELECTED], vec!["failed", "panic"]),
-            Kind::Transform => (node.signals, &[UNSELECTED, UNENCODABLE, FULL], vec!["failed", "panic", UNENCODABLE]),
+            Kind::Source => (SignalSet::default(), &[UNSELECTED, PANIC], vec!["failed", PANIC]),
+            Kind::Transform => {
+                (node.signals, &[UNSELECTED, PANIC, UNENCODABLE, FULL], vec!["failed", PANIC, UNENCODABLE])
+            }
             Kind::Sink => (node.signals, &[], [&["retry", "finish", PARTIAL, UNENCODABLE][..], &rejections].concat()),
         };
         let dropped = match node.kind {

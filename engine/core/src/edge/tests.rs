@@ -235,13 +235,13 @@ async fn a_stage_that_has_ended_keeps_nobody_awake() {
     assert_eq!(receipt.await, Outcome::Delivered);
 }
 
-/// A panic costs the batch, with the answer Retry; the same content is refused for good after three in a row, and
-/// other batches go on all the while.
+/// A panic costs the batch, with the answer Retry; the same content is refused for good and counted as lost after
+/// three in a row, and other batches go on all the while.
 #[tokio::test]
 async fn a_panic_costs_the_batch_and_poison_is_refused() {
     let (inlet, mut after) = stage::single("after", Arc::default());
     let (target, telemetry) = node(Panics, vec![Target::Stage(Arc::new(inlet))]);
-    let (output, _) = output(vec![target], WhenRefused::Answer);
+    let (output, sender) = output(vec![target], WhenRefused::Answer);
     for _ in 0..3 {
         assert!(matches!(send(&output, numbered(10..20)).await, Some(Outcome::Retry { .. })));
         let (batch, receipt) = Batch::new(numbered(20..30));
@@ -252,6 +252,7 @@ async fn a_panic_costs_the_batch_and_poison_is_refused() {
     let refused = send(&output, numbered(10..20)).await;
     assert!(matches!(&refused, Some(Outcome::Rejected(rejection)) if rejection.kind == RejectionKind::Panic));
     assert_eq!(telemetry.read().panics, 3);
+    assert_eq!(sender.read().discarded["panic"], 10);
 }
 
 /// A transform that loses a batch without saying so does not acknowledge it.

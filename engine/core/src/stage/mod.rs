@@ -22,7 +22,7 @@ use crate::batch::Batch;
 use crate::contract::Partitioned;
 use crate::edge::{Batches, Output, panic_message};
 use crate::outcome::{Outcome, RejectionKind};
-use crate::sink::NoRoom;
+use crate::sink::{NoRoom, UNENCODABLE};
 use crate::telemetry::ComponentTelemetry;
 
 /// Pieces that may wait in front of each task of a stage.
@@ -172,7 +172,8 @@ impl StageInlet {
         let wire = match encoded {
             Ok(wire) => wire,
             Err(error) => {
-                self.telemetry.error("unencodable", error.to_string());
+                self.telemetry.error(UNENCODABLE, error.to_string());
+                self.telemetry.discarded(UNENCODABLE, batch.records());
                 batch.answer(&Outcome::rejected(RejectionKind::Invalid, error.to_string()));
                 return Ok(None);
             }
