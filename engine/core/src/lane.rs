@@ -8,10 +8,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+/// How long the end of a lane waits for work on its blocking pool.
+const BLOCKING_GRACE: Duration = Duration::from_secs(1);
 
 thread_local! {
     static CURRENT: Cell<Option<LaneId>> = const { Cell::new(None) };
@@ -63,6 +67,8 @@ impl LaneThreads {
                 CURRENT.set(Some(id));
                 // An error means that the owner went away without saying stop, which ends the lane all the same.
                 runtime.block_on(async { stopped.await.unwrap_or(()) });
+                // Dropped, it would wait for blocking work without an end, such as a read of a file system that hangs.
+                runtime.shutdown_timeout(BLOCKING_GRACE);
             })?;
             threads.push((stop, thread));
         }
@@ -74,7 +80,8 @@ impl LaneThreads {
         self.lanes.clone()
     }
 
-    /// Ends every lane and waits for its thread; tasks still running there are dropped.
+    /// Ends every lane and waits for its thread; tasks still running there are dropped, and blocking work that does not come
+    /// back within a second is left behind.
     pub fn stop(self) {
         for (stop, thread) in self.threads {
             drop(stop);
@@ -144,6 +151,28 @@ mod tests {
         }
         assert_eq!(current(), None);
         threads.stop();
+    }
+
+    /// Blocking work that does not come back, such as a read of a file system that hangs, does not hold up the end.
+    #[test]
+    fn work_that_blocks_does_not_hold_up_the_end() {
+        let threads = LaneThreads::start(1).unwrap();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let (begin, begun) = std::sync::mpsc::channel();
+        threads.lanes().iter().next().unwrap().spawn(async move {
+            let _blocked = tokio::task::spawn_blocking(move || {
+                begin.send(()).unwrap();
+                released.recv()
+            });
+        });
+        begun.recv().unwrap();
+        let (end, ended) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            threads.stop();
+            end.send(())
+        });
+        assert!(ended.recv_timeout(Duration::from_secs(60)).is_ok(), "the lane waits for what does not come back");
+        drop(release);
     }
 
     /// Connections go to the lane with the fewest, and a seat is free again when its connection ends.
