@@ -1,7 +1,8 @@
 //! What was read from files is read again as it is used, and replaced when the files' content changed: an engine must not
 //! need a restart because a certificate was renewed or a token rotated.
 //!
-//! What cannot be used is reported and the last good content stays. Not here: what is read and what is made of it.
+//! What cannot be used is reported and the last good content stays; so it does while a file system does not answer. Not
+//! here: what is read and what is made of it.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,6 +12,9 @@ use tokio::time::Instant;
 
 /// Files are looked at no more often than this.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// The longest that anybody waits for what the files hold now.
+const LOOK_AT_MOST: Duration = Duration::from_secs(1);
 
 /// The content of files and what is made of it.
 pub trait Material: Clone + PartialEq + Send + 'static {
@@ -44,6 +48,8 @@ pub trait Material: Clone + PartialEq + Send + 'static {
 /// Something made of files, which it follows.
 pub struct Reloading<M: Material> {
     state: Mutex<State<M>>,
+    /// Held by whoever looks, until the last file has been read.
+    look: Arc<tokio::sync::Mutex<()>>,
     look_every: Duration,
 }
 
@@ -60,7 +66,7 @@ impl<M: Material> Reloading<M> {
     ///
     /// When the material is of no use.
     pub fn new(material: M) -> Result<Self, M::Error> {
-        Ok(Self { state: Mutex::new(State::of(material)?), look_every: LOOK_EVERY })
+        Ok(Self { state: Mutex::new(State::of(material)?), look: Arc::default(), look_every: LOOK_EVERY })
     }
 
     /// The same, looking at its files at most every `interval` instead of every 10 s.
@@ -76,44 +82,49 @@ impl<M: Material> Reloading<M> {
 
     /// What is to be used now. Looks at the files if that is due; others get the last one meanwhile.
     pub async fn current(&self) -> Arc<M::Made> {
-        let known = {
+        let (used, is_due) = {
             let mut state = self.lock();
-            if !state.material.is_on_disk() || state.looked.elapsed() < self.look_every {
-                return Arc::clone(&state.made);
+            let is_due = state.material.is_on_disk() && state.looked.elapsed() >= self.look_every;
+            if is_due {
+                state.looked = Instant::now();
             }
-            state.looked = Instant::now();
-            state.material.clone()
+            (Arc::clone(&state.made), is_due)
         };
-        self.renew(known).await
+        if is_due { self.instead_of(&used).await } else { used }
     }
 
     /// What is to be used now, after a look at the files: for whoever was told that `used` is of no use any more.
     pub async fn instead_of(&self, used: &Arc<M::Made>) -> Arc<M::Made> {
+        if tokio::time::timeout(LOOK_AT_MOST, self.renew(used)).await.is_err() {
+            tracing::warn!("{} cannot be read in time, the last good ones stay", M::NAME);
+        }
+        Arc::clone(&self.lock().made)
+    }
+
+    /// Looks at the files, unless somebody else has found another content meanwhile.
+    async fn renew(&self, used: &Arc<M::Made>) {
+        // One at a time: who comes later finds what the first one found, nobody puts back what is older, and a file system
+        // that hangs costs one thread, however often its files are asked for.
+        let turn = Arc::clone(&self.look).lock_owned().await;
         let known = {
             let mut state = self.lock();
             if !state.material.is_on_disk() || !Arc::ptr_eq(&state.made, used) {
-                return Arc::clone(&state.made);
+                return;
             }
             state.looked = Instant::now();
             state.material.clone()
         };
-        self.renew(known).await
-    }
-
-    async fn renew(&self, known: M) -> Arc<M::Made> {
         // Reading a file blocks, and a lane must not.
-        let task = tokio::task::spawn_blocking(move || renewed(&known));
-        match task.await {
-            Ok(Ok(Some(renewed))) => {
+        let task = tokio::task::spawn_blocking(move || (renewed(&known), turn));
+        let Ok((found, _turn)) = task.await else { return };
+        match found {
+            Ok(Some(renewed)) => {
                 *self.lock() = renewed;
                 tracing::info!("{} have changed on disk and are in use from now on", M::NAME);
             }
-            Ok(Ok(None)) | Err(_) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "{} on disk cannot be used, the last good ones stay", M::NAME);
-            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "{} on disk cannot be used, the last good ones stay", M::NAME),
         }
-        Arc::clone(&self.lock().made)
     }
 
     fn lock(&self) -> MutexGuard<'_, State<M>> {
@@ -142,4 +153,90 @@ fn renewed<M: Material>(known: &M) -> Result<Option<State<M>>, M::Error> {
         return Ok(None);
     }
     State::of(material).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+
+    use futures::FutureExt;
+
+    use super::*;
+
+    /// A number behind a door: each look takes the next one, once there is one.
+    #[derive(Clone)]
+    struct Numbered {
+        number: u64,
+        next: Arc<Mutex<mpsc::Receiver<u64>>>,
+        looks: Arc<AtomicUsize>,
+    }
+
+    impl PartialEq for Numbered {
+        fn eq(&self, other: &Self) -> bool {
+            self.number == other.number
+        }
+    }
+
+    impl Material for Numbered {
+        type Made = u64;
+        type Error = std::io::Error;
+        const NAME: &'static str = "numbers";
+
+        fn is_on_disk(&self) -> bool {
+            true
+        }
+
+        fn read_again(&self) -> Result<Self, std::io::Error> {
+            self.looks.fetch_add(1, Ordering::Relaxed);
+            let number = self.next.lock().unwrap().recv().map_err(std::io::Error::other)?;
+            Ok(Self { number, ..self.clone() })
+        }
+
+        fn make(&self) -> Result<u64, std::io::Error> {
+            Ok(self.number)
+        }
+    }
+
+    fn numbered() -> (Reloading<Numbered>, mpsc::Sender<u64>, Arc<AtomicUsize>) {
+        let (sender, receiver) = mpsc::channel();
+        let looks = Arc::new(AtomicUsize::new(0));
+        let material = Numbered { number: 0, next: Arc::new(Mutex::new(receiver)), looks: Arc::clone(&looks) };
+        (Reloading::new(material).unwrap(), sender, looks)
+    }
+
+    /// Several who were refused at once look once, and all get what was found.
+    #[tokio::test]
+    async fn one_look_for_all_who_ask_at_once() {
+        let (reloading, sender, looks) = numbered();
+        let used = reloading.current().await;
+        sender.send(1).unwrap();
+        let asking = (0..8).map(|_| reloading.instead_of(&used));
+        let found = futures::future::join_all(asking).await;
+        assert!(found.iter().all(|made| **made == 1 && Arc::ptr_eq(made, &found[0])), "{found:?}");
+        assert_eq!(looks.load(Ordering::Relaxed), 1);
+    }
+
+    /// While files do not answer the last content is used, and no more than one thread waits for them.
+    #[tokio::test(start_paused = true)]
+    async fn files_that_hang_hold_up_nobody() {
+        let (reloading, sender, looks) = numbered();
+        for _ in 0..3 {
+            tokio::time::advance(LOOK_EVERY).await;
+            let mut due = Box::pin(reloading.current());
+            assert!((&mut due).now_or_never().is_none());
+            assert_eq!(reloading.current().now_or_never().as_deref(), Some(&0), "others do not wait");
+            tokio::time::advance(LOOK_AT_MOST).await;
+            assert_eq!(*due.await, 0);
+        }
+        sender.send(1).unwrap();
+        while reloading.look.try_lock().is_err() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(looks.load(Ordering::Relaxed), 1);
+        sender.send(2).unwrap();
+        tokio::time::advance(LOOK_EVERY).await;
+        assert_eq!(*reloading.current().await, 2);
+    }
 }
