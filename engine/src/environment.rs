@@ -69,14 +69,16 @@ fn is_filled(path: &Path) -> Result<(), String> {
     }
 }
 
-/// The files of a directory of secrets by name. What starts with two dots is the housekeeping of a mounted Secret.
+/// The files of a directory of secrets that a reference can name. Others, such as the housekeeping of a mounted Secret,
+/// are no advice to anybody.
 fn names_in(directory: &Path) -> io::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
+        let Ok(name) = entry.file_name().into_string() else { continue };
         // The files of a mounted Secret are links, which must be followed.
-        if !name.starts_with("..") && fs::metadata(entry.path()).is_ok_and(|found| found.is_file()) {
+        let is_file = fs::metadata(entry.path()).is_ok_and(|found| found.is_file());
+        if is_file && format!("directory:{name}").parse::<SecretRef>().is_ok() {
             names.insert(name);
         }
     }
@@ -187,11 +189,12 @@ mod tests {
         assert_eq!(is_set(None).unwrap_err(), "the variable is not set");
     }
 
-    /// A mounted Secret shows its keys: links to files in a hidden directory that is a link itself.
+    /// A mounted Secret shows its keys: links to files in a hidden directory that is a link itself. What no reference can
+    /// name is not shown.
     #[test]
     fn a_mounted_secret_shows_its_keys() {
         use std::os::unix::fs::symlink;
-        let root = machine(&[("..2026/token", "x"), ("..2026/ca.crt", "x")]);
+        let root = machine(&[("..2026/token", "x"), ("..2026/ca.crt", "x"), ("my token", "x"), ("folder/token", "x")]);
         symlink("..2026", root.path().join("..data")).unwrap();
         for key in ["token", "ca.crt"] {
             symlink(format!("..data/{key}"), root.path().join(key)).unwrap();

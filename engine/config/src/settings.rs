@@ -32,7 +32,7 @@ pub struct Settings {
     pub state: StateSettings,
 }
 
-/// The administration server: `/livez`, `/readyz`, `/metrics`, `/status` and a live page.
+/// The administration server: `/livez`, `/readyz`, `/metrics` and `/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminSettings {

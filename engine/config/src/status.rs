@@ -247,7 +247,8 @@ pub struct StageLedger {
     pub merged: u64,
     /// Held now.
     pub held: u64,
-    /// Whether the engine found that the two sides are equal.
+    /// Whether the engine found that the two sides are equal. They always are at rest; while a task has records in its hands,
+    /// taken in and neither held nor handed on yet, they may differ for a moment.
     pub balanced: bool,
 }
 

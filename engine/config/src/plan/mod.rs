@@ -137,6 +137,7 @@ pub fn plan(pipeline: &Pipeline, catalog: &Catalog, environment: &Environment) -
     not_enough(pipeline, &mut report);
     claims::check(pipeline, &mut report);
     let services = services::collect(pipeline, &mut report);
+    secrets::unused(pipeline, &mut report);
     let no_broken = BrokenComponents::new();
     let graph = graph::resolve(pipeline, &no_broken, &mut report);
     let lanes = lanes(pipeline, environment);

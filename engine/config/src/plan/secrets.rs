@@ -9,8 +9,22 @@ use serde_json::Value as Json;
 
 use super::PlannedNode;
 use crate::catalog::Catalog;
+use crate::document::{Finding, Report};
+use crate::pipeline::{ComponentReference, Pipeline};
+use crate::problem::Code;
 use crate::schema;
 use crate::secret::SecretRef;
+
+/// Reports a directory of secrets that no component names anything in.
+pub(super) fn unused(pipeline: &Pipeline, report: &mut Report<'_>) {
+    let is_directory = |needed: &ComponentReference| matches!(needed.reference.target, SecretRef::Directory(_));
+    if pipeline.settings.secrets.directory.is_some() && !pipeline.references().iter().any(is_directory) {
+        let message = "`directory` has no effect: no component names a secret in it";
+        let finding =
+            Finding::warning(Code::NoEffect, message).help("remove it, or write references as `directory:NAME`");
+        report.add(pipeline.settings_place("secrets", "directory"), Some("secrets"), finding);
+    }
+}
 
 /// Names the files in the options of a node, and in what its type says about them.
 pub(super) fn resolve(node: &mut PlannedNode, catalog: &Catalog, directory: &Path) {

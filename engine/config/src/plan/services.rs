@@ -39,7 +39,8 @@ pub(super) fn collect(pipeline: &Pipeline, report: &mut Report<'_>) -> Vec<Plann
 
 /// Reports components that keep documents while there is no place for them.
 pub(super) fn missing_state(pipeline: &Pipeline, report: &mut Report<'_>) {
-    if pipeline.settings.state.directory.is_some() {
+    // A setting that could not be read is a problem of its own.
+    if pipeline.settings.state.directory.is_some() || pipeline.is_setting_written("state", "directory") {
         return;
     }
     for (id, component) in pipeline.components() {

@@ -400,7 +400,7 @@ inputs = ["events", "more"]
 "#;
 
 /// A component that keeps something while there is no place for it is refused, at the key that asks for it if there is
-/// one, with what to write.
+/// one, with what to write. A place that is written wrongly is one problem, not several.
 #[test]
 fn state_without_a_directory() {
     let problems = judge_with_fakes(&format!("version = 1\n{WATCHED}")).unwrap_err().to_string();
@@ -408,6 +408,8 @@ fn state_without_a_directory() {
     engine.toml:5:12: sources.events: the source `watch` keeps what must survive a restart, and `state.directory` is not set; add `[state]` with `directory = "/var/lib/telemetry-engine"`, or another directory that this program may write
     engine.toml:6:10: sources.more: the source `watch` keeps what must survive a restart, and `state.directory` is not set; add `[state]` with `directory = "/var/lib/telemetry-engine"`, or another directory that this program may write
     "#);
+    let relative = format!("version = 1\nstate.directory = \"here\"\n{WATCHED}");
+    assert_snapshot!(judge_with_fakes(&relative).unwrap_err(), @r#"engine.toml:2:19: state: `directory`: `here` is not an absolute path, expected an absolute path such as "/etc/telemetry/ca.pem""#);
 }
 
 /// Components that use one service are planned as users of one.
@@ -422,11 +424,13 @@ fn one_service_for_all() {
     assert!(plan.warnings.is_empty());
 }
 
-/// A place for state that nobody uses is worth a word.
+/// A place for state or for secrets that nobody uses is worth a word.
 #[test]
 fn a_directory_for_nothing() {
-    let text = "version = 1\n[state]\ndirectory = \"/here\"\n[sources.apps]\ntype = \"otlp\"\n\
-                [sinks.console]\ntype = \"console\"\ninputs = [\"apps\"]\n";
-    let warnings = judge_with_fakes(text).unwrap().plan.warnings.to_string();
-    assert_snapshot!(warnings, @"engine.toml:3:13: warning: state: `directory` has no effect: no component keeps anything; remove it");
+    let text = pair("state.directory = \"/here\"\nsecrets.directory = \"/there\"", "otlp", "type = \"console\"");
+    let warnings = judge_with_fakes(&text).unwrap().plan.warnings.to_string();
+    assert_snapshot!(warnings, @r"
+    engine.toml:2:19: warning: state: `directory` has no effect: no component keeps anything; remove it
+    engine.toml:3:21: warning: secrets: `directory` has no effect: no component names a secret in it; remove it, or write references as `directory:NAME`
+    ");
 }
