@@ -43,7 +43,8 @@ Exit codes:
   0         everything that was taken in was delivered or is kept
   1         the configuration is refused, or an address or file is not to be had
   2         the command line is wrong
-  3         the end was not clean: records answered with success are lost, or a component failed or had to be stopped
+  3         the end was not clean: records answered with success are lost, or a component or a service of the process
+            failed or had to be stopped
   130, 143  ended at once by a second SIGINT or SIGTERM
 
 The first SIGTERM or SIGINT turns /readyz off, keeps admitting for `shutdown.delay`, then stops admitting and gives the

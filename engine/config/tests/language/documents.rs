@@ -65,11 +65,11 @@ fn every_key_is_documented() {
     assert!(count > 100, "only {count} keys were looked at");
 }
 
-/// Every sample runs without a warning, and the schema that editors use agrees.
+/// Every sample and what the README shows runs without a warning, and the schema that editors use agrees.
 #[test]
 fn samples_are_right() {
     let validator = jsonschema::validator_for(&schema(&CATALOG)).unwrap();
-    for (name, text) in samples() {
+    for (name, text) in samples().into_iter().chain([("README.md".to_owned(), shown_in_the_readme())]) {
         let loaded = accepted(&text);
         assert!(loaded.plan.warnings.is_empty(), "{name}: {}", loaded.plan.warnings);
         let document: serde_json::Value = toml::from_str(&text).unwrap();
@@ -77,6 +77,15 @@ fn samples_are_right() {
             panic!("{name}: {}: {error}", error.instance_path());
         }
     }
+}
+
+/// The only configuration in the README.
+fn shown_in_the_readme() -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let readme = std::fs::read_to_string(&path).unwrap();
+    let blocks: Vec<&str> = readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let [block] = blocks[..] else { panic!("{} configurations in {}", blocks.len(), path.display()) };
+    block.to_owned()
 }
 
 /// Every component type is shown by some sample.
