@@ -7,7 +7,7 @@
 
 use smallvec::SmallVec;
 
-use crate::protobuf::{Field, Fields, WireType, field_head, put_length_head, varint};
+use crate::protobuf::{Field, Fields, WireType, field_head, put_length_head, varint, varint_len};
 use crate::schema::{Kind, Message};
 
 /// Merging is concatenation: a message given in several parts is the fields of all parts in order.
@@ -25,11 +25,52 @@ struct Census {
 }
 
 /// Appends the normal form of the message whose content is `parts`.
+///
+/// Lengths come first, in the order in which they are written: else every level of nesting would copy its content.
 pub(super) fn rewrite(message: &'static Message, parts: &[&[u8]], out: &mut Vec<u8>) {
+    let mut lengths = Vec::new();
+    measure(message, parts, &mut lengths);
+    write(message, parts, &mut lengths.into_iter(), out);
+}
+
+/// The length of a message's normal form; those of all messages inside are added to `lengths`.
+fn measure(message: &'static Message, parts: &[&[u8]], lengths: &mut Vec<usize>) -> usize {
+    let mut len = 0;
+    walk(message, parts, |field, inner| {
+        let Some((inner, content)) = inner else {
+            len += field.raw.len();
+            return;
+        };
+        let place = lengths.len();
+        lengths.push(0);
+        let content_len = measure(inner, &content, lengths);
+        lengths[place] = content_len;
+        len += varint_len(u64::from(field.number) << 3) + varint_len(content_len as u64) + content_len;
+    });
+    len
+}
+
+fn write(message: &'static Message, parts: &[&[u8]], lengths: &mut std::vec::IntoIter<usize>, out: &mut Vec<u8>) {
+    walk(message, parts, |field, inner| {
+        let Some((inner, content)) = inner else {
+            out.extend_from_slice(field.raw);
+            return;
+        };
+        put_length_head(out, field.number, lengths.next().expect("every message was measured"));
+        write(inner, &content, lengths, out);
+    });
+}
+
+/// Calls `each` with the fields that count, and with the content of those that are messages, in all its parts.
+fn walk<'a>(
+    message: &'static Message,
+    parts: &[&'a [u8]],
+    mut each: impl FnMut(&Field<'a>, Option<(&'static Message, Parts<'a>)>),
+) {
     let census = Census::of(message, parts);
     for (ordinal, field) in (0..).zip(fields(parts)) {
         let Some(known) = message.field(field.number) else {
-            out.extend_from_slice(field.raw);
+            each(&field, None);
             continue;
         };
         let bit = known.once.trailing_zeros() as usize;
@@ -37,17 +78,12 @@ pub(super) fn rewrite(message: &'static Message, parts: &[&[u8]], out: &mut Vec<
             continue;
         }
         let Kind::Message(inner) = known.kind else {
-            out.extend_from_slice(field.raw);
+            each(&field, None);
             continue;
         };
-        let mut content = Vec::with_capacity(field.payload.len());
-        if known.is_repeated() || census.times[bit] == 1 {
-            rewrite(inner, &[field.payload], &mut content);
-        } else {
-            rewrite(inner, &merged(parts, &field, &census), &mut content);
-        }
-        put_length_head(out, field.number, content.len());
-        out.extend_from_slice(&content);
+        let is_alone = known.is_repeated() || census.times[bit] == 1;
+        let content = if is_alone { Parts::from_slice(&[field.payload]) } else { merged(parts, &field, &census) };
+        each(&field, Some((inner, content)));
     }
 }
 
