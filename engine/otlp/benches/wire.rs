@@ -5,7 +5,10 @@ mod payload;
 use bytes::Bytes;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use otlp::{AttributeValue, EditAction, RecordView, ResourceEdit, ResourceEdits, Signal, SplitLimits, Wire, admit};
+use otlp::{
+    AttributeEdit, AttributeEdits, AttributeValue, EditAction, KeyPattern, RecordView, ResourceEdit, ResourceEdits,
+    Signal, SplitLimits, Wire, WireEdits, admit,
+};
 
 fn main() {
     for signal in Signal::ALL {
@@ -106,6 +109,43 @@ fn edit_of_many_resources(bencher: Bencher<'_, '_>) {
     let wire = payload::shaped(Signal::Logs, 500, 2, 20);
     let edits = upserts();
     counted(bencher, &wire).with_inputs(|| wire.clone()).bench_values(|wire| wire.edit_resources(&edits));
+}
+
+fn of_records(edit: AttributeEdit) -> WireEdits {
+    WireEdits { record: AttributeEdits::new(&[edit]).expect("it is only one"), ..WireEdits::default() }
+}
+
+/// An attribute that no record has yet.
+#[divan::bench(args = SIGNALS)]
+fn upsert_into_records(bencher: Bencher<'_, '_>, signal: Signal) {
+    let wire = payload::request(signal);
+    let value = AttributeValue::String("production".to_owned());
+    let edits = of_records(AttributeEdit::Upsert("deployment.environment.name".to_owned(), value));
+    counted(bencher, &wire).with_inputs(|| wire.clone()).bench_values(|wire| wire.edit_attributes(&edits));
+}
+
+/// Attributes that no record has, so that nothing changes.
+#[divan::bench(args = SIGNALS)]
+fn delete_from_records_in_vain(bencher: Bencher<'_, '_>, signal: Signal) {
+    let wire = payload::request(signal);
+    let edits = of_records(AttributeEdit::Delete(KeyPattern::Prefix("enduser.".to_owned())));
+    counted(bencher, &wire).with_inputs(|| wire.clone()).bench_values(|wire| wire.edit_attributes(&edits));
+}
+
+/// One attribute of every record.
+#[divan::bench]
+fn hash_in_records(bencher: Bencher<'_, '_>) {
+    let wire = payload::request(Signal::Logs);
+    let edits = of_records(AttributeEdit::Hash(KeyPattern::Exact("user.id".to_owned())));
+    counted(bencher, &wire).with_inputs(|| wire.clone()).bench_values(|wire| wire.edit_attributes(&edits));
+}
+
+/// Every record has the attribute.
+#[divan::bench]
+fn rename_in_records(bencher: Bencher<'_, '_>) {
+    let wire = payload::request(Signal::Logs);
+    let edits = of_records(AttributeEdit::Rename { from: "user.id".to_owned(), to: "enduser.id".to_owned() });
+    counted(bencher, &wire).with_inputs(|| wire.clone()).bench_values(|wire| wire.edit_attributes(&edits));
 }
 
 #[divan::bench(args = SIGNALS)]

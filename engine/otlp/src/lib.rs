@@ -28,4 +28,7 @@ pub use view::{
     ExponentialHistogramView, HistogramView, LinkView, LogRecordView, MapView, MetricView, PointKind, QuantileView,
     RecordView, Records, ResourceView, Resources, ScopeView, Scopes, SpanView, SummaryView, ValueView, Values,
 };
-pub use wire::{AttributeValue, EditAction, ResourceEdit, ResourceEdits, SplitLimits, Wire};
+pub use wire::{
+    AttributeEdit, AttributeEdits, AttributeValue, EditAction, KeyPattern, OverlappingEdits, ResourceEdit,
+    ResourceEdits, SplitLimits, Wire, WireEdits,
+};

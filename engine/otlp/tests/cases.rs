@@ -6,8 +6,8 @@
 use bytes::Bytes;
 use otlp::json::{self, SnakeCase, from_json, to_json};
 use otlp::{
-    AdmitError, AttributeValue, Decoded, EditAction, Fault, ResourceEdit, ResourceEdits, Signal, SplitLimits,
-    ValueView, Wire, admit, readmit,
+    AdmitError, AttributeEdit, AttributeEdits, AttributeValue, Decoded, EditAction, Fault, KeyPattern, ResourceEdit,
+    ResourceEdits, Signal, SplitLimits, ValueView, Wire, WireEdits, admit, readmit,
 };
 
 /// A length-delimited field.
@@ -208,6 +208,136 @@ fn edits_follow_one_another() {
     let wire = admitted(Signal::Logs, &body).edit_resources(&edits(&list));
     let found: Vec<_> = wire.resources().next().unwrap().attributes().map(|found| (found.key, found.value)).collect();
     assert_eq!(found, [("a", ValueView::Str("first")), ("c", ValueView::Str("new"))]);
+}
+
+fn of_records(list: &[AttributeEdit]) -> WireEdits {
+    WireEdits { record: AttributeEdits::new(list).unwrap(), ..WireEdits::default() }
+}
+
+fn rename(from: &str, to: &str) -> AttributeEdit {
+    AttributeEdit::Rename { from: from.to_owned(), to: to.to_owned() }
+}
+
+/// The one log record of a request after edits.
+fn edited_record(record: &[u8], list: &[AttributeEdit]) -> Vec<u8> {
+    let wire = admitted(Signal::Logs, &request(b"", &[record])).edit_attributes(&of_records(list));
+    let body = wire.into_rope().into_bytes();
+    let found = admitted(Signal::Logs, &body);
+    assert!(!found.normalised() && found.records() == 1);
+    let all_but_record = nested(1, &[nested(1, b""), nested(2, &nested(2, b""))].concat()).len();
+    body.slice(all_but_record..).to_vec()
+}
+
+/// Of an edited record all other bytes and their order stay, unknown fields of a renamed attribute included.
+#[test]
+fn edits_of_records_change_nothing_else() {
+    let unknown = nested(1000, b"?");
+    let odd = nested(6, &[nested(2, &nested(1, b"v")), unknown.clone(), nested(1, b"old")].concat());
+    let record = [attribute(6, "a", "1"), odd, nested(3, b"INFO"), unknown.clone(), attribute(6, "b", "2")].concat();
+    let list = [rename("old", "new"), AttributeEdit::Delete(KeyPattern::Exact("a".to_owned()))];
+    let renamed = nested(6, &[nested(1, b"new"), nested(2, &nested(1, b"v")), unknown.clone()].concat());
+    let expected = [renamed, nested(3, b"INFO"), unknown, attribute(6, "b", "2")].concat();
+    assert_eq!(edited_record(&record, &list), expected);
+}
+
+/// Renaming onto a key that is there leaves the renamed value only, whichever stands first; without the old key the
+/// new one is not touched.
+#[test]
+fn renaming_leaves_one_entry() {
+    let (old, new) = (attribute(6, "old", "1"), attribute(6, "new", "2"));
+    let renamed = attribute(6, "new", "1");
+    for record in [[&old[..], &new].concat(), [&new[..], &old].concat(), [&new[..], &old, &new, &old].concat()] {
+        assert_eq!(edited_record(&record, &[rename("old", "new")]), renamed);
+    }
+    assert_eq!(edited_record(&new, &[rename("old", "new")]), new);
+}
+
+/// Hashes are SHA-256 of the documented bytes; the vectors come from another implementation.
+#[test]
+fn hashes_are_of_the_documented_bytes() {
+    let double = [&[0x21][..], &1.5_f64.to_le_bytes()].concat();
+    let list = nested(5, &[nested(1, &nested(1, b"a")), nested(1, &nested(1, b"b"))].concat());
+    let map = nested(6, &nested(1, &[nested(1, b"a"), nested(2, &nested(1, b"b"))].concat()));
+    let vectors: [(&[u8], &str); 9] = [
+        (&nested(1, b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+        (&nested(7, b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+        (b"", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+        (&[0x10, 1], "4bf5122f344554c53bde2ebb8cd2b7e3d1600ad631c385a5d7cce23c7785459a"),
+        (&[0x10, 0], "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"),
+        (&[0x18, 42], "ed049108bc18f2c64369e8d0ea42850bdd1a7d1dd340cfde716315579702a76c"),
+        (&double, "e163f8cb0f7067a7fc78ca859a77f849aea3214f38fb75b884e4a16be725c905"),
+        (&list, "e5a01fee14e0ed5c48714f22180f25ad8365b53f9779f79dc4a3d7e93963f94a"),
+        (&map, "e5a01fee14e0ed5c48714f22180f25ad8365b53f9779f79dc4a3d7e93963f94a"),
+    ];
+    for (value, expected) in vectors {
+        let record = nested(6, &[nested(1, b"user.id"), nested(2, value)].concat());
+        for pattern in [KeyPattern::Exact("user.id".to_owned()), KeyPattern::Prefix("user.".to_owned())] {
+            assert_eq!(
+                edited_record(&record, &[AttributeEdit::Hash(pattern)]),
+                attribute(6, "user.id", expected),
+                "{value:02x?}"
+            );
+        }
+    }
+}
+
+/// Lengths around a change may need more bytes than before, or fewer, at every level.
+#[test]
+fn lengths_grow_and_shrink() {
+    for signal in Signal::ALL {
+        for padding in (90..130).chain(16_260..16_390) {
+            let name = "x".repeat(padding);
+            let record = match signal {
+                Signal::Logs => [nested(3, name.as_bytes()), attribute(6, "gone", &"y".repeat(40))].concat(),
+                Signal::Traces => [nested(5, name.as_bytes()), attribute(9, "gone", &"y".repeat(40))].concat(),
+                Signal::Metrics => nested(9, &nested(1, &attribute(9, "gone", &format!("{name}{}", "y".repeat(40))))),
+            };
+            let wire = admitted(signal, &request(b"", &[&record]));
+            let grown = wire.clone().edit_attributes(&of_records(&[AttributeEdit::Upsert("b".into(), string("c"))]));
+            let delete = [AttributeEdit::Delete(KeyPattern::Exact("b".to_owned()))];
+            assert_eq!(readmit(signal, grown.rope().into_bytes()).unwrap().len(), grown.len());
+            assert!(grown.len() >= wire.len() + 9);
+            assert_eq!(grown.edit_attributes(&of_records(&delete)).rope(), wire.rope(), "{signal} {padding}");
+        }
+    }
+}
+
+/// Edits that meet nothing share the bytes, and edits of resources share the records.
+#[test]
+fn what_does_not_change_is_shared() {
+    let large = nested(3, "x".repeat(8000).as_bytes());
+    let wire = admitted(Signal::Logs, &request(&attribute(1, "a", "1"), &[&large]));
+    let none = wire.clone().edit_attributes(&of_records(&[AttributeEdit::Update("b".into(), string("c"))]));
+    assert_eq!(none.rope().pieces()[0].as_ptr(), wire.rope().pieces()[0].as_ptr());
+    let resource = AttributeEdits::new(&[rename("a", "b")]).unwrap();
+    let renamed = wire.clone().edit_attributes(&WireEdits { resource, ..WireEdits::default() });
+    let last = |wire: &Wire| wire.rope().pieces().last().unwrap().as_ptr_range().end;
+    assert_eq!(last(&renamed), last(&wire));
+    let both = Wire::concat([admitted(Signal::Logs, &request(b"", &[&attribute(6, "b", "1")])), wire.clone()]);
+    let one = both.edit_attributes(&of_records(&[AttributeEdit::Update("b".into(), string("c"))]));
+    assert_eq!(last(&one), last(&wire));
+}
+
+/// Edits of which the order would matter are refused, with the key.
+#[test]
+fn edits_of_one_attribute_overlap() {
+    let exact = |key: &str| KeyPattern::Exact(key.to_owned());
+    let prefix = |key: &str| KeyPattern::Prefix(key.to_owned());
+    let cases = [
+        (AttributeEdit::Insert("a".into(), string("b")), AttributeEdit::Delete(exact("a")), "`a`"),
+        (AttributeEdit::Delete(prefix("user.")), AttributeEdit::Hash(exact("user.id")), "`user.id`"),
+        (AttributeEdit::Hash(exact("user.id")), AttributeEdit::Delete(prefix("user.")), "`user.*`"),
+        (AttributeEdit::Hash(prefix("user.")), AttributeEdit::Delete(prefix("user.x.")), "`user.x.*`"),
+        (rename("a", "b"), rename("b", "c"), "`b`"),
+        (AttributeEdit::Delete(exact("x")), rename("a", "a"), "`a`"),
+    ];
+    for (first, second, key) in cases {
+        let error = AttributeEdits::new(&[first, second]).unwrap_err();
+        assert_eq!(error.to_string(), format!("more than one edit is for {key}"));
+    }
+    assert!(
+        AttributeEdits::new(&[AttributeEdit::Delete(prefix("user.")), AttributeEdit::Hash(exact("users"))]).is_ok()
+    );
 }
 
 /// Unset, empty, mixed and nested values are accepted from both encodings.

@@ -13,8 +13,8 @@ pub use self::distribution::{
 };
 pub use self::metric::{DataPointView, MetricView, PointKind};
 pub use self::record::{EventView, LinkView, LogRecordView, RecordView, SpanView};
-pub(crate) use self::value::key_of;
 pub use self::value::{ArrayView, AttributeView, Attributes, Entries, MapView, ValueView, Values};
+pub(crate) use self::value::{key_of, value_of};
 use crate::protobuf::{Fields, WireType};
 use crate::wire::{Cursor, Entry};
 use crate::{Signal, Wire};

@@ -191,6 +191,6 @@ pub(crate) fn key_of(attribute: &[u8]) -> &[u8] {
     Fields::new(attribute).payload(1).unwrap_or_default()
 }
 
-fn value_of(attribute: &[u8]) -> ValueView<'_> {
+pub(crate) fn value_of(attribute: &[u8]) -> ValueView<'_> {
     Fields::new(attribute).payload(2).map_or(ValueView::Empty, ValueView::new)
 }

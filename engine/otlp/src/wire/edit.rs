@@ -133,7 +133,7 @@ impl ResourceEdits {
         plan.met.clear();
         plan.met.resize(self.effects.len(), false);
         let mut at = 0;
-        while let Some((key, end)) = next_attribute(resource, at) {
+        while let Some((key, end)) = next_attribute(resource, 1 << 3 | 2, at) {
             if let Some(key) = key
                 && self.lengths & length_bit(key.len()) != 0
             {
@@ -251,7 +251,7 @@ impl Wire {
         if edits.is_empty() || self.entries.is_empty() {
             return self;
         }
-        let mut builder = Builder::new(self.own_bytes(edits));
+        let mut builder = Builder::new(self.own_bytes(edits.growth));
         let mut plan = Plan { cuts: SmallVec::new(), added: SmallVec::new(), len: 0, met: SmallVec::new() };
         let mut changed = false;
         let mut rest = self.cursor();
@@ -282,26 +282,26 @@ impl Wire {
         builder.finish(&self)
     }
 
-    /// Bytes that the edited Resources and what is copied beside them take, roughly.
-    fn own_bytes(&self, edits: &ResourceEdits) -> usize {
+    /// Bytes that edited Resources, each of which may grow by `growth`, and what is copied beside them take, roughly.
+    pub(super) fn own_bytes(&self, growth: usize) -> usize {
         let typical_resource = 512;
         let copied = |entry: &Entry| match entry.len {
             len if len < SHARE_FROM + typical_resource => len,
             _ => typical_resource,
         };
-        self.entries.iter().map(|entry| edits.growth + copied(entry)).sum()
+        self.entries.iter().map(|entry| growth + copied(entry)).sum()
     }
 }
 
 /// The content of an entry around its Resource.
-struct EntryParts<'a> {
-    resource: &'a [u8],
-    before: Cursor<'a>,
-    after: Cursor<'a>,
+pub(super) struct EntryParts<'a> {
+    pub(super) resource: &'a [u8],
+    pub(super) before: Cursor<'a>,
+    pub(super) after: Cursor<'a>,
 }
 
 impl<'a> EntryParts<'a> {
-    fn of(entry: Cursor<'a>) -> Self {
+    pub(super) fn of(entry: Cursor<'a>) -> Self {
         let mut outer = entry;
         let content = outer.field().map_or(Cursor::new(&[], 0), |field| field.payload);
         let mut rest = content;
@@ -316,25 +316,28 @@ impl<'a> EntryParts<'a> {
     }
 }
 
-/// The key of the attribute at `at` of a Resource, and where the field ends. Other fields have no key.
+/// The key of the attribute at `at` of a message whose attributes are fields with the key `tag`, and where the field
+/// ends. Other fields have no key.
 #[inline]
-fn next_attribute(resource: &[u8], at: usize) -> Option<(Option<&[u8]>, usize)> {
-    let rest = resource.get(at..)?;
+pub(super) fn next_attribute(message: &[u8], tag: u8, at: usize) -> Option<(Option<&[u8]>, usize)> {
+    let rest = message.get(at..)?;
     // Lengths below 128 and the key first, as nearly always.
-    if let [0x0a, len @ 0..0x80, 0x0a, key_len @ 0..0x80, after @ ..] = rest
+    if let [first, len @ 0..0x80, 0x0a, key_len @ 0..0x80, after @ ..] = rest
+        && *first == tag
         && key_len + 2 <= *len
         && let Some(key) = after.get(..usize::from(*key_len))
     {
         return Some((Some(key), at + 2 + usize::from(*len)));
     }
     let field = Fields::new(rest).next()?;
-    let is_attribute = field.number == 1 && field.wire == WireType::Length;
+    // The key may be longer than it need be.
+    let is_attribute = field.number == u32::from(tag >> 3) && field.wire == WireType::Length;
     Some((is_attribute.then(|| key_of(field.payload)), at + field.raw.len()))
 }
 
 /// The last eight bytes of a key.
 #[inline]
-fn tail(key: &[u8]) -> u64 {
+pub(super) fn tail(key: &[u8]) -> u64 {
     match key.last_chunk::<8>() {
         Some(word) => u64::from_le_bytes(*word),
         None => key.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
@@ -343,16 +346,16 @@ fn tail(key: &[u8]) -> u64 {
 
 /// One bit of 64 for the end of a key.
 #[inline]
-const fn fingerprint(end_of_key: u64) -> u64 {
+pub(super) const fn fingerprint(end_of_key: u64) -> u64 {
     1 << (end_of_key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58)
 }
 
-const fn length_bit(len: usize) -> u64 {
+pub(super) const fn length_bit(len: usize) -> u64 {
     1 << if len < 63 { len } else { 63 }
 }
 
 /// Encodes an attribute as a field of a Resource.
-fn encode(key: &str, value: &AttributeValue) -> Bytes {
+pub(super) fn encode(key: &str, value: &AttributeValue) -> Bytes {
     let value_len = match value {
         AttributeValue::String(text) => field_len(text.len()),
         AttributeValue::Bool(_) => 2,

@@ -5,20 +5,25 @@
 //! record; only between records, and between the fields of an entry or scope list, one piece may end and the next
 //! begin. The entries tile the rope: their lengths add up to its length.
 
+mod attributes;
 mod builder;
 mod content;
 mod cursor;
+mod digest;
 mod edit;
 mod partition;
+mod rewrite;
 mod select;
 mod split;
 
 use bytes::BytesMut;
 use smallvec::SmallVec;
 
+pub use self::attributes::{AttributeEdit, AttributeEdits, KeyPattern, OverlappingEdits};
 use self::builder::Builder;
 pub(crate) use self::cursor::Cursor;
 pub use self::edit::{AttributeValue, EditAction, ResourceEdit, ResourceEdits};
+pub use self::rewrite::WireEdits;
 pub use self::split::SplitLimits;
 use crate::{Decoded, Resources, Rope, Signal};
 

@@ -12,8 +12,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
 use otlp::{
-    Admission, AdmitError, AttributeValue, Decoded, EditAction, Fault, Progress, ResourceEdit, ResourceEdits,
-    ResourceView, Signal, SplitLimits, ValueView, Wire, admit, readmit,
+    Admission, AdmitError, AttributeEdit, AttributeEdits, AttributeValue, Decoded, EditAction, Fault, KeyPattern,
+    Progress, ResourceEdit, ResourceEdits, ResourceView, Signal, SplitLimits, ValueView, Wire, WireEdits, admit,
+    readmit,
 };
 
 use self::generate::{KEYS, Rng};
@@ -96,6 +97,7 @@ pub fn audit(wire: &Wire) {
 pub fn operations(wire: &Wire, rng: &mut Rng) {
     let decoded = wire.decode();
     let edited = edits(wire, &decoded, rng);
+    attribute_edits(wire, &decoded, rng);
     partitions(wire, &decoded, rng);
     deals(wire, &decoded, rng);
     splits(wire, &decoded, rng);
@@ -108,6 +110,7 @@ pub fn operations(wire: &Wire, rng: &mut Rng) {
     let joined = Wire::concat(edited.clone().split(&limits(rng, &edited)));
     let decoded = joined.decode();
     edits(&joined, &decoded, rng);
+    attribute_edits(&joined, &decoded, rng);
     partitions(&joined, &decoded, rng);
     deals(&joined, &decoded, rng);
     splits(&joined, &decoded, rng);
@@ -131,21 +134,76 @@ fn edits(wire: &Wire, decoded: &Decoded, rng: &mut Rng) -> Wire {
     edited
 }
 
-fn edit(rng: &mut Rng) -> ResourceEdit {
-    let value = match rng.below(4) {
-        0 => AttributeValue::Bool(rng.chance(50)),
-        1 => AttributeValue::Int(rng.next() as i64 >> rng.below(64)),
-        2 => AttributeValue::Double(rng.below(100) as f64 / 8.0),
-        _ => AttributeValue::String("v".repeat(rng.below(200))),
+fn attribute_edits(wire: &Wire, decoded: &Decoded, rng: &mut Rng) {
+    let (of_resources, resource) = some_attribute_edits(rng);
+    let (of_scopes, scope) = some_attribute_edits(rng);
+    let (of_records, record) = some_attribute_edits(rng);
+    let edited = wire.clone().edit_attributes(&WireEdits { resource, scope, record });
+    audit(&edited);
+    let mut expected = decoded.clone();
+    model::edit_attributes(&mut expected, [&of_resources, &of_scopes, &of_records]);
+    let found = edited.decode();
+    assert!(
+        same(&found, &expected),
+        "resources {of_resources:?}\nscopes {of_scopes:?}\nrecords {of_records:?}\nof {decoded:?}\nfound {found:?}\n\
+         expected {expected:?}"
+    );
+}
+
+/// Edits of one place; none of them is for what another one is for.
+fn some_attribute_edits(rng: &mut Rng) -> (Vec<AttributeEdit>, AttributeEdits) {
+    let mut edits = Vec::new();
+    let mut prepared = AttributeEdits::default();
+    let tries = if rng.chance(60) { rng.below(6) } else { 0 };
+    for _ in 0..tries {
+        let mut longer = edits.clone();
+        longer.push(attribute_edit(rng));
+        if let Ok(accepted) = AttributeEdits::new(&longer) {
+            (edits, prepared) = (longer, accepted);
+        }
+    }
+    assert_eq!(prepared.is_empty(), edits.is_empty());
+    (edits, prepared)
+}
+
+fn attribute_edit(rng: &mut Rng) -> AttributeEdit {
+    let key = some_key(rng);
+    let pattern = |key: String, rng: &mut Rng| match rng.below(4) {
+        0 => KeyPattern::Prefix(key.chars().take(rng.below(6)).collect()),
+        _ => KeyPattern::Exact(key),
     };
+    match rng.below(6) {
+        0 => AttributeEdit::Insert(key, some_value(rng)),
+        1 => AttributeEdit::Update(key, some_value(rng)),
+        2 => AttributeEdit::Upsert(key, some_value(rng)),
+        3 => AttributeEdit::Delete(pattern(key, rng)),
+        4 => AttributeEdit::Hash(pattern(key, rng)),
+        _ => AttributeEdit::Rename { from: key, to: some_key(rng) },
+    }
+}
+
+fn edit(rng: &mut Rng) -> ResourceEdit {
+    let value = some_value(rng);
     let action = match rng.below(4) {
         0 => EditAction::Insert(value),
         1 => EditAction::Update(value),
         2 => EditAction::Upsert(value),
         _ => EditAction::Delete,
     };
-    let key = if rng.chance(90) { (*rng.pick(KEYS)).to_owned() } else { "new.".repeat(1 + rng.below(40)) };
-    ResourceEdit { key, action }
+    ResourceEdit { key: some_key(rng), action }
+}
+
+fn some_key(rng: &mut Rng) -> String {
+    if rng.chance(90) { (*rng.pick(KEYS)).to_owned() } else { "new.".repeat(1 + rng.below(40)) }
+}
+
+fn some_value(rng: &mut Rng) -> AttributeValue {
+    match rng.below(4) {
+        0 => AttributeValue::Bool(rng.chance(50)),
+        1 => AttributeValue::Int(rng.next() as i64 >> rng.below(64)),
+        2 => AttributeValue::Double(rng.below(100) as f64 / 8.0),
+        _ => AttributeValue::String("v".repeat(rng.below(200))),
+    }
 }
 
 fn partitions(wire: &Wire, decoded: &Decoded, rng: &mut Rng) {

@@ -3,8 +3,9 @@
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data};
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use otlp::{AttributeValue, Decoded, EditAction, ResourceEdit};
+use otlp::{AttributeEdit, AttributeValue, Decoded, EditAction, KeyPattern, ResourceEdit};
 use prost::Message;
+use sha2::{Digest, Sha256};
 
 pub fn encode(decoded: &Decoded) -> Vec<u8> {
     match decoded {
@@ -70,6 +71,117 @@ fn apply(attributes: &mut Vec<KeyValue>, edit: &ResourceEdit) {
         }
         (EditAction::Delete, _) => attributes.retain(|attribute| attribute.key != edit.key),
     }
+}
+
+/// Edits of resources, scopes and records, in this order.
+pub fn edit_attributes(decoded: &mut Decoded, edits: [&[AttributeEdit]; 3]) {
+    let [of_resources, of_scopes, of_records] = edits;
+    for resource in resources(decoded) {
+        edit_optional(resource, of_resources, |resource| &mut resource.attributes);
+    }
+    let mut scopes = Vec::new();
+    let mut records = Vec::new();
+    match decoded {
+        Decoded::Logs(request) => {
+            for list in request.resource_logs.iter_mut().flat_map(|entry| &mut entry.scope_logs) {
+                scopes.push(&mut list.scope);
+                records.extend(list.log_records.iter_mut().map(|record| &mut record.attributes));
+            }
+        }
+        Decoded::Traces(request) => {
+            for list in request.resource_spans.iter_mut().flat_map(|entry| &mut entry.scope_spans) {
+                scopes.push(&mut list.scope);
+                records.extend(list.spans.iter_mut().map(|record| &mut record.attributes));
+            }
+        }
+        Decoded::Metrics(request) => {
+            for list in request.resource_metrics.iter_mut().flat_map(|entry| &mut entry.scope_metrics) {
+                scopes.push(&mut list.scope);
+                for data in list.metrics.iter_mut().filter_map(|metric| metric.data.as_mut()) {
+                    match data {
+                        Data::Gauge(data) => records.extend(data.data_points.iter_mut().map(|at| &mut at.attributes)),
+                        Data::Sum(data) => records.extend(data.data_points.iter_mut().map(|at| &mut at.attributes)),
+                        Data::Histogram(data) => {
+                            records.extend(data.data_points.iter_mut().map(|at| &mut at.attributes));
+                        }
+                        Data::ExponentialHistogram(data) => {
+                            records.extend(data.data_points.iter_mut().map(|at| &mut at.attributes));
+                        }
+                        Data::Summary(data) => records.extend(data.data_points.iter_mut().map(|at| &mut at.attributes)),
+                    }
+                }
+            }
+        }
+    }
+    for scope in scopes {
+        edit_optional(scope, of_scopes, |scope| &mut scope.attributes);
+    }
+    for attributes in records {
+        of_records.iter().for_each(|edit| apply_to_attributes(attributes, edit));
+    }
+}
+
+fn edit_optional<M: Default>(
+    message: &mut Option<M>,
+    edits: &[AttributeEdit],
+    attributes: impl Fn(&mut M) -> &mut Vec<KeyValue>,
+) {
+    let was_absent = message.is_none();
+    let edited = attributes(message.get_or_insert_default());
+    edits.iter().for_each(|edit| apply_to_attributes(edited, edit));
+    if was_absent && edited.is_empty() {
+        *message = None;
+    }
+}
+
+fn apply_to_attributes(attributes: &mut Vec<KeyValue>, edit: &AttributeEdit) {
+    let mut set = |key: &String, action| apply(attributes, &ResourceEdit { key: key.clone(), action });
+    match edit {
+        AttributeEdit::Insert(key, value) => set(key, EditAction::Insert(value.clone())),
+        AttributeEdit::Update(key, value) => set(key, EditAction::Update(value.clone())),
+        AttributeEdit::Upsert(key, value) => set(key, EditAction::Upsert(value.clone())),
+        AttributeEdit::Delete(pattern) => attributes.retain(|attribute| !matches(pattern, &attribute.key)),
+        AttributeEdit::Hash(pattern) => {
+            for attribute in attributes.iter_mut().filter(|attribute| matches(pattern, &attribute.key)) {
+                let hash = hash(attribute.value.as_ref());
+                let hex = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+                attribute.value = Some(AnyValue { value: Some(Value::StringValue(hex)) });
+                attribute.key_strindex = 0;
+            }
+        }
+        AttributeEdit::Rename { from, to } => {
+            let Some(first) = attributes.iter().position(|attribute| attribute.key == *from) else { return };
+            let renamed = KeyValue { key: to.clone(), ..attributes[first].clone() };
+            let goes = |attribute: &KeyValue| attribute.key == *from || attribute.key == *to;
+            let place = attributes[..first].iter().filter(|attribute| !goes(attribute)).count();
+            attributes.retain(|attribute| !goes(attribute));
+            attributes.insert(place, renamed);
+        }
+    }
+}
+
+fn matches(pattern: &KeyPattern, key: &str) -> bool {
+    match pattern {
+        KeyPattern::Exact(exact) => key == exact,
+        KeyPattern::Prefix(prefix) => key.starts_with(prefix),
+    }
+}
+
+fn hash(value: Option<&AnyValue>) -> Vec<u8> {
+    let bytes = match value.and_then(|value| value.value.as_ref()) {
+        Some(Value::StringValue(text)) => text.clone().into_bytes(),
+        Some(Value::BytesValue(bytes)) => bytes.clone(),
+        Some(Value::BoolValue(flag)) => vec![u8::from(*flag)],
+        Some(Value::IntValue(number)) => number.to_le_bytes().to_vec(),
+        Some(Value::DoubleValue(number)) => number.to_le_bytes().to_vec(),
+        Some(Value::ArrayValue(list)) => list.values.iter().flat_map(|value| hash(Some(value))).collect(),
+        Some(Value::KvlistValue(map)) => {
+            let both = |entry: &KeyValue| [Sha256::digest(&entry.key).to_vec(), hash(entry.value.as_ref())].concat();
+            map.values.iter().flat_map(both).collect()
+        }
+        Some(Value::StringValueStrindex(_)) | None => Vec::new(),
+    };
+    Sha256::digest(bytes).to_vec()
 }
 
 fn any_value(value: &AttributeValue) -> Value {
