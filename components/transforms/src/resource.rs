@@ -10,6 +10,7 @@ use engine_core::registry::{BuildContext, BuildError, BuildTransform, Registrati
 use otlp::{EditAction, ResourceEdit, ResourceEdits};
 
 use crate::encoded::map_wire;
+use crate::values::otlp_value;
 
 inventory::submit! { Registration::transform::<Resource>() }
 
@@ -42,14 +43,5 @@ impl Transform for Resource {
         if let Some(edited) = map_wire(batch, outputs, |wire| wire.edit_resources(&self.edits)) {
             outputs.emit(edited);
         }
-    }
-}
-
-fn otlp_value(value: &AttributeValue) -> otlp::AttributeValue {
-    match value {
-        AttributeValue::String(text) => otlp::AttributeValue::String(text.clone()),
-        AttributeValue::Bool(flag) => otlp::AttributeValue::Bool(*flag),
-        AttributeValue::Int(number) => otlp::AttributeValue::Int(*number),
-        AttributeValue::Float(number) => otlp::AttributeValue::Double(*number),
     }
 }

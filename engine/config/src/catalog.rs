@@ -42,6 +42,7 @@ impl Catalog {
             .with::<sources::Generate>()
             .with::<sources::HostMetrics>()
             .with::<sources::OtlpSource>()
+            .with::<transforms::Attributes>()
             .with::<transforms::Resource>()
             .with::<transforms::Select>()
             .with::<sinks::Blackhole>()

@@ -56,7 +56,8 @@ fn required(schema: &Value, folder: &Path) -> String {
     }
     // Components that want at least one of their tables: the first table of attributes will do.
     if keys.is_empty()
-        && let Some(table) = ["keep", "upsert"].into_iter().find(|name| schema["properties"].get(name).is_some())
+        && let Some(table) =
+            ["keep", "upsert", "record"].into_iter().find(|name| schema["properties"].get(name).is_some())
     {
         keys.push_str(&format!("{table} = {}\n", example(table, folder)));
     }
@@ -70,6 +71,7 @@ fn example(name: &str, folder: &Path) -> String {
         "path" => format!("\"{}\"", folder.join("out").display()),
         "keep" => "{ \"service.name\" = [\"shop\"] }".to_owned(),
         "upsert" => "{ \"service.name\" = \"shop\" }".to_owned(),
+        "record" => "{ upsert = { \"service.name\" = \"shop\" } }".to_owned(),
         _ => panic!("a required key without an example: {name}"),
     }
 }

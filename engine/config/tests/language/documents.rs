@@ -21,6 +21,7 @@ fn the_built_in_components() {
     source generate (beta): Makes up logs, metrics and traces, to try a pipeline out and to measure it
     source host_metrics (beta): Reads the metrics of this host from the kernel: processors, memory, load, disks, file systems, network interfaces, paging, processes, uptime
     source otlp (beta): Receives OTLP over gRPC and over HTTP (protobuf and JSON), compressed with gzip or zstd or not at all
+    transform attributes (beta): Edits the attributes of records, scopes and resources
     transform resource (beta): Edits the attributes of every resource
     transform select (beta): Passes on some resources with all their records, by resource attributes
     sink blackhole (beta): Takes everything and throws it away, counted as delivered
@@ -28,7 +29,7 @@ fn the_built_in_components() {
     sink file (beta): Appends to a file, one OTLP JSON request a line: what the `otlp` source takes back and `jq` reads
     sink otlp (beta): Sends OTLP to a backend, over gRPC or over HTTP with protobuf
     "#);
-    assert_eq!(catalog.names(Kind::Transform), ["resource", "select"]);
+    assert_eq!(catalog.names(Kind::Transform), ["attributes", "resource", "select"]);
 }
 
 /// The schema changes on purpose: within a version keys are only added.

@@ -367,6 +367,61 @@ max_files = 3
     "#);
 }
 
+/// Edits of attributes that contradict one another, do nothing, or cannot be.
+#[test]
+fn contradictions_of_attribute_edits() {
+    let text = refused(
+        r#"version = 1
+[sources.apps]
+type = "generate"
+[transforms.none]
+type = "attributes"
+inputs = ["apps"]
+record = {}
+[transforms.two]
+type = "attributes"
+inputs = ["none"]
+record.upsert = { a = 1, "user.*" = 2 }
+record.delete = ["a", "user.*", "user.name", "x*y", "z!", "z*"]
+record.hash = ["user.id", "user.n*"]
+[transforms.renames]
+type = "attributes"
+inputs = ["two"]
+scope.rename = { a = "b", b = "c", d = "d", e = "f", g = "f", "h.*" = "i" }
+resource.rename = { old = "user.id" }
+resource.hash = ["*"]
+[transforms.forms]
+type = "attributes"
+inputs = ["renames"]
+scope.insert = { c = inf }
+resource.rename = { "old" = "" }
+record.bury = ["b"]
+[sinks.out]
+type = "blackhole"
+inputs = ["forms"]
+"#,
+    );
+    assert_snapshot!(text, @r#"
+    engine.toml:4:13: transforms.none: nothing to do, expected at least one action such as `record.upsert` or `resource.delete`; for example `record.delete = ["password"]`
+    engine.toml:11:37: transforms.two: `user.*` is a prefix, and `upsert` takes single keys; name each key; only `delete` and `hash` take prefixes
+    engine.toml:12:8: transforms.two: `x*y` has a `*` that is not its last character, expected a key, or its beginning and a `*`
+    engine.toml:12:8: transforms.two: the attribute `a` stands in `upsert` and in `delete`; keep one of them, or put a second `attributes` behind this one
+    engine.toml:12:8: transforms.two: `user.name` is covered by `user.*` already; remove it
+    engine.toml:12:8: transforms.two: `z!` is covered by `z*` already; remove it
+    engine.toml:13:8: transforms.two: `user.*` in `delete` and `user.id` in `hash` are for the same attribute; keep one of them, or put a second `attributes` behind this one
+    engine.toml:13:8: transforms.two: `user.*` in `delete` and `user.n*` in `hash` are for the same attribute; keep one of them, or put a second `attributes` behind this one
+    engine.toml:17:31: transforms.renames: the attribute `b` stands in `rename` twice; keep one of them, or put a second `attributes` behind this one
+    engine.toml:17:40: transforms.renames: `d` is renamed to itself; remove it
+    engine.toml:17:58: transforms.renames: the attribute `f` stands in `rename` twice; keep one of them, or put a second `attributes` behind this one
+    engine.toml:17:71: transforms.renames: `h.*` is a prefix, and `rename` takes single keys; name each key; only `delete` and `hash` take prefixes
+    engine.toml:18:27: transforms.renames: `*` in `hash` and `old` in `rename` are for the same attribute; keep one of them, or put a second `attributes` behind this one
+    engine.toml:18:27: transforms.renames: `*` in `hash` and `user.id` in `rename` are for the same attribute; keep one of them, or put a second `attributes` behind this one
+    engine.toml:23:22: transforms.forms: `scope.insert.c` is the float inf, expected a string, a boolean, a whole number or a number
+    engine.toml:24:29: transforms.forms: `resource.rename.old`: an attribute needs a name, expected a name such as "service.name"
+    engine.toml:25:8: transforms.forms: unknown key `bury` in `record`; known keys are `insert`, `update`, `upsert`, `delete`, `rename`, `hash`
+    "#);
+}
+
 /// TOML that is not TOML is shown where it breaks, and the rest is judged all the same.
 #[test]
 fn syntax_errors() {
@@ -414,7 +469,7 @@ tls = true
     assert_snapshot!(text, @r#"
     engine.toml:4:11: sources.apps: `signals` is the string "logs", expected a list, each item "logs", "metrics" or "traces"; write `["logs"]`
     engine.toml:5:15: sources.apps: `grpc.listen`: `localhost:4317` is not an IP address and a port, expected an IP address and a port such as "127.0.0.1:4317" or "[::]:4317"; write "127.0.0.1:4317"
-    engine.toml:7:8: transforms.shop: there is no transform `filter`, expected one of "resource", "select"
+    engine.toml:7:8: transforms.shop: there is no transform `filter`, expected one of "attributes", "resource", "select"
     engine.toml:11:10: transforms.pay: `inputs` is the string "apps", expected a list, each item the id of a component, or "ID.output"; write `["apps"]`
     engine.toml:12:27: transforms.pay: `keep."service.name"` is the string "pay", expected a list, each item a string, a boolean or a whole number
     engine.toml:14:8: sinks.console: there is no sink `prometheus`, expected one of "blackhole", "console", "file", "otlp"

@@ -10,10 +10,10 @@ pub(super) const HEX_LEN: usize = 64;
 
 /// Appends the hash of a value in lower-case hexadecimal.
 ///
-/// Hashed are the bytes of a string (UTF-8) and of a bytes value; one byte, 0 or 1, of a boolean; eight bytes, little
-/// endian, of an integer (two's complement) and of a double (IEEE 754), as the Collector's attributes processor does;
-/// the hashes (32 bytes each) of a list's values, and of a map's keys and values in turn, in order; nothing where there
-/// is no value.
+/// Hashed are the bytes of a string (UTF-8); one byte, 0 or 1, of a boolean; eight bytes, little endian, of an integer
+/// (two's complement) and of a double (IEEE 754): what the Collector's attributes processor hashes, too. Besides, the
+/// bytes of a bytes value; the hashes (32 bytes each) of a list's values, and of a map's keys and values in turn, in
+/// order; nothing where there is no value.
 pub(super) fn put_hex_of(value: ValueView<'_>, out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for byte in hash(value) {
