@@ -27,7 +27,7 @@ use crate::{compression::Compression, frames::Frames, signal::Signal};
 
 mod walk;
 
-pub use walk::{count_records, resource_attributes};
+pub use walk::{count_records, record_attributes, resource_attributes};
 
 /// Bytes of the gRPC length prefix.
 const PREFIX: usize = 5;
@@ -41,6 +41,8 @@ pub struct Spec {
     pub compression: Compression,
     /// Attributes that every resource of a sampled request must have exactly once.
     pub expected_attributes: Vec<String>,
+    /// Attributes that every record of a sampled request must have exactly once.
+    pub expected_in_records: Vec<String>,
 }
 
 /// What a sink has received so far.
@@ -60,6 +62,9 @@ pub struct Received {
     pub sampled_resources: u64,
     /// See `sampled_resources`.
     pub wrong_resources: u64,
+    /// Records of the latest request that lack an expected attribute or have it twice; not looked at where none is
+    /// expected.
+    pub wrong_records: u64,
 }
 
 /// A running sink; serves as long as the runtime lives.
@@ -78,7 +83,7 @@ struct State {
     bytes: AtomicU64,
     connections: AtomicU64,
     fault: Mutex<Option<String>>,
-    latest: Mutex<Option<Bytes>>,
+    latest: Mutex<Option<(Signal, Bytes)>>,
 }
 
 impl CountingSink {
@@ -106,34 +111,56 @@ impl CountingSink {
     pub fn received(&self) -> Received {
         let state = &self.state;
         let latest = state.latest.lock().expect("no holder panics").clone();
-        let mut sampled_resources = 0;
-        let mut wrong_resources = 0;
         let mut fault = state.fault.lock().expect("no holder panics").clone();
-        if let Some(message) = latest {
-            match resource_attributes(&message) {
-                Ok(resources) => {
-                    sampled_resources = resources.len() as u64;
-                    wrong_resources = resources.iter().filter(|keys| !state.spec.is_enriched(keys)).count() as u64;
-                }
-                Err(error) => fault = fault.or(Some(error.to_string())),
+        let sample = match latest.map(|(signal, message)| state.spec.sample(signal, &message)) {
+            Some(Ok(sample)) => sample,
+            Some(Err(error)) => {
+                fault = fault.or(Some(error.to_string()));
+                Sample::default()
             }
-        }
+            None => Sample::default(),
+        };
         Received {
             requests: state.requests.load(Ordering::Relaxed),
             records: state.records.load(Ordering::Relaxed),
             bytes: state.bytes.load(Ordering::Relaxed),
             connections: state.connections.load(Ordering::Relaxed),
             fault,
-            sampled_resources,
-            wrong_resources,
+            sampled_resources: sample.resources,
+            wrong_resources: sample.wrong_resources,
+            wrong_records: sample.wrong_records,
         }
     }
 }
 
+/// What a look at one request gives.
+#[derive(Debug, Default)]
+struct Sample {
+    resources: u64,
+    wrong_resources: u64,
+    wrong_records: u64,
+}
+
 impl Spec {
-    fn is_enriched(&self, keys: &[String]) -> bool {
-        self.expected_attributes.iter().all(|expected| keys.iter().filter(|key| *key == expected).count() == 1)
+    fn sample(&self, signal: Signal, message: &[u8]) -> Result<Sample> {
+        let resources = resource_attributes(message)?;
+        let records = match self.expected_in_records.is_empty() {
+            true => Vec::new(),
+            false => record_attributes(signal, message)?,
+        };
+        Ok(Sample {
+            resources: resources.len() as u64,
+            wrong_resources: wrong(&resources, &self.expected_attributes),
+            wrong_records: wrong(&records, &self.expected_in_records),
+        })
     }
+}
+
+/// How many of these do not have every expected key exactly once.
+fn wrong(found: &[Vec<String>], expected: &[String]) -> u64 {
+    let is_right =
+        |keys: &&Vec<String>| expected.iter().all(|key| keys.iter().filter(|found| *found == key).count() == 1);
+    found.iter().filter(|keys| !is_right(keys)).count() as u64
 }
 
 async fn accept(listener: TcpListener, state: Arc<State>) {
@@ -186,7 +213,7 @@ async fn count(request: Request<Incoming>, state: &State) -> Result<()> {
     let compressed = u8::from(state.spec.compression != Compression::None);
     ensure!(framed[0] == compressed, "a message that is not compressed as it should be");
     let records = count_records(signal, &message)?;
-    *state.latest.lock().expect("no holder panics") = Some(message);
+    *state.latest.lock().expect("no holder panics") = Some((signal, message));
     state.bytes.fetch_add(length as u64, Ordering::Relaxed);
     state.records.fetch_add(records, Ordering::Relaxed);
     state.requests.fetch_add(1, Ordering::Relaxed);

@@ -18,6 +18,8 @@ pub enum Acknowledge {
 pub enum Step {
     /// Attributes are put into every resource.
     Upsert(&'static [(&'static str, &'static str)]),
+    /// Attributes are put into every record.
+    UpsertRecords(&'static [(&'static str, &'static str)]),
     /// The transform of `lanes-engine` computes for 1 ms.
     Busy,
 }
@@ -71,20 +73,36 @@ impl Step {
     /// Keys that every resource has behind this step.
     pub fn resource_attributes(&self) -> Vec<String> {
         match self {
-            Step::Upsert(attributes) => attributes.iter().map(|(key, _)| (*key).to_owned()).collect(),
-            Step::Busy => Vec::new(),
+            Step::Upsert(attributes) => keys(attributes),
+            Step::UpsertRecords(_) | Step::Busy => Vec::new(),
+        }
+    }
+
+    /// Keys that every log record and span has behind this step.
+    pub fn record_attributes(&self) -> Vec<String> {
+        match self {
+            Step::UpsertRecords(attributes) => keys(attributes),
+            Step::Upsert(_) | Step::Busy => Vec::new(),
         }
     }
 
     fn toml(&self) -> String {
+        let table = |attributes: &[(&str, &str)]| {
+            let pairs: Vec<_> = attributes.iter().map(|(key, value)| format!("\"{key}\" = \"{value}\"")).collect();
+            format!("{{ {} }}", pairs.join(", "))
+        };
         match self {
-            Step::Upsert(attributes) => {
-                let pairs: Vec<_> = attributes.iter().map(|(key, value)| format!("\"{key}\" = \"{value}\"")).collect();
-                format!("type = \"resource\"\nupsert = {{ {} }}", pairs.join(", "))
+            Step::Upsert(attributes) => format!("type = \"resource\"\nupsert = {}", table(attributes)),
+            Step::UpsertRecords(attributes) => {
+                format!("type = \"attributes\"\nrecord.upsert = {}", table(attributes))
             }
             Step::Busy => "type = \"busy\"\ntime = \"1ms\"".to_owned(),
         }
     }
+}
+
+fn keys(attributes: &[(&str, &str)]) -> Vec<String> {
+    attributes.iter().map(|(key, _)| (*key).to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -100,13 +118,15 @@ mod tests {
     fn configuration_is_valid() {
         for acknowledge in [Acknowledge::Delivered, Acknowledge::Buffered] {
             for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
-                let step = Step::Upsert(&[("k8s.cluster.name", "production")]);
-                let hop = Hop { step, acknowledge, compression };
-                let text = hop.toml("127.0.0.1:4317".parse().unwrap(), "127.0.0.1:5317".parse().unwrap());
-                let file = SourceFile::new("engine.toml", text);
-                let loaded =
-                    load(&[file], &Catalog::builtin(), &Environment::Unknown, &ParseOptions::default()).unwrap();
-                assert_eq!(loaded.plan.warnings.iter().count(), 0, "{:?}", loaded.plan.warnings);
+                let attributes = &[("k8s.cluster.name", "production")];
+                for step in [Step::Upsert(attributes), Step::UpsertRecords(attributes)] {
+                    let hop = Hop { step, acknowledge, compression };
+                    let text = hop.toml("127.0.0.1:4317".parse().unwrap(), "127.0.0.1:5317".parse().unwrap());
+                    let file = SourceFile::new("engine.toml", text);
+                    let loaded =
+                        load(&[file], &Catalog::builtin(), &Environment::Unknown, &ParseOptions::default()).unwrap();
+                    assert_eq!(loaded.plan.warnings.iter().count(), 0, "{:?}", loaded.plan.warnings);
+                }
             }
         }
     }

@@ -77,16 +77,17 @@ impl Run {
 /// # Errors
 /// When a record was lost, doubled or failed, when an invalid request got through, or an edit is missing.
 pub fn run(program: &Program, case: &Case) -> Result<Run> {
-    let expected = match program {
-        Program::Engine(_) => case.hop.step.resource_attributes(),
-        Program::NullHop | Program::Command(_) => Vec::new(),
+    let (of_resources, of_records) = match program {
+        Program::Engine(_) => (case.hop.step.resource_attributes(), case.hop.step.record_attributes()),
+        Program::NullHop | Program::Command(_) => (Vec::new(), Vec::new()),
     };
     let mut sink = Actor::start(
         Role::Sink,
         &counting_sink::Spec {
             frames: case.sink_frames,
             compression: case.hop.compression,
-            expected_attributes: expected,
+            expected_attributes: of_resources,
+            expected_in_records: of_records,
         },
     )?;
     let endpoint = sink.hear()?;
@@ -177,6 +178,11 @@ fn check(warm_up: u64, sent: &Sent, received: &Received) -> Result<()> {
         "{} of {} resources lack an attribute that the peer has to set",
         received.wrong_resources,
         received.sampled_resources
+    );
+    ensure!(
+        received.wrong_records == 0,
+        "{} records of one request lack an attribute that the peer has to set",
+        received.wrong_records
     );
     ensure!(received.sampled_resources > 0, "the latest request has no resource");
     Ok(())

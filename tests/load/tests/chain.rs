@@ -19,10 +19,16 @@ const SHAPE: Shape = Shape { records: 100, resources: 5, resource_attributes: 10
 const REQUESTS: u64 = 21;
 
 async fn start_sink(compression: Compression, expected: &[&str]) -> CountingSink {
+    start_checking_sink(compression, expected, &[]).await
+}
+
+async fn start_checking_sink(compression: Compression, of_resources: &[&str], of_records: &[&str]) -> CountingSink {
+    let owned = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect();
     CountingSink::start(counting_sink::Spec {
         frames: Frames::LARGE,
         compression,
-        expected_attributes: expected.iter().map(|key| (*key).to_owned()).collect(),
+        expected_attributes: owned(of_resources),
+        expected_in_records: owned(of_records),
     })
     .await
     .unwrap()
@@ -113,15 +119,16 @@ async fn a_peer_that_forwards_invalid_requests_is_noticed() {
     assert!(error.contains("UTF-8"), "{error}");
 }
 
-/// A resource without an attribute that the peer has to set shows in the sample.
+/// A resource or record without an attribute that the peer has to set shows in the sample.
 #[tokio::test]
 async fn missing_edits_are_noticed() {
-    let sink = start_sink(Compression::None, &["service.name", "k8s.cluster.name"]).await;
+    let (of_resources, of_records) = (["service.name", "k8s.cluster.name"], ["k8s.cluster.name"]);
+    let sink = start_checking_sink(Compression::None, &of_resources, &of_records).await;
     let spec = load_on(sink.address, Signal::Spans, Compression::None);
     let generator = Generator::prepare(spec).await.unwrap();
     assert_eq!(generator.warm_up().await.unwrap(), 200);
     let sent = generator.run().await.unwrap();
     assert_eq!(sent.requests, REQUESTS);
     assert_eq!(sink.received().records, 200 + sent.records);
-    assert_eq!(sink.received().wrong_resources, 5);
+    assert_eq!((sink.received().wrong_resources, sink.received().wrong_records), (5, 100));
 }

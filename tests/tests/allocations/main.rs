@@ -1,5 +1,5 @@
-//! What a batch costs in allocations does not grow with its records: from the body that arrived, through admission, the
-//! `resource` transform, both ends of the edges and the sink driver, to the rope that a sink writes.
+//! What a batch costs in allocations does not grow with its records: from the body that arrived, through admission, a
+//! transform that edits attributes, both ends of the edges and the sink driver, to the rope that a sink writes.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod counting;
@@ -24,17 +24,16 @@ use otlp::{Payload, Signal};
 #[global_allocator]
 static ALLOCATOR: counting::Counting = counting::Counting;
 
-const CONFIG: &str = r#"
-version = 1
-[sources.from]
-type = "generate"
-[transforms.edit]
+/// Transforms with attributes to set, of resources and of records.
+const RESOURCE: &str = r#"
 type = "resource"
-inputs = ["from"]
 upsert = { "k8s.cluster.name" = "prod", "k8s.namespace.name" = "shop", "service.name" = "till", "a" = 1 }
-[sinks.to]
-type = "blackhole"
-inputs = ["edit"]
+"#;
+const ATTRIBUTES: &str = r#"
+type = "attributes"
+resource = { upsert = { "k8s.cluster.name" = "prod" }, hash = ["service.name"], rename = { "host.name" = "host" } }
+scope = { insert = { "a" = 1 } }
+record = { upsert = { "deployment.environment.name" = "prod", "a" = true }, delete = ["user.*"], hash = ["b"] }
 "#;
 
 /// Takes the rope as a protocol would and forgets it.
@@ -53,11 +52,21 @@ impl Sink for Taker {
 /// A batch of 5,000 records costs as many allocations as one of 50, for each signal, and not many.
 #[tokio::test]
 async fn a_batch_costs_the_same_whatever_its_records() {
+    for (type_name, edit) in [("resource", RESOURCE), ("attributes", ATTRIBUTES)] {
+        costs_the_same(type_name, edit).await;
+    }
+}
+
+async fn costs_the_same(type_name: &str, edit: &str) {
     let (threads, lanes) = lanes(1);
-    let files = [SourceFile::new("allocations.toml", CONFIG)];
+    let config = format!(
+        "version = 1\n[sources.from]\ntype = \"generate\"\nsignals = [\"logs\", \"metrics\", \"traces\"]\n\
+         [transforms.edit]\ninputs = [\"from\"]{edit}[sinks.to]\ntype = \"blackhole\"\ninputs = [\"edit\"]\n"
+    );
+    let files = [SourceFile::new("allocations.toml", config)];
     let plan = load(&files, &Catalog::builtin(), &Environment::Unknown, &ParseOptions::default()).unwrap().plan;
     let node = plan.node("edit").unwrap();
-    let Build::Transform(build) = find(Kind::Transform, "resource").unwrap().build else { unreachable!("it is one") };
+    let Build::Transform(build) = find(Kind::Transform, type_name).unwrap().build else { unreachable!("it is one") };
     let context = BuildContext {
         id: node.id.clone(),
         lanes: lanes.clone(),
@@ -83,8 +92,8 @@ async fn a_batch_costs_the_same_whatever_its_records() {
     for signal in Signal::ALL {
         let few = cost(&output, signal, 50).await;
         let many = cost(&output, signal, 5_000).await;
-        assert_eq!(few, many, "{signal}");
-        assert!(few <= 40, "{signal}: {few} allocations a batch");
+        assert_eq!(few, many, "{type_name}, {signal}");
+        assert!(few <= 40, "{type_name}, {signal}: {few} allocations a batch");
     }
     threads.stop();
 }

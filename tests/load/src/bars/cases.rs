@@ -29,6 +29,8 @@ const SIX: &[(&str, &str)] = &[
     ("service.version", "2.0.0"),
 ];
 
+const ONE: &[(&str, &str)] = &[("deployment.environment.name", "production")];
+
 /// Four attributes put into each resource, one of them already there; the answer follows the backend's.
 pub(super) const HOP: Hop =
     Hop { step: Step::Upsert(FOUR), acknowledge: Acknowledge::Delivered, compression: Compression::None };
@@ -39,6 +41,15 @@ pub(super) const BARS: &[Bar] = &[
         about: "gRPC in, full admission, 4 resource attributes upserted, gRPC out, acknowledge delivered, flat out",
         bound: "CPU <= 1.00 x null hop, each signal",
         measure: |_, options| each_signal(options, &Signal::ALL, &CPU_1_0, |signal| Case::standard(signal, HOP)),
+    },
+    Bar {
+        name: "hop-record",
+        about: "the hop with 1 attribute upserted in every log record instead of the resources",
+        bound: "CPU <= 2.00 x null hop",
+        measure: |_, options| {
+            let hop = Hop { step: Step::UpsertRecords(ONE), ..HOP };
+            each_signal(options, &[Signal::Logs], &Bounds::cpu(2.0), |signal| Case::standard(signal, hop))
+        },
     },
     Bar {
         name: "hop-paced",

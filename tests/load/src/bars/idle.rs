@@ -43,7 +43,12 @@ fn measure(options: &Options) -> Result<Verdict> {
 fn resident(program: &Program, settled_after: Duration) -> Result<Spread> {
     let mut sink = Actor::start(
         Role::Sink,
-        &counting_sink::Spec { frames: Frames::LARGE, compression: Compression::None, expected_attributes: Vec::new() },
+        &counting_sink::Spec {
+            frames: Frames::LARGE,
+            compression: Compression::None,
+            expected_attributes: Vec::new(),
+            expected_in_records: Vec::new(),
+        },
     )?;
     let endpoint = sink.hear()?;
     let mut figures = Vec::new();

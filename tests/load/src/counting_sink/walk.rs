@@ -1,4 +1,4 @@
-//! Walks the length prefixes of an export request to count its records and to list the keys of its resources.
+//! Walks the length prefixes of an export request to count its records and to list the keys of its resources and records.
 //! Strings and values are skipped unread; this is no validation.
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,8 +13,8 @@ const KEY: u64 = 1;
 const SCOPES: u64 = 2;
 const RECORDS: u64 = 2;
 const DATA_POINTS: u64 = 1;
-/// gauge, sum, histogram, exponential histogram and summary of a metric.
-const METRIC_DATA: [u64; 5] = [5, 7, 9, 10, 11];
+/// gauge, sum, histogram, exponential histogram and summary of a metric, each with the attributes of its data points.
+const METRIC_DATA: [(u64, u64); 5] = [(5, 7), (7, 7), (9, 9), (10, 1), (11, 7)];
 
 /// The number of log records, spans or data points in an export request.
 ///
@@ -44,18 +44,46 @@ pub fn resource_attributes(message: &[u8]) -> Result<Vec<Vec<String>>> {
     let mut resources = Vec::new();
     for_each(message, ENTRIES, |entry| {
         let mut keys = Vec::new();
-        for_each(entry, RESOURCE, |resource| {
-            for_each(resource, ATTRIBUTES, |attribute| {
-                for_each(attribute, KEY, |key| {
-                    keys.push(std::str::from_utf8(key)?.to_owned());
-                    Ok(())
-                })
-            })
-        })?;
+        for_each(entry, RESOURCE, |resource| list_keys(resource, ATTRIBUTES, &mut keys))?;
         resources.push(keys);
         Ok(())
     })?;
     Ok(resources)
+}
+
+/// The attribute keys of each log record, span or data point in an export request.
+///
+/// # Errors
+/// When a length does not fit its message or a key is not UTF-8.
+pub fn record_attributes(signal: Signal, message: &[u8]) -> Result<Vec<Vec<String>>> {
+    let mut records = Vec::new();
+    let mut list = |record: &[u8], attributes: u64| {
+        let mut keys = Vec::new();
+        list_keys(record, attributes, &mut keys)?;
+        records.push(keys);
+        Ok(())
+    };
+    for_each(message, ENTRIES, |entry| {
+        for_each(entry, SCOPES, |scope| {
+            for_each(scope, RECORDS, |record| match signal {
+                Signal::Logs => list(record, 6),
+                Signal::Spans => list(record, 9),
+                Signal::Points => METRIC_DATA.into_iter().try_for_each(|(field, attributes)| {
+                    for_each(record, field, |data| for_each(data, DATA_POINTS, |point| list(point, attributes)))
+                }),
+            })
+        })
+    })?;
+    Ok(records)
+}
+
+fn list_keys(message: &[u8], attributes: u64, keys: &mut Vec<String>) -> Result<()> {
+    for_each(message, attributes, |attribute| {
+        for_each(attribute, KEY, |key| {
+            keys.push(std::str::from_utf8(key)?.to_owned());
+            Ok(())
+        })
+    })
 }
 
 fn count_points(metric: &[u8]) -> Result<u64> {
@@ -63,7 +91,7 @@ fn count_points(metric: &[u8]) -> Result<u64> {
     let mut rest = metric;
     while !rest.is_empty() {
         if let (field, Some(data)) = take_field(&mut rest)?
-            && METRIC_DATA.contains(&field)
+            && METRIC_DATA.iter().any(|(number, _)| *number == field)
         {
             for_each(data, DATA_POINTS, |_| {
                 points += 1;
@@ -149,6 +177,17 @@ mod tests {
         let resources = resource_attributes(&message).unwrap();
         assert_eq!(resources.len(), 5);
         assert!(resources.iter().all(|keys| keys.len() == 10 && keys[0] == "service.name"));
+    }
+
+    /// Every record is listed with the keys of its attributes, for every signal.
+    #[test]
+    fn lists_record_attributes() {
+        for signal in Signal::ALL {
+            let message = request(signal, Shape::STANDARD, 5);
+            let records = record_attributes(signal, &message).unwrap();
+            assert_eq!(records.len() as u64, count_records(signal, &message).unwrap());
+            assert!(records.iter().all(|keys| !keys.is_empty() && keys[0].contains('.')), "{:?}", records[0]);
+        }
     }
 
     /// A message that is cut short is an error, not a smaller count.
