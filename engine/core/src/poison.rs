@@ -2,7 +2,7 @@
 //!
 //! A panic answers Retry and the sender sends the same bytes again. After three panics in a row the same content is
 //! refused for good. Costs nothing until the first panic. From then on only batches as long as a remembered one are looked
-//! at closer, and when nothing has panicked for [`FORGOTTEN`], everything is forgotten.
+//! at closer, and when nothing has panicked for `FORGOTTEN`, everything is forgotten.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::DefaultHasher;
