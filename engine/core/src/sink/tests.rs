@@ -79,9 +79,8 @@ async fn declares_success_where_configured() {
     assert!(receipt.now_or_never().is_none());
 }
 
-/// What waits while requests are under way goes out joined, in order, within the limits.
-#[tokio::test(start_paused = true)]
-async fn joins_what_waits() {
+/// A sink that delivers as many payloads as permits are added.
+fn gated() -> (ScriptedSink, Arc<Semaphore>) {
     let gate = Arc::new(Semaphore::new(0));
     let held = Arc::clone(&gate);
     let sink = ScriptedSink::new(move |_| {
@@ -91,6 +90,13 @@ async fn joins_what_waits() {
             Outcome::Delivered
         })
     });
+    (sink, gate)
+}
+
+/// What waits while requests are under way goes out joined, in order, within the limits.
+#[tokio::test(start_paused = true)]
+async fn joins_what_waits() {
+    let (sink, gate) = gated();
     let mut one_at_a_time = settings(Acknowledge::Delivered);
     one_at_a_time.concurrency = 1;
     one_at_a_time.batching.max_records = 25;
@@ -378,15 +384,7 @@ async fn an_abandoned_batch_is_not_tried_again() {
 /// A full buffer refuses, waits are woken when room appears, and what is larger than the buffer gets in alone.
 #[tokio::test(start_paused = true)]
 async fn bounds_what_is_buffered() {
-    let gate = Arc::new(Semaphore::new(0));
-    let held = Arc::clone(&gate);
-    let sink = ScriptedSink::new(move |_| {
-        let gate = Arc::clone(&held);
-        Box::pin(async move {
-            gate.acquire().await.unwrap().forget();
-            Outcome::Delivered
-        })
-    });
+    let (sink, gate) = gated();
     let mut small = settings(Acknowledge::Buffered);
     small.max_buffer = 200;
     let driven = drive(&sink, small);
@@ -405,15 +403,7 @@ async fn bounds_what_is_buffered() {
 /// delivered; meanwhile nothing else gets in, so the buffer passes its size by one batch at most.
 #[tokio::test(start_paused = true)]
 async fn what_is_larger_than_the_buffer_does_not_starve() {
-    let gate = Arc::new(Semaphore::new(0));
-    let held = Arc::clone(&gate);
-    let sink = ScriptedSink::new(move |_| {
-        let gate = Arc::clone(&held);
-        Box::pin(async move {
-            gate.acquire().await.unwrap().forget();
-            Outcome::Delivered
-        })
-    });
+    let (sink, gate) = gated();
     let mut small = settings(Acknowledge::Buffered);
     small.max_buffer = 2000;
     small.batching = Batching::NONE;

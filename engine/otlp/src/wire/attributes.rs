@@ -9,7 +9,8 @@ use smallvec::SmallVec;
 
 use super::AttributeValue;
 use super::digest::{HEX_LEN, put_hex_of};
-use super::edit::{encode, fingerprint, length_bit, next_attribute, tail};
+use super::edit::{encode, next_attribute};
+use super::keys::Keys;
 use crate::protobuf::{Fields, field_len, put_length_head, put_varint};
 use crate::view::value_of;
 
@@ -51,12 +52,10 @@ pub enum AttributeEdit {
 /// Edits of the attributes of a message, ready to be applied to many.
 #[derive(Clone, Debug, Default)]
 pub struct AttributeEdits {
+    keys: Keys,
+    /// What is done with each of the keys.
     effects: Vec<Effect>,
     prefixes: Vec<(Box<[u8]>, Present)>,
-    /// One bit for each length of a key (the last for all longer ones), so that most attributes need no closer look.
-    lengths: u64,
-    /// One bit for each fingerprint of a key, so that most of the others need no comparison.
-    fingerprints: u64,
     /// Bytes that one message may grow by; more where a prefix is hashed.
     growth: usize,
 }
@@ -69,9 +68,6 @@ pub struct OverlappingEdits(KeyPattern);
 /// What is done with one key.
 #[derive(Clone, Debug)]
 struct Effect {
-    key: Box<[u8]>,
-    /// [`tail`] of the key, by which most others are told from it.
-    end_of_key: u64,
     present: Present,
     /// The attribute to add where the key is absent, encoded without the key of its field.
     absent: Option<Bytes>,
@@ -158,16 +154,12 @@ impl AttributeEdits {
         }
         let mut prepared = Self::default();
         edits.iter().for_each(|edit| prepared.add(edit));
-        for effect in &prepared.effects {
-            prepared.lengths |= length_bit(effect.key.len());
-            prepared.fingerprints |= fingerprint(effect.end_of_key);
-        }
         Ok(prepared)
     }
 
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.effects.is_empty() && self.prefixes.is_empty()
+        self.keys.is_empty() && self.prefixes.is_empty()
     }
 
     /// Bytes that one message may grow by, roughly.
@@ -210,8 +202,8 @@ impl AttributeEdits {
 
     fn effect(&mut self, key: &str, present: Present, absent: Option<Bytes>) {
         self.growth += present.growth().max(absent.as_ref().map_or(0, |attribute| 1 + attribute.len()));
-        let key = key.as_bytes();
-        self.effects.push(Effect { key: key.into(), end_of_key: tail(key), present, absent });
+        self.keys.add(key.as_bytes());
+        self.effects.push(Effect { present, absent });
     }
 
     /// Plans what becomes of a message whose attributes are fields with the key `tag`, and says whether it changes.
@@ -236,16 +228,9 @@ impl AttributeEdits {
     /// Plans what becomes of the attribute `raw` at `at`.
     #[inline]
     fn meet<'e>(&'e self, key: &[u8], raw: &[u8], at: usize, plan: &mut Plan<'e>) {
-        if self.lengths & length_bit(key.len()) != 0 {
-            let end_of_key = tail(key);
-            if self.fingerprints & fingerprint(end_of_key) != 0
-                && let Some(index) = self.effects.iter().position(|effect| {
-                    effect.key.len() == key.len() && effect.end_of_key == end_of_key && *effect.key == *key
-                })
-            {
-                let is_first = !std::mem::replace(&mut plan.met[index], true);
-                return plan.change(&self.effects[index].present, is_first, key, raw, at);
-            }
+        if let Some(index) = self.keys.find(key) {
+            let is_first = !std::mem::replace(&mut plan.met[index], true);
+            return plan.change(&self.effects[index].present, is_first, key, raw, at);
         }
         if let Some((_, present)) = self.prefixes.iter().find(|(prefix, _)| key.starts_with(prefix)) {
             plan.change(present, true, key, raw, at);

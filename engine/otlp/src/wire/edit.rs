@@ -5,6 +5,7 @@ use bytes::{BufMut, Bytes};
 use smallvec::SmallVec;
 
 use super::builder::SHARE_FROM;
+use super::keys::Keys;
 use super::{Builder, Cursor, Entry, Wire};
 use crate::protobuf::{Fields, WireType, field_len, put_length_head, put_varint, varint_len};
 use crate::view::key_of;
@@ -50,11 +51,9 @@ pub struct ResourceEdit {
 /// more than once, setting it leaves exactly one, deleting it none, and [`EditAction::Insert`] changes nothing.
 #[derive(Clone, Debug, Default)]
 pub struct ResourceEdits {
+    keys: Keys,
+    /// What is done with each of the keys.
     effects: Vec<Effect>,
-    /// One bit for each length of a key (the last for all longer ones), so that most attributes need no closer look.
-    lengths: u64,
-    /// One bit for each [`fingerprint`] of a key, so that most of the others need no comparison.
-    fingerprints: u64,
     /// Bytes that one Resource may grow by, at most.
     growth: usize,
 }
@@ -62,9 +61,6 @@ pub struct ResourceEdits {
 /// What all edits of one key amount to.
 #[derive(Clone, Debug)]
 struct Effect {
-    key: Box<[u8]>,
-    /// [`tail`] of the key, by which most others are told from it.
-    end_of_key: u64,
     present: Present,
     /// The encoded attribute to add where the key is absent.
     absent: Option<Bytes>,
@@ -97,33 +93,23 @@ struct Plan<'e> {
 impl ResourceEdits {
     /// Prepares edits.
     pub fn new(edits: Vec<ResourceEdit>) -> Self {
+        let mut keys = Keys::default();
         let mut effects: Vec<Effect> = Vec::with_capacity(edits.len());
         for edit in edits {
-            let position = effects.iter().position(|effect| *effect.key == *edit.key.as_bytes());
-            let effect = match position {
-                Some(index) => &mut effects[index],
-                None => {
-                    let key = edit.key.as_bytes();
-                    effects.push(Effect {
-                        key: key.into(),
-                        end_of_key: tail(key),
-                        present: Present::Keep,
-                        absent: None,
-                    });
-                    effects.last_mut().expect("it was just pushed")
-                }
-            };
-            effect.then(&edit);
+            let index = keys.find(edit.key.as_bytes()).unwrap_or_else(|| {
+                keys.add(edit.key.as_bytes());
+                effects.push(Effect { present: Present::Keep, absent: None });
+                effects.len() - 1
+            });
+            effects[index].then(&edit);
         }
-        let lengths = effects.iter().fold(0, |bits, effect| bits | length_bit(effect.key.len()));
-        let fingerprints = effects.iter().fold(0, |bits, effect| bits | fingerprint(effect.end_of_key));
         let growth = effects.iter().map(Effect::growth).sum();
-        Self { effects, lengths, fingerprints, growth }
+        Self { keys, effects, growth }
     }
 
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.effects.is_empty()
+        self.keys.is_empty()
     }
 
     fn plan<'e>(&'e self, resource: &[u8], plan: &mut Plan<'e>) {
@@ -134,10 +120,8 @@ impl ResourceEdits {
         plan.met.resize(self.effects.len(), false);
         let mut at = 0;
         while let Some((key, end)) = next_attribute(resource, 1 << 3 | 2, at) {
-            if let Some(key) = key
-                && self.lengths & length_bit(key.len()) != 0
-            {
-                self.meet(key, &resource[at..end], at, plan);
+            if let Some(index) = key.and_then(|key| self.keys.find(key)) {
+                self.meet(index, &resource[at..end], at, plan);
             }
             at = end;
         }
@@ -148,18 +132,9 @@ impl ResourceEdits {
         }
     }
 
-    /// Plans what becomes of the attribute `raw` at `at`.
+    /// Plans what becomes of the attribute `raw` at `at`, which has this key.
     #[inline]
-    fn meet<'e>(&'e self, key: &[u8], raw: &[u8], at: usize, plan: &mut Plan<'e>) {
-        let end_of_key = tail(key);
-        if self.fingerprints & fingerprint(end_of_key) == 0 {
-            return;
-        }
-        let found = self
-            .effects
-            .iter()
-            .position(|effect| effect.key.len() == key.len() && effect.end_of_key == end_of_key && *effect.key == *key);
-        let Some(index) = found else { return };
+    fn meet<'e>(&'e self, index: usize, raw: &[u8], at: usize, plan: &mut Plan<'e>) {
         let is_first = !std::mem::replace(&mut plan.met[index], true);
         match &self.effects[index].present {
             Present::Keep => {}
@@ -333,25 +308,6 @@ pub(super) fn next_attribute(message: &[u8], tag: u8, at: usize) -> Option<(Opti
     // The key may be longer than it need be.
     let is_attribute = field.number == u32::from(tag >> 3) && field.wire == WireType::Length;
     Some((is_attribute.then(|| key_of(field.payload)), at + field.raw.len()))
-}
-
-/// The last eight bytes of a key.
-#[inline]
-pub(super) fn tail(key: &[u8]) -> u64 {
-    match key.last_chunk::<8>() {
-        Some(word) => u64::from_le_bytes(*word),
-        None => key.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
-    }
-}
-
-/// One bit of 64 for the end of a key.
-#[inline]
-pub(super) const fn fingerprint(end_of_key: u64) -> u64 {
-    1 << (end_of_key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58)
-}
-
-pub(super) const fn length_bit(len: usize) -> u64 {
-    1 << if len < 63 { len } else { 63 }
 }
 
 /// Encodes an attribute as a field of a Resource.

@@ -11,6 +11,7 @@ mod content;
 mod cursor;
 mod digest;
 mod edit;
+mod keys;
 mod partition;
 mod rewrite;
 mod select;
