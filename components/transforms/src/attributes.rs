@@ -10,7 +10,6 @@ use engine_core::contract::{Outputs, Transform};
 use engine_core::registry::{BuildContext, BuildError, BuildTransform, Registration};
 use otlp::{AttributeEdit, AttributeEdits, KeyPattern, WireEdits};
 
-use crate::encoded::map_wire;
 use crate::values::otlp_value;
 
 inventory::submit! { Registration::transform::<Attributes>() }
@@ -42,7 +41,7 @@ impl Attributes {
 
 impl Transform for Attributes {
     fn apply(&self, batch: Batch, outputs: &mut Outputs<'_>) {
-        if let Some(edited) = map_wire(batch, outputs, |wire| wire.edit_attributes(&self.edits)) {
+        if let Some(edited) = batch.map_wire(outputs.telemetry(), |wire| wire.edit_attributes(&self.edits)) {
             outputs.emit(edited);
         }
     }

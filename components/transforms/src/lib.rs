@@ -1,7 +1,6 @@
 //! Transforms, one module per component. A module registers its component; nothing here is called by name.
 
 mod attributes;
-mod encoded;
 mod resource;
 mod select;
 mod values;

@@ -9,7 +9,6 @@ use engine_core::contract::{Outputs, Transform};
 use engine_core::registry::{BuildContext, BuildError, BuildTransform, Registration};
 use otlp::{EditAction, ResourceEdit, ResourceEdits};
 
-use crate::encoded::map_wire;
 use crate::values::otlp_value;
 
 inventory::submit! { Registration::transform::<Resource>() }
@@ -40,7 +39,7 @@ impl BuildTransform for Resource {
 
 impl Transform for Resource {
     fn apply(&self, batch: Batch, outputs: &mut Outputs<'_>) {
-        if let Some(edited) = map_wire(batch, outputs, |wire| wire.edit_resources(&self.edits)) {
+        if let Some(edited) = batch.map_wire(outputs.telemetry(), |wire| wire.edit_resources(&self.edits)) {
             outputs.emit(edited);
         }
     }

@@ -14,8 +14,6 @@ use engine_core::edge::UNSELECTED;
 use engine_core::registry::{BuildContext, BuildError, BuildTransform, Registration};
 use otlp::{ResourceView, ValueView};
 
-use crate::encoded::map_wire;
-
 /// Keeps or drops the resources that match.
 #[derive(Debug)]
 struct Select {
@@ -48,7 +46,7 @@ impl Transform for Select {
     /// What does not pass counts as `unselected`; when nothing passes the batch is answered Delivered.
     fn apply(&self, batch: Batch, outputs: &mut Outputs<'_>) {
         let before = batch.records();
-        let selected = map_wire(batch, outputs, |wire| wire.select(|resource| self.passes(resource)));
+        let selected = batch.map_wire(outputs.telemetry(), |wire| wire.select(|resource| self.passes(resource)));
         let Some(selected) = selected else { return };
         outputs.telemetry().discarded(UNSELECTED, before - selected.records());
         outputs.emit(selected);

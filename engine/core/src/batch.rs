@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use otlp::{Payload, Signal};
+use otlp::{Payload, Signal, Wire};
 use smallvec::SmallVec;
 
 use crate::budget::Charge;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, RejectionKind};
 use crate::receipt::{Receipt, Share, receipt};
+use crate::sink::UNENCODABLE;
 use crate::telemetry::ComponentTelemetry;
 
 /// One signal's records, the shares of the receipts that wait for them, and the memory they are charged for.
@@ -85,6 +86,28 @@ impl Batch {
         let changed = change(payload);
         debts.now_for(changed.records());
         Self { payload: changed, debts }
+    }
+
+    /// [`map`](Self::map) on the bytes. A batch is structs only behind a transform that needed a tree. What has no bytes,
+    /// because values are nested too deeply for anybody to decode, is counted as an error and as lost, and rejected as a
+    /// sink would reject it; then there is no batch any more.
+    #[must_use]
+    pub fn map_wire(self, telemetry: &ComponentTelemetry, change: impl FnOnce(Wire) -> Wire) -> Option<Self> {
+        let Self { payload, mut debts } = self;
+        let records = payload.records();
+        match payload.into_wire() {
+            Ok(wire) => {
+                let changed = change(wire);
+                debts.now_for(changed.records());
+                Some(Self { payload: changed.into(), debts })
+            }
+            Err(error) => {
+                telemetry.error(UNENCODABLE, error.to_string());
+                telemetry.discarded(UNENCODABLE, records);
+                debts.answer(&Outcome::rejected(RejectionKind::Invalid, error.to_string()));
+                None
+            }
+        }
     }
 
     /// Another batch that owes to the same receipts and carries `payload`: a branch of a fan-out, a part of a split.
@@ -174,9 +197,25 @@ impl Debts {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
     use crate::budget::Budget;
-    use crate::test_kit::logs;
+    use crate::test_kit::{logs, nested_logs};
+
+    /// Structs become bytes; those that cannot are counted and their sender hears of it.
+    #[test]
+    fn structs_become_bytes_or_are_rejected() {
+        let telemetry = ComponentTelemetry::default();
+        let batch = Batch::unacknowledged(nested_logs(3)).map_wire(&telemetry, |wire| wire).expect("it can be encoded");
+        assert!(matches!(batch.payload(), Payload::Wire(_)) && batch.records() == 1);
+
+        let (deep, receipt) = Batch::new(nested_logs(100));
+        assert!(deep.map_wire(&telemetry, |wire| wire).is_none());
+        assert!(matches!(receipt.now_or_never(), Some(Outcome::Rejected(_))));
+        let counted = telemetry.read();
+        assert_eq!((counted.discarded[UNENCODABLE], counted.errors[UNENCODABLE]), (1, 1));
+    }
 
     /// What was joined may hold the bytes of every batch it was made of, so it stays charged for all of them.
     #[test]

@@ -227,6 +227,7 @@ impl Taker {
         }
     }
 }
+
 /// Adds a batch to what its taker gets already. A taker takes all of it or nothing: a part that it had no room for
 /// would be lost although nobody else stands in the way of sending all of it again.
 pub(super) fn add(pieces: &mut Vec<Piece>, taker: Taker, batch: Batch) {

@@ -21,8 +21,7 @@ pub use account::{Held, StageAccount, StageLine};
 use crate::batch::Batch;
 use crate::contract::Partitioned;
 use crate::edge::{Batches, Output, panic_message};
-use crate::outcome::{Outcome, RejectionKind};
-use crate::sink::{NoRoom, UNENCODABLE};
+use crate::sink::NoRoom;
 use crate::telemetry::ComponentTelemetry;
 
 /// Pieces that may wait in front of each task of a stage.
@@ -165,29 +164,18 @@ impl StageInlet {
     /// Cuts a batch into a piece for each task that gets some of it. None when it cannot be read; that is answered.
     pub(crate) fn split(&self, batch: Batch) -> Result<Option<Pieces>, KeyPanicked> {
         let Some(stage) = &self.partitioned else { return Ok(Some(smallvec![(0, batch)])) };
-        let encoded = match batch.payload() {
-            Payload::Wire(wire) => Ok(wire.clone()),
-            Payload::Decoded(decoded) => decoded.encode(),
-        };
-        let wire = match encoded {
-            Ok(wire) => wire,
-            Err(error) => {
-                self.telemetry.error(UNENCODABLE, error.to_string());
-                self.telemetry.discarded(UNENCODABLE, batch.records());
-                batch.answer(&Outcome::rejected(RejectionKind::Invalid, error.to_string()));
-                return Ok(None);
-            }
-        };
+        let Some(encoded) = batch.map_wire(&self.telemetry, |wire| wire) else { return Ok(None) };
+        let Payload::Wire(wire) = encoded.payload() else { unreachable!("it was encoded just now") };
         let count = self.tasks.len();
         // The batch is gone with the panic, so nothing half-done is seen afterwards.
         let dealt = catch_unwind(AssertUnwindSafe(|| {
-            wire.partition_records(count, |resource, record| place(stage.key(resource, record), count))
+            wire.clone().partition_records(count, |resource, record| place(stage.key(resource, record), count))
         }));
         let dealt = dealt.map_err(|panic| {
             self.telemetry.panicked(panic_message(panic.as_ref()));
             KeyPanicked
         })?;
-        Ok(Some(shared_out(batch, dealt)))
+        Ok(Some(shared_out(encoded, dealt)))
     }
 
     /// Room for one message at each of these tasks, or at none.

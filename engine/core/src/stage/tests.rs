@@ -5,15 +5,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::FutureExt;
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, any_value::Value};
-use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
-use otlp::{Decoded, RecordView, ResourceView};
+use otlp::{RecordView, ResourceView};
 use proptest::prelude::*;
 
 use super::*;
 use crate::contract::Stage;
-use crate::test_kit::{captured, logs, records_of, within};
+use crate::outcome::Outcome;
+use crate::sink::UNENCODABLE;
+use crate::test_kit::{captured, logs, nested_logs, records_of, within};
 
 /// Keys records by their number without its last digit.
 struct Tens(usize);
@@ -98,14 +97,8 @@ fn a_key_that_panics_is_answered_retry() {
 /// What cannot be encoded, because a transform nested values too deeply for anybody to decode, is rejected and counted.
 #[test]
 fn what_cannot_be_encoded_is_rejected_and_counted() {
-    let one = |value| AnyValue { value: Some(value) };
-    let list = |inner, _| one(Value::ArrayValue(ArrayValue { values: vec![inner] }));
-    let body = (0..100).fold(one(Value::BoolValue(true)), list);
-    let scope =
-        ScopeLogs { log_records: vec![LogRecord { body: Some(body), ..LogRecord::default() }], ..ScopeLogs::default() };
-    let resource_logs = vec![ResourceLogs { scope_logs: vec![scope], ..ResourceLogs::default() }];
     let (inlet, _inputs) = entrance(2);
-    let (batch, receipt) = Batch::new(Decoded::Logs(ExportLogsServiceRequest { resource_logs }).into());
+    let (batch, receipt) = Batch::new(nested_logs(100));
     assert!(inlet.split(batch).ok().unwrap().is_none());
     assert!(matches!(receipt.now_or_never(), Some(Outcome::Rejected(_))));
     let counted = inlet.telemetry().read();

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use payloads::{logs, metrics, records_of, traces, wire};
+pub use payloads::{logs, metrics, nested_logs, records_of, traces, wire};
 pub use scripted::{Delivery, ScriptedSink};
 
 use crate::batch::Batch;

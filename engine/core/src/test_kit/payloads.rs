@@ -3,7 +3,7 @@
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::metrics::v1::{
     Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, metric, number_data_point,
@@ -33,6 +33,18 @@ pub fn logs(attributes: &[(&str, &str)], numbers: impl IntoIterator<Item = u64>)
     let entry =
         ResourceLogs { resource: Some(resource(attributes)), scope_logs: vec![scope], ..ResourceLogs::default() };
     encoded(Decoded::Logs(ExportLogsServiceRequest { resource_logs: vec![entry] }))
+}
+
+/// One log record as structs, whose body is a list in a list, so many levels deep. Beyond 95 or so nobody could decode it
+/// again, and it cannot be encoded.
+pub fn nested_logs(levels: usize) -> Payload {
+    let one = |value| AnyValue { value: Some(value) };
+    let list = |inner, _| one(any_value::Value::ArrayValue(ArrayValue { values: vec![inner] }));
+    let body = (0..levels).fold(one(any_value::Value::BoolValue(true)), list);
+    let record = LogRecord { body: Some(body), ..LogRecord::default() };
+    let scope = ScopeLogs { log_records: vec![record], ..ScopeLogs::default() };
+    let entry = ResourceLogs { scope_logs: vec![scope], ..ResourceLogs::default() };
+    Decoded::Logs(ExportLogsServiceRequest { resource_logs: vec![entry] }).into()
 }
 
 /// One resource with a span for each number.
