@@ -7,7 +7,7 @@ use crate::client::body::with_prefix;
 use crate::client::{ClientError, ClientOptions, Head, head as build_head};
 use otlp::{Rope, Signal};
 
-use crate::{Compression, compression};
+use crate::{Compression, Protocol, compression};
 
 const PREFIX: usize = 5;
 
@@ -41,7 +41,7 @@ pub(super) async fn frame(compression: Compression, body: &mut impl Buf) -> std:
     if compression == Compression::None {
         return Ok(with_prefix(&prefix(0, body.remaining())?, body));
     }
-    let mut message = compression::deflate(compression, body, PREFIX).await?;
+    let mut message = compression::deflate(compression, Protocol::Grpc, body, PREFIX).await?;
     let length = message.len() - PREFIX;
     message[..PREFIX].copy_from_slice(&prefix(1, length)?);
     Ok(Rope::from(Bytes::from(message)))

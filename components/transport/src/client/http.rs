@@ -7,7 +7,7 @@ use crate::client::body::with_prefix;
 use crate::client::{ClientError, ClientOptions, Head, head as build_head};
 use otlp::{Rope, Signal};
 
-use crate::{Compression, compression};
+use crate::{Compression, Protocol, compression};
 
 pub(super) fn head(options: &ClientOptions, signal: Signal) -> Result<Head, ClientError> {
     let given = match signal {
@@ -31,5 +31,5 @@ pub(super) async fn frame(compression: Compression, body: &mut impl Buf) -> std:
     if compression == Compression::None {
         return Ok(with_prefix(&[], body));
     }
-    Ok(Rope::from(Bytes::from(compression::deflate(compression, body, 0).await?)))
+    Ok(Rope::from(Bytes::from(compression::deflate(compression, Protocol::Http, body, 0).await?)))
 }

@@ -267,7 +267,7 @@ async fn inflate(encoding: Encoding, data: &[u8], max_size: usize) -> Result<Byt
     // Answers are bounded by their own limit, not charged: they live for a moment and one per request in flight.
     // Besides the output a zstd decoder may hold a window of up to 8 MiB.
     let own_budget = Budget::new(max_size.saturating_add(16 * 1024 * 1024));
-    let inflated = compression::inflate(encoding, data, max_size, &own_budget).await;
+    let inflated = compression::inflate(encoding, &Bytes::copy_from_slice(data), max_size, &own_budget).await;
     inflated.map(|(answer, _charge)| answer).map_err(|error| format!("the answer: {error}"))
 }
 

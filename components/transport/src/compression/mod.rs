@@ -1,7 +1,9 @@
-//! gzip and zstd: bodies inflated under a limit and a memory charge, ropes deflated piece by piece.
+//! gzip, zstd and snappy: bodies inflated under a limit and a memory charge, ropes deflated piece by piece.
 //!
-//! Both yield to the runtime every MiB, because they run on lanes that other connections share. States are kept per
+//! All yield to the runtime every MiB, because they run on lanes that other connections share. States are kept per
 //! thread and reused: a deflate state is a quarter of a megabyte that would be cleared for every request otherwise.
+
+mod snappy;
 
 use std::cell::RefCell;
 
@@ -9,6 +11,8 @@ use bytes::{Buf, Bytes};
 use engine_core::budget::{Budget, Charge, Exhausted};
 use flate2::{Compress, Decompress, FlushCompress, FlushDecompress, Status};
 use zstd::stream::raw::{CParameter, DParameter, Decoder, Encoder, InBuffer, Operation as _, OutBuffer};
+
+use crate::Protocol;
 
 /// Output is made in steps of this many bytes, with a yield after each.
 const STEP: usize = 1024 * 1024;
@@ -41,6 +45,9 @@ pub enum Compression {
     Gzip(u32),
     /// zstd at a level from 1 to 22.
     Zstd(i32),
+    /// snappy: its block format over HTTP, which is what `Content-Encoding: snappy` means, and its framed format over
+    /// gRPC, which is what peers call `snappy` there.
+    Snappy,
 }
 
 /// A content coding other than identity.
@@ -48,6 +55,10 @@ pub enum Compression {
 pub(crate) enum Encoding {
     Gzip,
     Zstd,
+    /// Block format or, told by its first bytes, framed format: senders call both by this name.
+    Snappy,
+    /// Framed format under a name of its own.
+    SnappyFramed,
 }
 
 /// Why a body could not be inflated.
@@ -72,6 +83,7 @@ impl Compression {
             Self::None => None,
             Self::Gzip(_) => Some(Encoding::Gzip),
             Self::Zstd(_) => Some(Encoding::Zstd),
+            Self::Snappy => Some(Encoding::Snappy),
         }
     }
 }
@@ -82,6 +94,8 @@ impl Encoding {
         match self {
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",
+            Self::Snappy => "snappy",
+            Self::SnappyFramed => "x-snappy-framed",
         }
     }
 
@@ -94,7 +108,7 @@ impl Encoding {
 /// comes with it.
 pub(crate) async fn inflate(
     encoding: Encoding,
-    wire: &[u8],
+    wire: &Bytes,
     limit: usize,
     budget: &Budget,
 ) -> Result<(Bytes, Charge), InflateError> {
@@ -103,11 +117,17 @@ pub(crate) async fn inflate(
         // Boxed: what is not compressed shall not carry their state from one future into the next.
         Encoding::Gzip => Box::pin(inflate_gzip(wire, output)).await,
         Encoding::Zstd => Box::pin(inflate_zstd(wire, output, budget)).await,
+        Encoding::Snappy | Encoding::SnappyFramed => Box::pin(snappy::inflate(encoding, wire, output)).await,
     }
 }
 
 /// Compresses what remains of `body`, after `head` zeroed bytes that the caller fills in.
-pub(crate) async fn deflate(compression: Compression, body: &mut impl Buf, head: usize) -> std::io::Result<Vec<u8>> {
+pub(crate) async fn deflate(
+    compression: Compression,
+    protocol: Protocol,
+    body: &mut impl Buf,
+    head: usize,
+) -> std::io::Result<Vec<u8>> {
     let mut output = Vec::with_capacity(head + 1024 + body.remaining() / 4);
     output.resize(head, 0);
     match compression {
@@ -119,6 +139,10 @@ pub(crate) async fn deflate(compression: Compression, body: &mut impl Buf, head:
         }
         Compression::Gzip(level) => Box::pin(deflate_gzip(level, body, &mut output)).await?,
         Compression::Zstd(level) => Box::pin(deflate_zstd(level, body, &mut output)).await?,
+        Compression::Snappy => match protocol {
+            Protocol::Http => Box::pin(snappy::deflate_block(body, &mut output)).await?,
+            Protocol::Grpc => output = Box::pin(snappy::deflate_framed(body, output)).await?,
+        },
     }
     Ok(output)
 }
@@ -328,6 +352,17 @@ impl Output {
             self.full.push(chunk);
         }
         Ok(&mut self.current)
+    }
+
+    /// Adds bytes that were made elsewhere.
+    fn push(&mut self, mut bytes: &[u8]) -> Result<(), InflateError> {
+        while !bytes.is_empty() {
+            let space = self.space()?;
+            let fitting = bytes.len().min(space.capacity() - space.len());
+            space.extend_from_slice(&bytes[..fitting]);
+            bytes = &bytes[fitting..];
+        }
+        Ok(())
     }
 
     /// Lets other tasks of the lane run after every full chunk.

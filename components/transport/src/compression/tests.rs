@@ -1,7 +1,7 @@
 //! Round trips, against the usual encoders and decoders, and what hostile bodies can make us hold.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
 use super::*;
 
@@ -11,6 +11,27 @@ fn gzip(content: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(content).unwrap();
     encoder.finish().unwrap()
+}
+
+fn snappy(content: &[u8]) -> Vec<u8> {
+    snap::raw::Encoder::new().compress_vec(content).unwrap()
+}
+
+fn snappy_framed(content: &[u8]) -> Vec<u8> {
+    let mut encoder = snap::write::FrameEncoder::new(Vec::new());
+    encoder.write_all(content).unwrap();
+    encoder.into_inner().unwrap()
+}
+
+/// One content in every coding that is inflated here.
+fn in_every_coding(content: &[u8]) -> [(Encoding, Vec<u8>); 5] {
+    [
+        (Encoding::Gzip, gzip(content)),
+        (Encoding::Zstd, zstd::encode_all(content, 1).unwrap()),
+        (Encoding::Snappy, snappy(content)),
+        (Encoding::Snappy, snappy_framed(content)),
+        (Encoding::SnappyFramed, snappy_framed(content)),
+    ]
 }
 
 /// Content that is neither constant nor incompressible.
@@ -23,7 +44,7 @@ fn content(size: usize) -> Vec<u8> {
 }
 
 async fn inflated(encoding: Encoding, wire: &[u8], limit: usize) -> Result<Bytes, InflateError> {
-    inflate(encoding, wire, limit, &Budget::new(64 * LIMIT)).await.map(|(body, _charge)| body)
+    inflate(encoding, &Bytes::copy_from_slice(wire), limit, &Budget::new(64 * LIMIT)).await.map(|(body, _charge)| body)
 }
 
 /// What we compress piece by piece, the usual decoders read, and so do we; states are reused without a trace.
@@ -31,9 +52,12 @@ async fn inflated(encoding: Encoding, wire: &[u8], limit: usize) -> Result<Bytes
 async fn round_trips() {
     for size in [0, 1, 1000, STEP - 1, STEP, 2 * STEP + 7] {
         let content = content(size);
-        for compression in [Compression::None, Compression::GZIP, Compression::Gzip(6), Compression::ZSTD] {
+        let http = |compression| (compression, Protocol::Http);
+        let plain =
+            [Compression::None, Compression::GZIP, Compression::Gzip(6), Compression::ZSTD, Compression::Snappy];
+        for (compression, protocol) in plain.map(http).into_iter().chain([(Compression::Snappy, Protocol::Grpc)]) {
             let mut rope = Bytes::copy_from_slice(&content[..size / 3]).chain(&content[size / 3..]);
-            let output = deflate(compression, &mut rope, 5).await.unwrap();
+            let output = deflate(compression, protocol, &mut rope, 5).await.unwrap();
             assert!(!rope.has_remaining());
             assert_eq!(output[..5], [0; 5]);
             let wire = &output[5..];
@@ -48,6 +72,14 @@ async fn round_trips() {
                     decoder.write_all(wire).unwrap();
                     decoder.finish().unwrap()
                 }
+                Encoding::Snappy | Encoding::SnappyFramed => match protocol {
+                    Protocol::Http => snap::raw::Decoder::new().decompress_vec(wire).unwrap(),
+                    Protocol::Grpc => {
+                        let mut made = Vec::new();
+                        snap::read::FrameDecoder::new(wire).read_to_end(&mut made).unwrap();
+                        made
+                    }
+                },
             };
             assert_eq!(theirs, content, "{compression:?} {size}");
             assert_eq!(inflated(encoding, wire, LIMIT).await.unwrap(), content, "{compression:?} {size}");
@@ -60,48 +92,69 @@ async fn round_trips() {
 async fn stops_at_the_limit() {
     for size in [1, 1000, STEP, STEP + 1, 2 * STEP + 3] {
         let content = content(size);
-        for (encoding, wire) in
-            [(Encoding::Gzip, gzip(&content)), (Encoding::Zstd, zstd::encode_all(&content[..], 1).unwrap())]
-        {
+        for (encoding, wire) in in_every_coding(&content) {
             assert_eq!(inflated(encoding, &wire, size).await.unwrap().len(), size);
             let refusal = inflated(encoding, &wire, size - 1).await.unwrap_err();
             assert!(matches!(refusal, InflateError::TooLarge(limit) if limit == size - 1), "{refusal}");
         }
     }
-    let bomb = gzip(&vec![0; 3 * LIMIT]);
-    let budget = Budget::new(LIMIT + 2);
-    let refusal = inflate(Encoding::Gzip, &bomb, LIMIT, &budget).await.unwrap_err();
-    assert!(matches!(refusal, InflateError::TooLarge(_)), "{refusal}");
-    assert_eq!(budget.used(), 0);
+    for (encoding, bomb) in in_every_coding(&vec![0; 3 * LIMIT]) {
+        let budget = Budget::new(2 * LIMIT);
+        let refusal = inflate(encoding, &bomb.into(), LIMIT, &budget).await.unwrap_err();
+        assert!(matches!(refusal, InflateError::TooLarge(_)), "{refusal}");
+        assert_eq!(budget.used(), 0);
+    }
 }
 
 /// The result is charged with its size, and inflating ends when the budget does.
 #[tokio::test]
 async fn charges_the_output() {
-    let wire = gzip(&content(2 * STEP));
-    let budget = Budget::new(LIMIT);
-    let (body, charge) = inflate(Encoding::Gzip, &wire, LIMIT, &budget).await.unwrap();
-    assert_eq!((budget.used(), charge.bytes()), (body.len(), body.len()));
-    drop(charge);
-    assert_eq!(budget.used(), 0);
-    let small = Budget::new(STEP + STEP / 2);
-    assert!(matches!(inflate(Encoding::Gzip, &wire, LIMIT, &small).await, Err(InflateError::Exhausted(_))));
-    assert_eq!(small.used(), 0);
+    for (encoding, wire) in in_every_coding(&content(2 * STEP)) {
+        let wire = Bytes::from(wire);
+        let budget = Budget::new(LIMIT);
+        let (body, charge) = inflate(encoding, &wire, LIMIT, &budget).await.unwrap();
+        assert_eq!((budget.used(), charge.bytes()), (body.len(), body.len()));
+        drop(charge);
+        assert_eq!(budget.used(), 0);
+        let small = Budget::new(STEP + STEP / 2);
+        assert!(matches!(inflate(encoding, &wire, LIMIT, &small).await, Err(InflateError::Exhausted(_))));
+        assert_eq!(small.used(), 0);
+    }
 }
 
 /// The lane's other tasks run while a large body is inflated or compressed.
 #[tokio::test]
 async fn lets_others_run() {
-    let wire = gzip(&content(3 * STEP));
-    let mut inflating = Box::pin(inflated(Encoding::Gzip, &wire, LIMIT));
-    assert!(futures::poll!(&mut inflating).is_pending());
-    assert_eq!(inflating.await.unwrap().len(), 3 * STEP);
-    for compression in [Compression::GZIP, Compression::ZSTD] {
-        let mut rope = Bytes::from(content(3 * STEP));
-        let mut deflating = Box::pin(deflate(compression, &mut rope, 0));
-        assert!(futures::poll!(&mut deflating).is_pending());
-        deflating.await.unwrap();
+    for (encoding, wire) in in_every_coding(&content(3 * STEP)) {
+        let mut inflating = Box::pin(inflated(encoding, &wire, LIMIT));
+        assert!(futures::poll!(&mut inflating).is_pending());
+        assert_eq!(inflating.await.unwrap().len(), 3 * STEP);
     }
+    for protocol in [Protocol::Grpc, Protocol::Http] {
+        for compression in [Compression::GZIP, Compression::ZSTD, Compression::Snappy] {
+            let mut rope = Bytes::from(content(3 * STEP));
+            let mut deflating = Box::pin(deflate(compression, protocol, &mut rope, 0));
+            assert!(futures::poll!(&mut deflating).is_pending());
+            deflating.await.unwrap();
+        }
+    }
+}
+
+/// A block that declares more than its bytes could make is refused before anything is allocated for it.
+#[tokio::test]
+async fn believes_no_length_of_snappy() {
+    let declared = |length: u32| {
+        let mut wire = snappy(b"");
+        wire.clear();
+        wire.extend((0..5).map(|index| (length >> (7 * index)) as u8 | if index < 4 { 0x80 } else { 0 }));
+        wire
+    };
+    let refusal = inflated(Encoding::Snappy, &declared(LIMIT as u32), LIMIT).await.unwrap_err();
+    assert!(refusal.to_string().contains("declare"), "{refusal}");
+    let refusal = inflated(Encoding::Snappy, &declared(u32::MAX), LIMIT).await.unwrap_err();
+    assert!(matches!(refusal, InflateError::TooLarge(_)), "{refusal}");
+    let refusal = inflated(Encoding::SnappyFramed, &snappy(b"a block"), LIMIT).await.unwrap_err();
+    assert!(refusal.to_string().contains("no framed stream"), "{refusal}");
 }
 
 /// A zstd frame with a window over 8 MiB is refused by its head; the window of an allowed one is charged.
@@ -117,7 +170,7 @@ async fn bounds_zstd_windows() {
     let refusal = inflated(Encoding::Zstd, &with_window(24), LIMIT).await.unwrap_err();
     assert_eq!(refusal.to_string(), "invalid zstd body: its window of 16777216 bytes is over 8 MiB");
     let budget = Budget::new(LIMIT);
-    let refusal = inflate(Encoding::Zstd, &with_window(23), LIMIT, &budget).await.unwrap_err();
+    let refusal = inflate(Encoding::Zstd, &with_window(23).into(), LIMIT, &budget).await.unwrap_err();
     assert!(matches!(refusal, InflateError::Exhausted(_)), "{refusal}");
 }
 
@@ -142,11 +195,15 @@ fn reads_zstd_heads() {
 #[tokio::test]
 async fn survives_damage() {
     let content = content(300);
-    for (encoding, wire) in
-        [(Encoding::Gzip, gzip(&content)), (Encoding::Zstd, zstd::encode_all(&content[..], 1).unwrap())]
-    {
+    for (encoding, wire) in in_every_coding(&content) {
         for length in 0..wire.len() {
-            assert!(inflated(encoding, &wire[..length], LIMIT).await.is_err(), "{encoding:?} cut at {length}");
+            // Frames can end anywhere between two of them.
+            let may_end = wire.starts_with(b"\xff\x06\x00\x00sNaPpY") && [0, 10].contains(&length);
+            let is_refused = inflated(encoding, &wire[..length], LIMIT).await.is_err();
+            assert!(
+                is_refused || may_end || (encoding == Encoding::Snappy && length == 0),
+                "{encoding:?} cut at {length}"
+            );
         }
         for bit in 0..wire.len() * 8 {
             let mut damaged = wire.clone();

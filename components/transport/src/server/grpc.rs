@@ -22,7 +22,7 @@ const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
-const ACCEPTED_ENCODINGS: HeaderValue = HeaderValue::from_static("identity,gzip,zstd");
+const ACCEPTED_ENCODINGS: HeaderValue = HeaderValue::from_static("identity,gzip,zstd,snappy");
 
 /// A success message: an empty `Export*ServiceResponse` with its gRPC prefix.
 static EMPTY_RESPONSE: [u8; 5] = [0; 5];
@@ -85,6 +85,7 @@ fn encoding_of(headers: &HeaderMap) -> Result<Option<Encoding>, Refused> {
         (b"identity", None) => Ok(None),
         (b"gzip", None) => Ok(Some(Encoding::Gzip)),
         (b"zstd", None) => Ok(Some(Encoding::Zstd)),
+        (b"snappy", None) => Ok(Some(Encoding::Snappy)),
         _ => Err(Refused {
             reply: Reply::Unsupported {
                 message: format!("unsupported grpc-encoding {}", shorten(&String::from_utf8_lossy(name))),

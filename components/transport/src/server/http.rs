@@ -24,7 +24,10 @@ use otlp::Signal;
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const ACCEPTED_TYPES: HeaderValue = HeaderValue::from_static("application/x-protobuf, application/json");
-const ACCEPTED_ENCODINGS: HeaderValue = HeaderValue::from_static("gzip, zstd, identity");
+const ACCEPTED_ENCODINGS: &str = "gzip, zstd, snappy, x-snappy-framed, identity";
+
+/// The codings of requests, in the order in which senders use them.
+const ENCODINGS: [Encoding; 4] = [Encoding::Gzip, Encoding::Zstd, Encoding::Snappy, Encoding::SnappyFramed];
 
 /// What is read and thrown away of a refused HTTP/1 body, so that its sender gets to read the answer. Closing with
 /// data unread would reset the connection under it.
@@ -127,17 +130,16 @@ fn encoding_of(headers: &HeaderMap) -> Result<Option<Encoding>, Failure> {
     let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
     let name = values.next().map_or(Some("identity"), |value| value.to_str().ok()).unwrap_or_default().trim();
     let is_nested = values.next().is_some();
-    let is = |known: &str| !is_nested && name.eq_ignore_ascii_case(known);
-    if is("identity") {
-        Ok(None)
-    } else if is("gzip") {
-        Ok(Some(Encoding::Gzip))
-    } else if is("zstd") {
-        Ok(Some(Encoding::Zstd))
-    } else {
-        let message = format!("unsupported content encoding {}, supported are gzip, zstd, identity", shorten(name));
-        Err(Failure::unsupported(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)
-            .with_header(header::ACCEPT_ENCODING, ACCEPTED_ENCODINGS))
+    if !is_nested && name.eq_ignore_ascii_case("identity") {
+        return Ok(None);
+    }
+    match ENCODINGS.into_iter().find(|encoding| !is_nested && name.eq_ignore_ascii_case(encoding.name())) {
+        Some(encoding) => Ok(Some(encoding)),
+        None => {
+            let message = format!("unsupported content encoding {}, supported are {ACCEPTED_ENCODINGS}", shorten(name));
+            Err(Failure::unsupported(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)
+                .with_header(header::ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED_ENCODINGS)))
+        }
     }
 }
 

@@ -55,7 +55,9 @@ pub(crate) fn retry_after(outcome: Outcome) -> Option<Duration> {
 #[tokio::test]
 async fn delivers_to_our_server() {
     for protocol in [Protocol::Grpc, Protocol::Http] {
-        for compression in [Compression::None, Compression::GZIP, Compression::ZSTD, Compression::Gzip(6)] {
+        let codings =
+            [Compression::None, Compression::GZIP, Compression::ZSTD, Compression::Gzip(6), Compression::Snappy];
+        for compression in codings {
             let server = TestServer::builder(protocol).start();
             let mut options = ClientOptions::new(server.uri(), protocol);
             options.compression = compression;

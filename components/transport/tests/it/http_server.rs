@@ -36,6 +36,12 @@ fn gzip(content: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+fn snappy_framed(content: &[u8]) -> Vec<u8> {
+    let mut encoder = snap::write::FrameEncoder::new(Vec::new());
+    encoder.write_all(content).unwrap();
+    encoder.into_inner().unwrap()
+}
+
 /// The error body, which must be a Status in the encoding that the answer names.
 fn status_of(answer: &Answer) -> Status {
     assert_eq!(answer.header("content-type"), Some("application/x-protobuf"));
@@ -121,6 +127,9 @@ async fn inflates() {
         ("zstd", zstd(&content[..])),
         ("zstd", [zstd(left), zstd(b""), zstd(right)].concat()),
         ("zstd", zstd::bulk::compress(&content, 3).unwrap()),
+        ("snappy", snap::raw::Encoder::new().compress_vec(&content).unwrap()),
+        ("snappy", snappy_framed(&content)),
+        ("X-Snappy-Framed", [snappy_framed(left), snappy_framed(right)].concat()),
     ];
     for (encoding, body) in cases {
         let wire_bytes = body.len() as u64;
@@ -139,7 +148,7 @@ async fn refuses_bad_encodings() {
     for encoding in ["br", "foo", "gzip, gzip", ""] {
         let answer = over_http1(&server, post("/v1/logs").header("content-encoding", encoding), gzip(b"x")).await;
         assert_eq!((answer.status.as_u16(), status_of(&answer).code), (415, 12), "{encoding}");
-        assert_eq!(answer.header("accept-encoding"), Some("gzip, zstd, identity"));
+        assert_eq!(answer.header("accept-encoding"), Some("gzip, zstd, snappy, x-snappy-framed, identity"));
     }
     let twice = post("/v1/logs").header("content-encoding", "gzip").header("content-encoding", "gzip");
     assert_eq!(over_http1(&server, twice, gzip(&gzip(b"x"))).await.status, 415);
@@ -159,6 +168,9 @@ async fn refuses_bad_encodings() {
         ("zstd", zstd[..zstd.len() - 3].to_vec()),
         ("zstd", [zstd, b"garbage".to_vec()].concat()),
         ("zstd", Vec::new()),
+        ("snappy", content.clone()),
+        ("snappy", [snappy_framed(&content), b"garbage".to_vec()].concat()),
+        ("x-snappy-framed", content.clone()),
     ];
     for (index, (encoding, body)) in cases.into_iter().enumerate() {
         let answer = over_http1(&server, post("/v1/logs").header("content-encoding", encoding), body).await;

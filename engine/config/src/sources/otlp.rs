@@ -12,7 +12,7 @@ use crate::size::ByteSize;
 use crate::span::Span;
 use crate::tls::ServerTls;
 
-/// Receives OTLP over gRPC and over HTTP (protobuf and JSON), compressed with gzip or zstd or not at all.
+/// Receives OTLP over gRPC and over HTTP (protobuf and JSON), compressed with gzip, zstd or snappy, or not at all.
 ///
 /// With neither `grpc` nor `http` both are on, at `127.0.0.1:4317` and `127.0.0.1:4318`. Naming one switches the other
 /// off unless it is named too.
