@@ -8,7 +8,7 @@ use std::sync::Arc;
 use otlp::{Payload, Signal, Wire};
 use smallvec::SmallVec;
 
-use crate::budget::Charge;
+use crate::budget::{Charge, Exhausted};
 use crate::outcome::{Outcome, RejectionKind};
 use crate::receipt::{Receipt, Share, receipt};
 use crate::sink::UNENCODABLE;
@@ -54,6 +54,26 @@ impl Batch {
     pub fn charged(mut self, charge: Charge) -> Self {
         self.debts.charges.push(Arc::new(charge));
         self
+    }
+
+    /// A further charge against the budget that the batch is charged to; none when it is charged to no budget.
+    ///
+    /// # Errors
+    ///
+    /// [`Exhausted`] when there is no room.
+    pub(crate) fn another_charge(&self, bytes: usize) -> Result<Option<Charge>, Exhausted> {
+        self.debts.charges.first().map(|charge| charge.another(bytes)).transpose()
+    }
+
+    /// Charges further bytes for as long as the batch is charged; none to a batch that is charged to no budget.
+    ///
+    /// # Errors
+    ///
+    /// [`Exhausted`] when there is no room.
+    pub(crate) fn charge_more(&mut self, bytes: usize) -> Result<(), Exhausted> {
+        let charge = self.another_charge(bytes)?;
+        self.debts.charges.extend(charge.map(Arc::new));
+        Ok(())
     }
 
     /// The signal of every record in it.

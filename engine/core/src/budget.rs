@@ -94,6 +94,15 @@ impl Charge {
         Ok(())
     }
 
+    /// Another charge against the same budget.
+    ///
+    /// # Errors
+    ///
+    /// [`Exhausted`] as [`Budget::try_charge`].
+    pub fn another(&self, bytes: usize) -> Result<Self, Exhausted> {
+        self.budget.try_charge(bytes)
+    }
+
     /// Ties the charge to an allocation: every slice of the result carries it, and the last one gives it back.
     pub fn attach(self, bytes: Bytes) -> Bytes {
         Bytes::from_owner(Charged { bytes, _charge: self })

@@ -11,13 +11,16 @@ use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine_config::SignalSet;
 use otlp::Signal;
 use smallvec::{SmallVec, smallvec};
 
 use crate::batch::Batch;
+use crate::budget::Exhausted;
 use crate::contract::{Companion, Outputs, Transform};
+use crate::lane;
 use crate::outcome::{Outcome, RejectionKind};
 use crate::poison::{Fingerprint, PoisonMemory};
 use crate::sink::SinkInlet;
@@ -29,6 +32,16 @@ use taker::{Piece, Taker, add};
 pub const FULL: &str = "full";
 /// Reason under which records are counted that no sink selects.
 pub const UNSELECTED: &str = "unselected";
+
+/// Encoded bytes up to which code of components runs where a batch is sent. For more it runs beside the lane, which has
+/// other connections to serve.
+const RUN_INLINE: usize = 1024 * 1024;
+
+/// Bytes by which transforms may make a batch larger without it being charged.
+const FREE_GROWTH: usize = 64 * 1024;
+
+/// The wait asked of a sender for whose data there is no memory.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What one taker gets of one batch that was sent: mostly one batch, several where branches meet again.
 pub(crate) type Batches = SmallVec<[Batch; 1]>;
@@ -125,9 +138,11 @@ impl TransformNode {
         Self { companion: Some(Arc::new(companion)), ..self }
     }
 
-    /// Runs the transform on one batch; a panic costs the batch, whose answer is then Retry.
-    fn run(&self, batch: Batch) -> Result<Ran, Panicked> {
+    /// Runs the transform on one batch; a panic costs the batch, whose answer is then Retry. What it adds is charged like
+    /// what came in: a small edit of many small records makes many times their bytes.
+    fn run(&self, batch: Batch) -> Result<Ran, Stopped> {
         self.telemetry.received(&batch);
+        let before = batch.encoded_len();
         let companion = if self.companion.is_some() { Companion::Present } else { Companion::Absent };
         let mut outputs = Outputs::new(&self.telemetry, companion);
         // The transform is stateless by contract and the batch is gone with the panic, so nothing half-changed is
@@ -135,14 +150,48 @@ impl TransformNode {
         let run = catch_unwind(AssertUnwindSafe(|| self.transform.apply(batch, &mut outputs)));
         if let Err(panic) = run {
             self.telemetry.panicked(panic_message(panic.as_ref()));
-            return Err(Panicked);
+            return Err(Stopped::Panicked);
         }
-        let (emitted, handed_over) = outputs.into_parts();
+        let (mut emitted, handed_over) = outputs.into_parts();
+        let grown = |piece: &Batch| piece.encoded_len().saturating_sub(before);
+        let mut grew = emitted.iter_mut().map(|(_, piece)| piece).filter(|piece| grown(piece) > FREE_GROWTH);
+        if let Err(exhausted) = grew.try_for_each(|piece| piece.charge_more(grown(piece))) {
+            let made = emitted.into_iter().map(|(_, piece)| piece).chain(handed_over);
+            return Err(self.no_memory(made.collect(), &exhausted));
+        }
         for (output, piece) in &emitted {
             self.telemetry.sent(*output, piece);
         }
         Ok(Ran { emitted, handed_over })
     }
+
+    /// What was made cannot be held: it comes again, or not if it could never be held.
+    fn no_memory(&self, made: Vec<Batch>, exhausted: &Exhausted) -> Stopped {
+        let outcome = if exhausted.wanted > exhausted.limit {
+            let kind = RejectionKind::TooLarge;
+            self.telemetry.error(kind.as_str(), exhausted.to_string());
+            self.telemetry.discarded(kind.as_str(), made.iter().map(Batch::records).sum());
+            Outcome::rejected(kind, exhausted.to_string())
+        } else {
+            comes_again(exhausted)
+        };
+        made.into_iter().for_each(|batch| batch.answer(&outcome));
+        Stopped::NoMemory(outcome)
+    }
+}
+
+impl Stopped {
+    /// The same for a batch of which a branch was stopped.
+    fn with(self, batch: Batch) -> Self {
+        if let Self::NoMemory(outcome) = &self {
+            batch.answer(outcome);
+        }
+        self
+    }
+}
+
+fn comes_again(exhausted: &Exhausted) -> Outcome {
+    Outcome::Retry { after: Some(RETRY_AFTER), reason: exhausted.to_string() }
 }
 
 impl fmt::Debug for TransformNode {
@@ -151,7 +200,13 @@ impl fmt::Debug for TransformNode {
     }
 }
 
-struct Panicked;
+/// Why a batch did not get through its transforms.
+enum Stopped {
+    /// Its shares say Retry by being forgotten.
+    Panicked,
+    /// The answer for all of it.
+    NoMemory(Outcome),
+}
 
 /// What a transform made of a batch.
 struct Ran {
@@ -187,14 +242,44 @@ impl Output {
         if let Some(account) = &self.account {
             account.sent(&batch);
         }
-        if let Some(pieces) = self.run_inline(batch) {
+        let pieces = if batch.encoded_len() > RUN_INLINE && self.runs_code(batch.signal()) {
+            // Boxed, because every sender has this future and few send so much at once.
+            Box::pin(self.run_beside(batch)).await
+        } else {
+            self.run_inline(batch)
+        };
+        if let Some(pieces) = pieces {
             taker::send(pieces, self.when_refused).await;
         }
     }
 
+    fn runs_code(&self, signal: Signal) -> bool {
+        self.route.takers(signal).any(Target::runs_code)
+    }
+
+    /// [`run_inline`](Self::run_inline) on a thread of its own. What an edit writes anew is as large again as what came in,
+    /// and is charged from the beginning.
+    async fn run_beside(&self, batch: Batch) -> Option<Vec<Piece>> {
+        let charge = match batch.another_charge(batch.encoded_len()) {
+            Ok(charge) => charge,
+            Err(exhausted) => {
+                batch.answer(&comes_again(&exhausted));
+                return None;
+            }
+        };
+        let output = self.clone();
+        let run = lane::beside(move || {
+            let pieces = output.run_inline(batch);
+            drop(charge);
+            pieces
+        });
+        // Interrupted, the batch is gone, and its shares say Retry.
+        run.await.ok().flatten()
+    }
+
     /// Phase one: every inline branch. None when the batch is poison or panicked.
     fn run_inline(&self, batch: Batch) -> Option<Vec<Piece>> {
-        if !self.route.takers(batch.signal()).any(Target::runs_code) {
+        if !self.runs_code(batch.signal()) {
             let mut pieces = Vec::with_capacity(self.route.0.len());
             return self.walk(&self.route, batch, &mut pieces).is_ok().then_some(pieces);
         }
@@ -207,10 +292,17 @@ impl Output {
         }
         let before = batch.payload().clone();
         let mut pieces = Vec::new();
-        if self.walk(&self.route, batch, &mut pieces).is_err() {
-            self.poison.panicked(&known.unwrap_or_else(|| Fingerprint::of(&before)));
-            // The pieces of other branches go with it: their shares say Retry too, so that the batch comes whole again.
-            return None;
+        match self.walk(&self.route, batch, &mut pieces) {
+            Ok(()) => {}
+            Err(Stopped::Panicked) => {
+                self.poison.panicked(&known.unwrap_or_else(|| Fingerprint::of(&before)));
+                // The pieces of other branches go with it: their shares say Retry too, so that the batch comes whole again.
+                return None;
+            }
+            Err(Stopped::NoMemory(outcome)) => {
+                taker::answer_pieces(pieces, &outcome);
+                return None;
+            }
         }
         if let Some(fingerprint) = known {
             self.poison.went_through(&fingerprint);
@@ -218,20 +310,22 @@ impl Output {
         Some(pieces)
     }
 
-    fn walk(&self, route: &Route, batch: Batch, pieces: &mut Vec<Piece>) -> Result<(), Panicked> {
+    fn walk(&self, route: &Route, batch: Batch, pieces: &mut Vec<Piece>) -> Result<(), Stopped> {
         let mut takers = route.takers(batch.signal()).peekable();
         while let Some(target) = takers.next() {
             if takers.peek().is_none() {
                 return self.walk_target(target, batch, pieces);
             }
             let branch = batch.branch(batch.payload().clone());
-            self.walk_target(target, branch, pieces)?;
+            if let Err(stopped) = self.walk_target(target, branch, pieces) {
+                return Err(stopped.with(batch));
+            }
         }
         batch.discard(UNSELECTED, &self.telemetry);
         Ok(())
     }
 
-    fn walk_target(&self, target: &Target, batch: Batch, pieces: &mut Vec<Piece>) -> Result<(), Panicked> {
+    fn walk_target(&self, target: &Target, batch: Batch, pieces: &mut Vec<Piece>) -> Result<(), Stopped> {
         match target {
             Target::Sink(inlet) => add(pieces, Taker::Sink(Arc::clone(inlet)), batch),
             Target::Stage(inlet) => enter(pieces, inlet, batch)?,
@@ -254,8 +348,8 @@ impl Output {
 }
 
 /// Adds a batch for a stage, cut into a piece for each of its tasks.
-fn enter(pieces: &mut Vec<Piece>, inlet: &Arc<StageInlet>, batch: Batch) -> Result<(), Panicked> {
-    let cut = inlet.split(batch).map_err(|_| Panicked)?;
+fn enter(pieces: &mut Vec<Piece>, inlet: &Arc<StageInlet>, batch: Batch) -> Result<(), Stopped> {
+    let cut = inlet.split(batch).map_err(|_| Stopped::Panicked)?;
     for (task, piece) in cut.into_iter().flatten() {
         add(pieces, Taker::Stage(Arc::clone(inlet), smallvec![task]), piece);
     }

@@ -6,12 +6,13 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 /// How long the end of a lane waits for work on its blocking pool.
@@ -51,6 +52,38 @@ pub struct LaneThreads {
 /// The lane this thread belongs to, or none on the shared runtime and elsewhere.
 pub fn current() -> Option<LaneId> {
     CURRENT.get()
+}
+
+/// The work was not done: its thread was taken down with its runtime.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted by the end of the process")]
+pub struct Interrupted;
+
+/// Does work that takes long and cannot be divided on a thread beside the lanes, so that the lane can go on with its
+/// other connections. As much is under way at once as there are cores; more waits.
+///
+/// When the returned future is dropped, work that has begun goes on and its result is dropped.
+///
+/// # Errors
+///
+/// [`Interrupted`]; the work may have been done or not.
+///
+/// # Panics
+///
+/// When the work panics, and outside of a runtime.
+pub async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Interrupted> {
+    static PLACES: OnceLock<Semaphore> = OnceLock::new();
+    let places = PLACES.get_or_init(|| Semaphore::new(thread::available_parallelism().map_or(1, usize::from)));
+    let place = places.acquire().await.expect("the semaphore is never closed");
+    let task = tokio::task::spawn_blocking(move || {
+        let done = work();
+        drop(place);
+        done
+    });
+    task.await.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => Interrupted,
+    })
 }
 
 impl LaneThreads {
@@ -173,6 +206,18 @@ mod tests {
         });
         assert!(ended.recv_timeout(Duration::from_secs(60)).is_ok(), "the lane waits for what does not come back");
         drop(release);
+    }
+
+    /// Work beside a lane does not run on it, its result comes back, and so does its panic.
+    #[tokio::test]
+    async fn works_beside_a_lane() {
+        let threads = LaneThreads::start(1).unwrap();
+        let lane = threads.lanes().iter().next().unwrap().clone();
+        assert_eq!(lane.spawn(beside(current)).await.unwrap().unwrap(), None);
+        let panicked = lane.spawn(beside(|| std::panic::resume_unwind(Box::new("unlucky")))).await;
+        assert!(panicked.is_err_and(|error: tokio::task::JoinError| error.is_panic()));
+        assert_eq!(lane.spawn(beside(|| 7)).await.unwrap().unwrap(), 7, "a panic gives its place back");
+        threads.stop();
     }
 
     /// Connections go to the lane with the fewest, and a seat is free again when its connection ends.

@@ -6,8 +6,8 @@
 use bytes::Bytes;
 use otlp::json::{self, SnakeCase, from_json, to_json};
 use otlp::{
-    AdmitError, AttributeEdit, AttributeEdits, AttributeValue, Decoded, EditAction, Fault, KeyPattern, ResourceEdit,
-    ResourceEdits, Signal, SplitLimits, ValueView, Wire, WireEdits, admit, readmit,
+    Admission, AdmitError, AttributeEdit, AttributeEdits, AttributeValue, Decoded, EditAction, Fault, KeyPattern,
+    Progress, ResourceEdit, ResourceEdits, Signal, SplitLimits, ValueView, Wire, WireEdits, admit, readmit,
 };
 
 /// A length-delimited field.
@@ -477,6 +477,45 @@ fn amplification_is_bounded() {
     assert_eq!(readmit(Signal::Logs, joined.rope().into_bytes()).unwrap().records(), 30_000);
     let again = nested(1, &[nested(1, b"").repeat(2000), nested(2, &nested(2, b""))].concat());
     assert_eq!(refused(Signal::Logs, &again).1, Fault::TooManyRepeats);
+    let empty = nested(1, &nested(2, &[0x12, 0].repeat(2_000_000)));
+    assert_eq!(refused(Signal::Logs, &empty).1, Fault::TooManyRecords);
+    assert_eq!(readmit(Signal::Logs, empty.into()).unwrap().records(), 2_000_000);
+}
+
+/// What is larger than a step and cannot be divided is not begun without being asked for: a record, a Resource, a scope,
+/// an unknown field, an entry in need of normalisation.
+#[test]
+fn long_work_is_announced() {
+    let step = 1000;
+    let large = attribute(6, "key", &"v".repeat(2 * step));
+    let plain = request(b"", &[b"", &large, b""]);
+    let of_resource =
+        nested(1, &[nested(1, &attribute(1, "key", &"v".repeat(2 * step))), nested(2, &nested(2, b""))].concat());
+    let of_scope =
+        nested(1, &nested(2, &[nested(1, &attribute(3, "key", &"v".repeat(2 * step))), nested(2, b"")].concat()));
+    let unknown = [nested(15, &vec![0; 2 * step]), request(b"", &[b""])].concat();
+    let group = [&[15 << 3 | 3][..], &[0x08, 1].repeat(step), &[15 << 3 | 4], &request(b"", &[b""])].concat();
+    let twice =
+        nested(1, &[nested(1, b"").repeat(2), nested(2, &nested(2, &attribute(6, "a", "b")).repeat(step))].concat());
+    for (body, long) in [(plain, 1), (of_resource, 1), (of_scope, 1), (unknown, 1), (group, 1), (twice, 1)] {
+        let mut admission = Admission::new(Signal::Logs, Bytes::from(body.clone()));
+        let mut met = 0;
+        let wire = loop {
+            match admission.step(step).unwrap() {
+                Progress::More => {}
+                Progress::Done(wire) => break wire,
+                Progress::Long => {
+                    met += 1;
+                    match admission.step_long().unwrap() {
+                        Progress::Done(wire) => break wire,
+                        more => assert!(matches!(more, Progress::More)),
+                    }
+                }
+            }
+        };
+        assert_eq!(met, long);
+        assert_eq!(wire.records(), admitted(Signal::Logs, &body).records());
+    }
 }
 
 /// A large key, or a million attributes, is an ordinary message.

@@ -72,6 +72,7 @@ const HELP: &[(&str, &str)] = &[
     ("telemetry_engine_sink_ledger_balanced", "Whether every accepted record is accounted for."),
     ("telemetry_engine_sink_buffer_used_bytes", "Encoded bytes in the buffer and in flight."),
     ("telemetry_engine_sink_buffer_max_bytes", "The most encoded bytes that are held."),
+    ("telemetry_engine_runtime_longest_delay_seconds", "The longest wait for a turn in the last one to two minutes."),
     ("process_resident_memory_bytes", "Resident memory."),
     ("process_open_fds", "Open file descriptors."),
     ("process_threads", "Threads."),
@@ -105,6 +106,10 @@ impl Registry {
         if let Some(graph) = state.graph() {
             self.gauge("telemetry_engine_admission_limit_bytes", &[], graph.admission.limit() as f64);
             self.gauge("telemetry_engine_admission_used_bytes", &[], graph.admission.used() as f64);
+        }
+        for (runtime, delay) in state.heartbeats().longest_delays() {
+            let labels = labels([("runtime", runtime)]);
+            self.gauge("telemetry_engine_runtime_longest_delay_seconds", &labels, delay.as_secs_f64());
         }
         self.gauge("process_start_time_seconds", &[], state.started_at_unix().as_secs_f64());
         if let Some(usage) = usage {

@@ -12,6 +12,7 @@ use engine_config::{ComponentId, ListenAddress, SignalSet};
 use engine_core::batch::Batch;
 use engine_core::contract::{ComponentError, Source, SourceContext};
 use engine_core::edge::Output;
+use engine_core::lane;
 use engine_core::outcome::{Outcome, RejectionKind};
 use engine_core::registry::{BuildContext, BuildError, BuildSource, Registration};
 use engine_core::telemetry::{ComponentTelemetry, Direction};
@@ -98,11 +99,7 @@ impl Handler for Intake {
         }
         let wire = match admitted(Admission::new(request.signal, request.body)).await {
             Ok(wire) => wire,
-            Err(AdmitError::Malformed { path, offset, fault }) => {
-                let message = format!("{path} {fault} (byte {offset})");
-                return Reply::Invalid { message, field: Some(path) };
-            }
-            Err(error) => return Reply::Invalid { message: error.to_string(), field: None },
+            Err(refusal) => return refusal,
         };
         let (batch, receipt) = Batch::new(Payload::Wire(wire));
         self.output.send(batch.charged(request.charge)).await;
@@ -132,13 +129,34 @@ impl Intake {
     }
 }
 
-async fn admitted(mut admission: Admission) -> Result<Wire, AdmitError> {
+/// Admits a request without holding up the lane: with a turn for others after every step, and beside the lane where one
+/// step takes long.
+async fn admitted(mut admission: Admission) -> Result<Wire, Reply> {
+    let mut progress = admission.step(ADMITTED_AT_ONCE);
     loop {
-        match admission.step(ADMITTED_AT_ONCE)? {
-            Progress::Done(wire) => return Ok(wire),
-            Progress::More => tokio::task::yield_now().await,
+        match progress {
+            Ok(Progress::Done(wire)) => return Ok(wire),
+            Ok(Progress::More) => {
+                tokio::task::yield_now().await;
+                progress = admission.step(ADMITTED_AT_ONCE);
+            }
+            // Boxed, because every request has this future and few have such a step.
+            Ok(Progress::Long) => (admission, progress) = Box::pin(step_beside(admission)).await?,
+            Err(AdmitError::Malformed { path, offset, fault }) => {
+                let message = format!("{path} {fault} (byte {offset})");
+                return Err(Reply::Invalid { message, field: Some(path) });
+            }
+            Err(error) => return Err(Reply::Invalid { message: error.to_string(), field: None }),
         }
     }
+}
+
+async fn step_beside(mut admission: Admission) -> Result<(Admission, Result<Progress, AdmitError>), Reply> {
+    let step = lane::beside(move || {
+        let progress = admission.step_long();
+        (admission, progress)
+    });
+    step.await.map_err(|error| Reply::Unavailable { retry_after: RETRY_AFTER, message: error.to_string() })
 }
 
 /// What the client is told. A backend that refuses us for good has refused this data: the client must not send it

@@ -279,7 +279,7 @@ fn refuse(pieces: Vec<Piece>, outcome: &Outcome) {
     answer_pieces(pieces, outcome);
 }
 
-fn answer_pieces(pieces: Vec<Piece>, outcome: &Outcome) {
+pub(super) fn answer_pieces(pieces: Vec<Piece>, outcome: &Outcome) {
     pieces.into_iter().for_each(|piece| answer_all(piece.batches, outcome));
 }
 

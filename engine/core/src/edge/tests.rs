@@ -83,6 +83,68 @@ fn node(transform: impl Transform + 'static, targets: Vec<Target>) -> (Target, A
     (Target::Transform(Arc::new(TransformNode::new(Box::new(transform), Arc::clone(&telemetry), outputs))), telemetry)
 }
 
+/// Notes where it runs.
+struct Notes(std::sync::mpsc::Sender<Option<crate::lane::LaneId>>);
+impl Transform for Notes {
+    fn apply(&self, batch: Batch, outputs: &mut Outputs<'_>) {
+        self.0.send(crate::lane::current()).unwrap();
+        outputs.emit(batch);
+    }
+}
+
+/// Makes so many bytes of every batch.
+struct Grows(usize);
+impl Transform for Grows {
+    fn apply(&self, batch: Batch, outputs: &mut Outputs<'_>) {
+        outputs.emit(batch.map(|_| logs(&[("filler", &"x".repeat(self.0))], 0..1)));
+    }
+}
+
+/// What is small is transformed on the lane that took it in, what is large beside it; both arrive.
+#[tokio::test]
+async fn large_batches_are_transformed_beside_the_lane() {
+    let threads = LaneThreads::start(1).unwrap();
+    let lane = threads.lanes().iter().next().unwrap().clone();
+    let (note, noted) = std::sync::mpsc::channel();
+    let (target, _) = node(Notes(note), vec![]);
+    let (output, _) = output(vec![target], WhenRefused::Answer);
+    for (size, on) in [(1, Some(lane.id())), (RUN_INLINE, None)] {
+        let (batch, receipt) = Batch::new(logs(&[("filler", &"x".repeat(size))], 0..1));
+        let sender = output.clone();
+        lane.spawn(async move { sender.send(batch).await }).await.unwrap();
+        assert_eq!(receipt.await, Outcome::Delivered);
+        assert_eq!(noted.try_iter().collect::<Vec<_>>(), [on]);
+    }
+    threads.stop();
+}
+
+/// What transforms add is charged until the batch is answered. Without room for it the sender is to come again, and not if
+/// there never could be.
+#[tokio::test(start_paused = true)]
+async fn growth_is_charged() {
+    let threads = LaneThreads::start(1).unwrap();
+    let grown = 4 * FREE_GROWTH;
+    let budget = crate::budget::Budget::new(grown + grown / 2);
+    let behind = sink_behind(&threads, "silent", silent(), WhenFull::Refuse);
+    let (target, counts) = node(Grows(grown), vec![behind.target.clone()]);
+    let (output, _) = output(vec![target], WhenRefused::Answer);
+    let send = async |budget: &crate::budget::Budget| {
+        let (batch, receipt) = Batch::new(numbered(0..1));
+        output.send(batch.charged(budget.try_charge(1).unwrap())).await;
+        receipt.now_or_never()
+    };
+    assert_eq!(send(&budget).await, Some(Outcome::Delivered));
+    assert!(budget.used() > grown, "the buffer holds what was made");
+    let used = budget.used();
+    assert!(matches!(send(&budget).await, Some(Outcome::Retry { after: Some(_), .. })));
+    assert_eq!(budget.used(), used);
+    let small = crate::budget::Budget::new(grown / 2);
+    let never = send(&small).await;
+    assert!(matches!(never, Some(Outcome::Rejected(refused)) if refused.kind == RejectionKind::TooLarge));
+    assert_eq!(counts.read().discarded["too_large"], 1);
+    assert_eq!(small.used(), 0);
+}
+
 /// One dead sink: the other gets everything, the dead one's share is dropped and counted once its buffer is full.
 #[tokio::test(start_paused = true)]
 async fn one_dead_sink_hurts_nobody_else() {

@@ -104,6 +104,17 @@ impl<'a> Checker<'a> {
         Some(Key { at, number: bits >> 3, wire, value: at + len })
     }
 
+    /// Bytes that checking a field may have to go through, at most: its content, or for a group all that follows.
+    pub(crate) fn work(&self, key: Key, end: usize) -> usize {
+        match key.wire {
+            WireType::Length => varint(&self.bytes[key.value..end])
+                .map_or(0, |(len, _)| usize::try_from(len).unwrap_or(usize::MAX))
+                .min(end - key.value),
+            WireType::StartGroup => end - key.value,
+            _ => 0,
+        }
+    }
+
     /// Reads the length of a field and checks that as much follows: the content's start and end.
     #[inline]
     pub(crate) fn length(&mut self, key: Key, end: usize) -> Option<(usize, usize)> {

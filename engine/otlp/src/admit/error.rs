@@ -35,6 +35,9 @@ pub enum Fault {
     /// The request has more than 16384 entries, and they are smaller than 256 bytes on average.
     #[error("is one entry too many for a request of this size")]
     TooManyEntries,
+    /// The request has more than 1048576 records, and they are smaller than 16 bytes on average.
+    #[error("has more records than a request of this size can mean")]
+    TooManyRecords,
 }
 
 /// A body was refused.

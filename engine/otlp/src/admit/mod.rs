@@ -46,13 +46,18 @@ pub fn admit(signal: Signal, body: Bytes) -> Result<Wire, AdmitError> {
 ///
 /// [`AdmitError`] as [`admit`]: the bytes are not those of a [`Wire`].
 pub fn readmit(signal: Signal, body: Bytes) -> Result<Wire, AdmitError> {
-    Admission { entry_limit: usize::MAX, ..Admission::new(signal, body) }.run()
+    Admission { entry_limit: usize::MAX, record_limit: u64::MAX, ..Admission::new(signal, body) }.run()
 }
 
 /// Entries that a body may have whatever its size, and the bytes for which it may have one more each. Entries cost
 /// memory in every step, enrichment adds hundreds of bytes to each, and the smallest one is of six bytes.
 const ENTRIES: usize = 16_384;
 const BYTES_OF_FURTHER_ENTRY: usize = 256;
+
+/// Records that a body may have whatever its size, and the bytes for which it may have one more each. The smallest record
+/// is of two bytes; every step costs time by the record, and an attribute set in each of them dozens of times their bytes.
+const RECORDS: u64 = 1 << 20;
+const BYTES_OF_FURTHER_RECORD: usize = 16;
 
 /// [`admit`] in steps, for a caller that must not hold its thread for long.
 #[derive(Debug)]
@@ -65,6 +70,9 @@ pub struct Admission {
     entries: Entries,
     state: State,
     entry_limit: usize,
+    record_limit: u64,
+    /// The largest piece of work that the step in hand may do in one go, in bytes.
+    longest: usize,
     normalised: bool,
     /// Bytes of normal forms in the rope.
     written: usize,
@@ -78,6 +86,9 @@ pub struct Admission {
 pub enum Progress {
     /// Call [`Admission::step`] again.
     More,
+    /// What comes next is larger than the step and cannot be divided: a record, a Resource, or an entry that must be
+    /// normalised. Call [`Admission::step_long`], from where it does not matter how long that takes.
+    Long,
     /// The body is admitted. The admission is spent.
     Done(Wire),
 }
@@ -99,6 +110,15 @@ struct OpenScope {
     seen: u32,
 }
 
+/// Where [`Admission::advance`] stopped.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Stopped {
+    /// Between two pieces of work, or at the end.
+    Between,
+    /// In front of a piece of work that is longer than allowed.
+    Early,
+}
+
 /// Levels that may follow inside an entry, inside its Resource or a scope list, and inside a scope or a record.
 const ENTRY_DEPTH: u32 = DEPTH_LIMIT - 1;
 const SCOPE_DEPTH: u32 = ENTRY_DEPTH - 1;
@@ -110,6 +130,8 @@ impl Admission {
         Self {
             signal,
             entry_limit: ENTRIES + body.len() / BYTES_OF_FURTHER_ENTRY,
+            record_limit: RECORDS + (body.len() / BYTES_OF_FURTHER_RECORD) as u64,
+            longest: usize::MAX,
             body,
             at: 0,
             entry: None,
@@ -131,14 +153,29 @@ impl Admission {
         }
     }
 
-    /// Checks at least `budget_bytes` more bytes and stops after the record or field it is in then.
+    /// Checks up to `budget_bytes` more bytes, and at most as many again to end the record or field it is in then. It stops
+    /// earlier in front of one that is larger than the budget.
     ///
     /// # Errors
     ///
     /// [`AdmitError`] as [`admit`]. The admission must not be continued then.
     pub fn step(&mut self, budget_bytes: usize) -> Result<Progress, AdmitError> {
+        self.longest = budget_bytes;
+        self.go_on(self.at.saturating_add(budget_bytes.max(1)))
+    }
+
+    /// Checks the one record, field or entry that a step stopped in front of, however large it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step).
+    pub fn step_long(&mut self) -> Result<Progress, AdmitError> {
+        self.longest = usize::MAX;
+        self.go_on(self.at.saturating_add(1))
+    }
+
+    fn go_on(&mut self, stop: usize) -> Result<Progress, AdmitError> {
         let body = self.body.clone();
-        let stop = self.at.saturating_add(budget_bytes.max(1));
         let mut checker = Checker::new(&body, self.state);
         let ended = self.advance(&mut checker, &body, stop);
         self.state = checker.state;
@@ -147,43 +184,58 @@ impl Admission {
             let path = error::path_of(schema::request(self.signal), &body, at);
             return Err(AdmitError::Malformed { path, offset: at, fault });
         }
-        if self.at < body.len() {
-            return Ok(Progress::More);
+        match ended {
+            Some(Stopped::Early) => Ok(Progress::Long),
+            _ if self.at < body.len() => Ok(Progress::More),
+            _ => Ok(Progress::Done(self.finish())),
         }
-        Ok(Progress::Done(self.finish()))
     }
 
     /// Checks until `stop` is reached between two fields of the upper levels, or the body ends.
-    fn advance(&mut self, checker: &mut Checker<'_>, body: &[u8], stop: usize) -> Option<()> {
+    fn advance(&mut self, checker: &mut Checker<'_>, body: &[u8], stop: usize) -> Option<Stopped> {
         loop {
             if let Some(scope) = &mut self.scope {
                 while self.at < scope.end {
                     if self.at >= stop {
-                        return Some(());
+                        return Some(Stopped::Between);
                     }
-                    self.at = scope_field(self.signal, checker, body, self.at, scope)?;
+                    let next = scope_field(self.signal, checker, body, self.at, scope, self.longest)?;
+                    if next == self.at {
+                        return Some(Stopped::Early);
+                    }
+                    self.at = next;
                 }
                 self.scope = None;
             }
             if let Some(entry) = &mut self.entry {
                 if self.at < entry.end {
                     if self.at >= stop {
-                        return Some(());
+                        return Some(Stopped::Between);
                     }
                     let key = checker.key(self.at, entry.end)?;
                     if key.number == 2 && key.wire == WireType::Length {
                         let (start, end) = checker.length(key, entry.end)?;
                         self.at = start;
                         self.scope = Some(OpenScope { end, seen: 0 });
-                    } else {
-                        self.at = entry_field(self.signal, checker, body, key, entry)?;
+                        continue;
                     }
+                    if checker.work(key, entry.end) > self.longest {
+                        return Some(Stopped::Early);
+                    }
+                    self.at = entry_field(self.signal, checker, body, key, entry)?;
                     continue;
+                }
+                if checker.state.irregular && entry.end - entry.start > self.longest {
+                    return Some(Stopped::Early);
                 }
                 self.close_entry(checker, body)?;
             }
             if self.at >= body.len() || self.at >= stop {
-                return Some(());
+                return Some(Stopped::Between);
+            }
+            let key = checker.key(self.at, body.len())?;
+            if key.number != 1 && checker.work(key, body.len()) > self.longest {
+                return Some(Stopped::Early);
             }
             self.request_field(checker, body)?;
         }
@@ -223,6 +275,10 @@ impl Admission {
         }
         if self.entries.len() >= self.entry_limit {
             checker.fault = Some(FaultAt { at: open.start, fault: Fault::TooManyEntries });
+            return None;
+        }
+        if checker.state.records > self.record_limit {
+            checker.fault = Some(FaultAt { at: open.start, fault: Fault::TooManyRecords });
             return None;
         }
         self.entries.push(entry);
@@ -280,7 +336,8 @@ impl Admission {
     }
 }
 
-/// Checks the field at `at` of a scope list, and returns where the next one begins.
+/// Checks the field at `at` of a scope list, and returns where the next one begins; `at` itself when the field is larger
+/// than `longest`.
 #[inline]
 fn scope_field(
     signal: Signal,
@@ -288,10 +345,14 @@ fn scope_field(
     body: &[u8],
     at: usize,
     scope: &mut OpenScope,
+    longest: usize,
 ) -> Option<usize> {
     let key = checker.key(at, scope.end)?;
     if key.number == 2 && key.wire == WireType::Length {
         let (start, end) = checker.length(key, scope.end)?;
+        if end - start > longest {
+            return Some(at);
+        }
         if !checker.state.exact && usual_record(signal, body, start, end).is_some() {
             checker.state.records += 1;
             return Some(end);
@@ -307,6 +368,8 @@ fn scope_field(
             return Some(end);
         }
         checker.state = before;
+    } else if checker.work(key, scope.end) > longest {
+        return Some(at);
     }
     let fast = key.number == 1 && key.wire == WireType::Length && scope.seen & 1 << 1 == 0;
     if fast && let Some(next) = fast_field(checker, body, key, scope.end, fast::scope, RECORD_DEPTH)? {

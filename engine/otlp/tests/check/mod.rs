@@ -63,6 +63,13 @@ fn in_steps_the_same(signal: Signal, body: &[u8], at_once: &Result<Wire, AdmitEr
     let stepped = loop {
         match admission.step(1) {
             Ok(Progress::More) => {}
+            // Everything is longer than one byte.
+            Ok(Progress::Long) => match admission.step_long() {
+                Ok(Progress::Long) => panic!("nothing is too long for a long step"),
+                Ok(Progress::More) => {}
+                Ok(Progress::Done(wire)) => break Ok(wire),
+                Err(error) => break Err(error),
+            },
             Ok(Progress::Done(wire)) => break Ok(wire),
             Err(error) => break Err(error),
         }
@@ -352,7 +359,7 @@ fn chosen(data: &[u8]) -> Option<(Signal, &[u8])> {
 pub fn fuzz_admit(data: &[u8]) {
     let Some((signal, body)) = chosen(data) else { return };
     if let (Verdict::FalseRefusal(fault), _) = admission(signal, body) {
-        let limits = [Fault::TooManyRepeats, Fault::TooManyEntries];
+        let limits = [Fault::TooManyRepeats, Fault::TooManyEntries, Fault::TooManyRecords];
         assert!(limits.contains(&fault), "refused what prost accepts: {fault:?}");
     }
 }
