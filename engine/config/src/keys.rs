@@ -42,7 +42,10 @@ fn collect(schema: &Json, prefix: &str, keys: &mut Vec<KeyDoc>) {
             is_required: required.contains(&name.as_str()),
             description: with_choices(description, property),
         });
-        collect(property, &format!("{key}."), keys);
+        // A text or a table: the keys of the table.
+        for branch in std::iter::once(property).chain(branches_of(property)) {
+            collect(branch, &format!("{key}."), keys);
+        }
         if let Some(values) = property.get("additionalProperties").filter(|values| values.is_object()) {
             for branch in std::iter::once(values).chain(branches_of(values)) {
                 collect(branch, &format!("{key}.NAME."), keys);
@@ -78,7 +81,7 @@ fn type_words(schema: &Json) -> String {
         Some("byte-size") => return "size".to_owned(),
         Some("time-span") => return "duration".to_owned(),
         Some("listen-address") => return "address".to_owned(),
-        Some("endpoint") => return "URL".to_owned(),
+        Some("endpoint" | "token-url") => return "URL".to_owned(),
         Some("secret") => return "secret".to_owned(),
         Some("absolute-path" | "file-path" | "url-path") => return "path".to_owned(),
         _ => {}

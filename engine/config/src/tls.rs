@@ -75,10 +75,12 @@ impl ClientTls {
     }
 
     pub(crate) fn references(&self, facts: Facts) -> Facts {
+        self.files().fold(facts, |facts, (key, file)| facts.reads(["tls", key], SecretRef::File(file.clone())))
+    }
+
+    /// The files, each with the key that names it.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
         let files = [("ca", &self.ca), ("certificate", &self.certificate), ("key", &self.key)];
-        files.into_iter().fold(facts, |facts, (key, file)| match file {
-            Some(file) => facts.reads(["tls", key], SecretRef::File(file.clone())),
-            None => facts,
-        })
+        files.into_iter().filter_map(|(key, file)| Some((key, file.as_ref()?)))
     }
 }

@@ -1,17 +1,21 @@
 //! The headers of requests: texts of the configuration, and secrets that are read from variables and files.
 //!
 //! Files are followed (`transport::reload`), so that a rotated token needs no restart. What a header is for, and what a
-//! wrong one leads to, is a matter between the backend and the user.
+//! wrong one leads to, is a matter between the backend and the user. Tokens that are issued are not here (`oauth2`).
 
-use std::env::VarError;
-use std::io;
+use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use engine_config::sinks::OtlpSink;
 use engine_config::sinks::otlp::HeaderValue as Configured;
-use engine_config::{SecretRef, SecretString};
+use engine_config::sinks::otlp::auth::BasicAuth;
+use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use transport::client::{Client, ClientError};
 use transport::reload::Material;
+
+use super::secrets::{Secret, SecretError};
 
 /// A client without headers, and the headers that are put into it.
 #[derive(Clone)]
@@ -30,40 +34,57 @@ pub(super) enum HeaderError {
         name: String,
     },
     /// The secret cannot be read.
-    #[error("header `{name}`: cannot read {reference}: {source}")]
-    Unreadable {
-        /// The header.
-        name: HeaderName,
-        /// Where the secret should be.
-        reference: SecretRef,
-        /// The system's answer.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Unreadable(#[from] SecretError),
     /// The text is binary, or of several lines.
-    #[error("header `{name}`: its value has characters that a header cannot have")]
+    #[error("{name}: its value has characters that a header cannot have")]
     Unsendable {
-        /// The header.
-        name: HeaderName,
+        /// What it is.
+        name: Arc<str>,
+    },
+    /// The first colon of a name and a password is the one between them.
+    #[error("{name}: a name in basic credentials has no colon")]
+    Colon {
+        /// What it is.
+        name: Arc<str>,
     },
     /// The client does not take them.
     #[error(transparent)]
     Client(#[from] ClientError),
 }
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 struct Header {
     name: HeaderName,
-    /// Where its secret comes from; none for a text of the configuration.
-    reference: Option<SecretRef>,
-    prefix: Option<String>,
-    text: SecretString,
+    content: Content,
+}
+
+/// What a header says.
+#[derive(Clone, PartialEq)]
+pub(super) enum Content {
+    /// A text.
+    Plain(Secret),
+    /// A text behind another one.
+    Prefixed(Arc<str>, Secret),
+    /// A name and a password.
+    Basic(Secret, Secret),
 }
 
 impl Headers {
     /// The headers of these options, with their secrets read.
     pub(super) fn read(client: Client, options: &OtlpSink) -> Result<Self, HeaderError> {
-        let headers =
-            options.headers.iter().map(|(name, value)| Header::read(name, value)).collect::<Result<_, _>>()?;
+        let mut headers =
+            options.headers.iter().map(|(name, value)| Header::read(name, value)).collect::<Result<Vec<_>, _>>()?;
+        let auth = options.auth.as_ref();
+        if let Some(BasicAuth { username, password }) = auth.and_then(|auth| auth.basic.as_ref()) {
+            let username = Secret::of("`auth.basic.username`", username)?;
+            let password = Secret::read("`auth.basic.password`", password)?;
+            headers.push(Header { name: AUTHORIZATION, content: Content::Basic(username, password) });
+        }
+        if let Some(bearer) = auth.and_then(|auth| auth.bearer.as_ref()) {
+            let token = Secret::read("`auth.bearer.token`", &bearer.token)?;
+            headers.push(Header { name: AUTHORIZATION, content: Content::Prefixed("Bearer".into(), token) });
+        }
         Ok(Self { client, headers })
     }
 }
@@ -74,16 +95,20 @@ impl Material for Headers {
     const NAME: &'static str = "secrets in headers";
 
     fn is_on_disk(&self) -> bool {
-        self.headers.iter().any(|header| matches!(header.reference, Some(SecretRef::File(_))))
+        self.headers.iter().any(|header| header.content.is_on_disk())
     }
 
     fn read_again(&self) -> Result<Self, HeaderError> {
-        let headers = self.headers.iter().map(Header::read_again).collect::<Result<_, _>>()?;
+        let again = |header: &Header| {
+            Ok::<_, HeaderError>(Header { name: header.name.clone(), content: header.content.read_again()? })
+        };
+        let headers = self.headers.iter().map(again).collect::<Result<_, _>>()?;
         Ok(Self { client: self.client.clone(), headers })
     }
 
     fn make(&self) -> Result<Client, HeaderError> {
-        let headers = self.headers.iter().map(Header::to_send).collect::<Result<_, _>>()?;
+        let to_send = |header: &Header| Ok::<_, HeaderError>((header.name.clone(), header.content.to_send()?));
+        let headers = self.headers.iter().map(to_send).collect::<Result<_, _>>()?;
         Ok(self.client.with_headers(headers)?)
     }
 }
@@ -98,68 +123,52 @@ impl PartialEq for Headers {
 impl Header {
     fn read(name: &str, value: &Configured) -> Result<Self, HeaderError> {
         let name = HeaderName::try_from(name).map_err(|_| HeaderError::Name { name: name.to_owned() })?;
-        match value {
-            Configured::Plain(text) => {
-                Ok(Self { name, reference: None, prefix: None, text: SecretString::new(text.expose()) })
-            }
+        let called = format!("header `{name}`");
+        let content = match value {
+            Configured::Plain(text) => Content::Plain(Secret::plain(called, text.expose())),
             Configured::Secret(secret) => {
-                let text = read_secret(&name, &secret.secret)?;
-                Ok(Self { name, reference: Some(secret.secret.clone()), prefix: secret.prefix.clone(), text })
+                let text = Secret::read(called, &secret.secret)?;
+                match &secret.prefix {
+                    Some(prefix) => Content::Prefixed(prefix.as_str().into(), text),
+                    None => Content::Plain(text),
+                }
             }
+        };
+        Ok(Self { name, content })
+    }
+}
+
+impl Content {
+    pub(super) fn is_on_disk(&self) -> bool {
+        match self {
+            Self::Plain(text) | Self::Prefixed(_, text) => text.is_on_disk(),
+            Self::Basic(username, password) => username.is_on_disk() || password.is_on_disk(),
         }
     }
 
-    fn read_again(&self) -> Result<Self, HeaderError> {
-        match &self.reference {
-            Some(reference) => Ok(Self { text: read_secret(&self.name, reference)?, ..self.clone() }),
-            None => Ok(self.clone()),
-        }
+    pub(super) fn read_again(&self) -> Result<Self, SecretError> {
+        Ok(match self {
+            Self::Plain(text) => Self::Plain(text.read_again()?),
+            Self::Prefixed(prefix, text) => Self::Prefixed(Arc::clone(prefix), text.read_again()?),
+            Self::Basic(username, password) => Self::Basic(username.read_again()?, password.read_again()?),
+        })
     }
 
-    fn to_send(&self) -> Result<(HeaderName, HeaderValue), HeaderError> {
-        let text = match &self.prefix {
-            Some(prefix) => SecretString::new(format!("{prefix} {}", self.text.expose())),
-            None => self.text.clone(),
+    pub(super) fn to_send(&self) -> Result<HeaderValue, HeaderError> {
+        let (name, value) = match self {
+            Self::Plain(text) => (text.name(), HeaderValue::try_from(text.expose())),
+            Self::Prefixed(prefix, text) => (text.name(), HeaderValue::try_from(format!("{prefix} {}", text.expose()))),
+            Self::Basic(username, password) => {
+                if username.expose().contains(':') {
+                    return Err(HeaderError::Colon { name: Arc::clone(username.name()) });
+                }
+                let joined = STANDARD.encode(format!("{}:{}", username.expose(), password.expose()));
+                (password.name(), HeaderValue::try_from(format!("Basic {joined}")))
+            }
         };
         // The error of a wrong value is not passed on: it could say the value.
-        let unsendable = |_| HeaderError::Unsendable { name: self.name.clone() };
-        let mut value = HeaderValue::try_from(text.expose()).map_err(unsendable)?;
+        let mut value = value.map_err(|_| HeaderError::Unsendable { name: Arc::clone(name) })?;
         value.set_sensitive(true);
-        Ok((self.name.clone(), value))
-    }
-}
-
-/// The secret without the line end that editors put at the end of a file.
-fn read_secret(name: &HeaderName, reference: &SecretRef) -> Result<SecretString, HeaderError> {
-    let read = match reference {
-        SecretRef::File(path) => std::fs::read_to_string(path),
-        SecretRef::Directory(_) => Err(io::Error::other("a plan did not resolve it")),
-        SecretRef::Env(variable) => std::env::var(variable).map_err(unreadable),
-    };
-    let filled = read.and_then(|text| match text.trim_end_matches(['\r', '\n']) {
-        // Also what is seen of a file that is being written.
-        "" => Err(io::Error::new(io::ErrorKind::InvalidData, "it is empty")),
-        secret => Ok(SecretString::new(secret)),
-    });
-    filled.map_err(|source| HeaderError::Unreadable { name: name.clone(), reference: reference.clone(), source })
-}
-
-/// Why a variable cannot be read. The standard library's text of one that is not UTF-8 would say its value.
-fn unreadable(error: VarError) -> io::Error {
-    match error {
-        VarError::NotPresent => io::Error::new(io::ErrorKind::NotFound, "it is not set"),
-        VarError::NotUnicode(_) => io::Error::new(io::ErrorKind::InvalidData, "it is not valid UTF-8"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What a secret's variable holds is never part of an error, whatever it is.
-    #[test]
-    fn errors_do_not_say_secrets() {
-        let error = unreadable(VarError::NotUnicode("canary".into()));
-        assert!(!format!("{error} {error:?}").contains("canary"));
+        Ok(value)
     }
 }

@@ -3,23 +3,25 @@
 //! Not here: the request itself (`transport`), queueing, trying again and halving (the sink driver).
 
 mod headers;
+mod json;
+mod oauth2;
+mod secrets;
+mod settings;
 
 use std::sync::Arc;
 
 use engine_config::sinks::OtlpSink;
-use engine_config::sinks::otlp as options;
+use engine_config::sinks::otlp::Encoding;
 use engine_core::contract::Sink;
 use engine_core::outcome::{Outcome, RejectionKind};
 use engine_core::registry::{BuildContext, BuildError, BuildSink, Registration};
 use futures::future::BoxFuture;
-use http::Uri;
-use otlp::Payload;
-use transport::client::{Client, ClientOptions, Paths};
+use otlp::{Payload, Wire};
+use transport::client::Client;
 use transport::reload::Reloading;
-use transport::tls::{ClientTls, ClientTlsOptions, Identity, Pem};
-use transport::{Compression, Protocol};
 
-use headers::Headers;
+use headers::{HeaderError, Headers};
+use oauth2::OAuth2;
 
 inventory::submit! { Registration::sink::<Otlp>() }
 
@@ -27,18 +29,31 @@ inventory::submit! { Registration::sink::<Otlp>() }
 #[derive(Debug)]
 pub(crate) struct Otlp {
     client: Reloading<Headers>,
+    /// What few sinks do, and what they need for it.
+    rare: Option<Box<Rare>>,
     max_request_size: usize,
+}
+
+/// Ways of sending that cost more.
+#[derive(Debug)]
+struct Rare {
+    encoding: Encoding,
+    oauth2: Option<OAuth2>,
 }
 
 impl BuildSink for Otlp {
     type Options = OtlpSink;
 
     fn build(options: &OtlpSink, _context: &BuildContext) -> Result<Self, BuildError> {
-        let bare = Client::new(client_options(options)?).map_err(|error| caused(&error.to_string(), error))?;
-        let said = |error: headers::HeaderError| BuildError::new(error.to_string());
+        let bare = Client::new(settings::client_options(options)?)
+            .map_err(|error| BuildError::caused(error.to_string(), error))?;
+        let said = |error: HeaderError| BuildError::new(error.to_string());
         let client = Reloading::new(Headers::read(bare, options).map_err(said)?).map_err(said)?;
+        let oauth2 = options.auth.as_ref().and_then(|auth| auth.oauth2.as_ref()).map(OAuth2::new).transpose()?;
+        let rare = Rare { encoding: options.encoding, oauth2 };
+        let is_rare = rare.oauth2.is_some() || rare.encoding != Encoding::Protobuf;
         let max_request_size = usize::try_from(options.max_request_size.0).unwrap_or(usize::MAX);
-        Ok(Self { client, max_request_size })
+        Ok(Self { client, rare: is_rare.then(|| Box::new(rare)), max_request_size })
     }
 }
 
@@ -50,13 +65,15 @@ impl Sink for Otlp {
                 Ok(wire) => wire,
                 Err(error) => return Outcome::rejected(RejectionKind::Invalid, error.to_string()),
             };
-            if wire.len() > self.max_request_size {
-                let message =
-                    format!("a request of {} bytes is over max_request_size, {}", wire.len(), self.max_request_size);
-                return Outcome::rejected(RejectionKind::TooLarge, message);
+            if let Some(refusal) = self.too_large(wire.len()) {
+                return refusal;
             }
             let client = self.client.current().await;
-            let outcome = client.export(signal, wire.into_rope()).await;
+            let outcome = match &self.rare {
+                None => client.export(signal, wire.into_rope()).await,
+                // Boxed: its future is large, and would be a part of every request's.
+                Some(rare) => Box::pin(self.deliver_rarely(rare, &client, wire)).await,
+            };
             match &outcome {
                 Outcome::Rejected(rejection) if rejection.kind == RejectionKind::Unauthorized => {
                     // A token that was rotated since the last look must not cost data.
@@ -69,41 +86,32 @@ impl Sink for Otlp {
     }
 }
 
-fn client_options(options: &OtlpSink) -> Result<ClientOptions, BuildError> {
-    let endpoint: Uri =
-        options.endpoint.to_string().parse().map_err(|error| caused("the endpoint is not a URI", error))?;
-    let protocol = match options.protocol {
-        options::Protocol::Grpc => Protocol::Grpc,
-        options::Protocol::Http => Protocol::Http,
-    };
-    let mut client = ClientOptions::new(endpoint, protocol);
-    client.compression = match options.compression {
-        options::Compression::None => Compression::None,
-        options::Compression::Gzip => Compression::Gzip(options.level().into()),
-        options::Compression::Zstd => Compression::Zstd(options.level().into()),
-    };
-    client.timeout = options.timeout.get();
-    client.connect_timeout = client.connect_timeout.min(client.timeout);
-    client.tls = options.tls.as_ref().map(client_tls).transpose()?;
-    let options::Paths { logs, metrics, traces } = options.paths.clone();
-    client.paths = Paths { logs, metrics, traces };
-    Ok(client)
-}
-
-fn client_tls(files: &engine_config::ClientTls) -> Result<ClientTls, BuildError> {
-    let read = || {
-        let identity = match (&files.certificate, &files.key) {
-            (Some(certificate), Some(key)) => Some(Identity::read(certificate, key)?),
-            _ => None,
+impl Otlp {
+    async fn deliver_rarely(&self, rare: &Rare, client: &Arc<Client>, wire: Wire) -> Outcome {
+        let signal = wire.signal();
+        let body = match rare.encoding {
+            Encoding::Protobuf => wire.into_rope(),
+            Encoding::Json => match json::encoded(wire).await {
+                Ok(body) => body,
+                Err(problem) => return Outcome::retry(problem),
+            },
         };
-        let authorities = files.ca.as_deref().map(Pem::read).transpose()?;
-        ClientTls::new(&ClientTlsOptions { authorities, identity, server_name: files.server_name.clone() })
-    };
-    read().map_err(|error| caused(&error.to_string(), error))
-}
+        if let Some(refusal) = self.too_large(body.len()) {
+            return refusal;
+        }
+        match &rare.oauth2 {
+            Some(oauth2) => oauth2.deliver(Arc::clone(client), signal, body).await,
+            None => client.export(signal, body).await,
+        }
+    }
 
-fn caused(message: &str, error: impl std::error::Error + Send + Sync + 'static) -> BuildError {
-    BuildError::caused(message, error)
+    fn too_large(&self, size: usize) -> Option<Outcome> {
+        let limit = self.max_request_size;
+        (size > limit).then(|| {
+            let message = format!("a request of {size} bytes is over max_request_size, {limit}");
+            Outcome::rejected(RejectionKind::TooLarge, message)
+        })
+    }
 }
 
 #[cfg(test)]

@@ -8,8 +8,10 @@ mod body;
 mod dial;
 mod grpc;
 mod http;
+mod json;
 mod pool;
 mod response;
+pub mod token;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,8 +34,10 @@ use crate::{Compression, Protocol};
 pub struct ClientOptions {
     /// `http://` or `https://`, host, port. For OTLP/HTTP its path is put before `/v1/logs` and so on.
     pub endpoint: Uri,
-    /// gRPC or HTTP with protobuf bodies.
+    /// gRPC or HTTP.
     pub protocol: Protocol,
+    /// What bodies are that are sent over HTTP. gRPC takes protobuf only.
+    pub encoding: BodyEncoding,
     /// How requests are compressed.
     pub compression: Compression,
     /// Added to every request. Mark secrets with [`HeaderValue::set_sensitive`].
@@ -52,6 +56,16 @@ pub struct ClientOptions {
     pub max_response_size: usize,
     /// A connection older than this, 10 % more or less, takes no new requests. `None`: never.
     pub max_connection_age: Option<Duration>,
+}
+
+/// What the bodies of OTLP/HTTP requests are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BodyEncoding {
+    /// Protobuf.
+    #[default]
+    Protobuf,
+    /// OTLP/JSON.
+    Json,
 }
 
 /// Paths of OTLP/HTTP that differ from `/v1/{logs,metrics,traces}`.
@@ -114,6 +128,7 @@ impl ClientOptions {
         Self {
             endpoint,
             protocol,
+            encoding: BodyEncoding::default(),
             compression: Compression::None,
             headers: Vec::new(),
             timeout: Duration::from_secs(10),
@@ -143,6 +158,17 @@ impl Client {
         Self::over(Arc::clone(&self.0.pool), ClientOptions { headers, ..self.0.options.clone() })
     }
 
+    /// The same client with one more header, over the same connections.
+    ///
+    /// # Errors
+    ///
+    /// None that the first client did not have.
+    pub fn with_header(&self, name: HeaderName, value: HeaderValue) -> Result<Self, ClientError> {
+        let mut headers = self.0.options.headers.clone();
+        headers.push((name, value));
+        self.with_headers(headers)
+    }
+
     fn over(pool: Arc<Pool>, options: ClientOptions) -> Result<Self, ClientError> {
         let heads = Signal::ALL.map(|signal| match options.protocol {
             Protocol::Grpc => grpc::head(&options, signal),
@@ -154,7 +180,7 @@ impl Client {
         Ok(Self(Arc::new(Inner { options, endpoint, heads, pool })))
     }
 
-    /// Sends one `Export*ServiceRequest` and reads its answer. Makes one attempt; dropping the future takes the
+    /// Sends one `Export*ServiceRequest`, in the encoding of the options, and reads its answer. Makes one attempt; dropping the future takes the
     /// request back.
     pub async fn export(&self, signal: Signal, body: impl Buf) -> Outcome {
         let mut used = None;

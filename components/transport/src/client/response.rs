@@ -14,7 +14,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use prost::Message as _;
 
-use crate::client::describe;
+use crate::client::{describe, json};
 use crate::compression::{self, Encoding};
 use crate::proto::{ExportResponse, RpcStatus};
 use crate::status::{Code, message_from_header, shorten};
@@ -95,10 +95,22 @@ pub(super) async fn read_http(response: Response<Incoming>, max_size: usize) -> 
     }
     let message = match content_type(&head.headers).as_str() {
         "application/x-protobuf" => RpcStatus::decode(body).map(|status| status.message).unwrap_or_default(),
-        "application/json" | "text/plain" => String::from_utf8_lossy(&body).trim().to_owned(),
+        "application/json" => json::read_refusal(&body),
+        "text/plain" => String::from_utf8_lossy(&body).trim().to_owned(),
         _ => String::new(),
     };
     (http_refusal(head.status, &head.headers, message), true)
+}
+
+/// Reads a body that is no OTLP answer, inflated.
+pub(super) async fn read_whole(headers: &HeaderMap, body: Incoming, max_size: usize) -> Result<Bytes, String> {
+    let content = collect(body, max_size).await.map_err(|error| error.text(max_size))?;
+    http_body(headers, content.data, max_size).await
+}
+
+/// The wait that a `Retry-After` asks for, as far as it can be imposed.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    asked_wait(headers, SystemTime::now()).map(|wait| wait.min(LONGEST_WAIT))
 }
 
 /// The refusal that headers or trailers with a `grpc-status` tell of.
@@ -164,7 +176,7 @@ fn http_refusal(status: StatusCode, headers: &HeaderMap, message: String) -> Out
         StatusCode::TOO_MANY_REQUESTS
         | StatusCode::BAD_GATEWAY
         | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::GATEWAY_TIMEOUT => return retry(retry_after(headers, SystemTime::now()), text),
+        | StatusCode::GATEWAY_TIMEOUT => return retry(retry_after(headers), text),
         StatusCode::PAYLOAD_TOO_LARGE => RejectionKind::TooLarge,
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => RejectionKind::Unauthorized,
         StatusCode::NOT_FOUND
@@ -178,7 +190,7 @@ fn http_refusal(status: StatusCode, headers: &HeaderMap, message: String) -> Out
 }
 
 /// `Retry-After` as seconds or as a date; what is neither is ignored.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+fn asked_wait(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
@@ -194,17 +206,31 @@ fn retry(after: Option<Duration>, reason: String) -> Outcome {
 /// A success answer: complete, or with records refused.
 fn success(message: &[u8]) -> Outcome {
     match ExportResponse::decode(message) {
-        Err(error) => Outcome::rejected(RejectionKind::Invalid, format!("the answer cannot be read: {error}")),
+        Err(error) => unreadable(&error.to_string()),
         Ok(ExportResponse { partial_success: None }) => Outcome::Delivered,
         Ok(ExportResponse { partial_success: Some(partial) }) => {
-            let rejected = u64::try_from(partial.rejected).unwrap_or(0);
-            if rejected == 0 && partial.error_message.is_empty() {
-                return Outcome::Delivered;
-            }
-            // With 0 rejected it is a warning, which the caller logs.
-            Outcome::Partial { rejected, message: shorten(&partial.error_message).into_owned() }
+            partial_success(u64::try_from(partial.rejected).unwrap_or(0), &partial.error_message)
         }
     }
+}
+
+fn json_success(body: &[u8]) -> Outcome {
+    match json::read_success(body) {
+        Err(problem) => unreadable(&problem),
+        Ok(partial) => partial_success(partial.rejected, &partial.error_message),
+    }
+}
+
+fn partial_success(rejected: u64, message: &str) -> Outcome {
+    if rejected == 0 && message.is_empty() {
+        return Outcome::Delivered;
+    }
+    // With 0 rejected it is a warning, which the caller logs.
+    Outcome::Partial { rejected, message: shorten(message).into_owned() }
+}
+
+fn unreadable(problem: &str) -> Outcome {
+    Outcome::rejected(RejectionKind::Invalid, format!("the answer cannot be read: {problem}"))
 }
 
 fn http_success(headers: &HeaderMap, body: &Bytes) -> Outcome {
@@ -214,18 +240,14 @@ fn http_success(headers: &HeaderMap, body: &Bytes) -> Outcome {
         return Outcome::Delivered;
     }
     match media_type.as_str() {
+        // Servers may answer in the other encoding than they were asked in: each says which it is.
         "application/x-protobuf" => success(body),
-        // Some servers answer JSON to protobuf. Without a rejection in it there is nothing to misread.
-        "application/json" if !contains(body, b"ejected") && body.starts_with(b"{") => Outcome::Delivered,
+        "application/json" => json_success(body),
         _ => Outcome::rejected(
             RejectionKind::Unsupported,
-            format!("the answer is {media_type:?}, not application/x-protobuf"),
+            format!("the answer is {media_type:?}, not application/x-protobuf or application/json"),
         ),
     }
-}
-
-fn contains(text: &[u8], needle: &[u8]) -> bool {
-    text.windows(needle.len()).any(|window| window == needle)
 }
 
 /// The media type of an answer in lower case, without parameters.
@@ -296,10 +318,15 @@ async fn collect(mut body: Incoming, max_size: usize) -> Result<Content, ReadErr
 impl ReadError {
     fn into_outcome(self, max_size: usize) -> Outcome {
         match self {
-            Self::TooLarge => {
-                Outcome::rejected(RejectionKind::Invalid, format!("the answer is larger than {max_size} bytes"))
-            }
-            Self::Interrupted(problem) => Outcome::retry(format!("the answer was cut off: {problem}")),
+            Self::TooLarge => Outcome::rejected(RejectionKind::Invalid, self.text(max_size)),
+            Self::Interrupted(_) => Outcome::retry(self.text(max_size)),
+        }
+    }
+
+    fn text(&self, max_size: usize) -> String {
+        match self {
+            Self::TooLarge => format!("the answer is larger than {max_size} bytes"),
+            Self::Interrupted(problem) => format!("the answer was cut off: {problem}"),
         }
     }
 }

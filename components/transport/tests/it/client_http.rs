@@ -76,7 +76,9 @@ async fn honours_retry_after() {
 async fn passes_on_the_words() {
     let status = tonic_types::pb::Status { code: 3, message: "field x is bad".to_owned(), details: Vec::new() };
     let body = status.encode_to_vec();
-    let cases: [(&str, Vec<u8>, &str); 4] = [
+    let json = br#"{"code":3,"message":"field z is bad"}"#.to_vec();
+    let cases: [(&str, Vec<u8>, &str); 5] = [
+        ("application/json", json, "http status 400 Bad Request: field z is bad"),
         ("application/x-protobuf", body, "http status 400 Bad Request: field x is bad"),
         ("text/plain; charset=utf-8", b"field y\n".to_vec(), "http status 400 Bad Request: field y"),
         ("text/html", b"<html>".to_vec(), "http status 400 Bad Request"),
@@ -100,8 +102,14 @@ async fn reads_success() {
     assert_eq!(answered(|| protobuf(&ExportLogsServiceResponse::default())).await, Outcome::Delivered);
     assert_eq!(answered(|| answer(with_status(200), "")).await, Outcome::Delivered);
     assert_eq!(answered(|| answer(with_status(204), "")).await, Outcome::Delivered);
-    let json = || answer(with_status(200).header("content-type", "application/json"), r#"{"partialSuccess":{}}"#);
-    assert_eq!(answered(json).await, Outcome::Delivered);
+    let json = |text: &'static str| {
+        answered(move || answer(with_status(200).header("content-type", "application/json; charset=utf-8"), text))
+    };
+    assert_eq!(json(r#"{"partialSuccess":{}}"#).await, Outcome::Delivered);
+    assert_eq!(
+        json(r#"{"partialSuccess":{"rejectedLogRecords":"3","errorMessage":"three"}}"#).await,
+        Outcome::Partial { rejected: 3, message: "three".to_owned() }
+    );
     assert_eq!(
         answered(move || protobuf(&partial(3, "three"))).await,
         Outcome::Partial { rejected: 3, message: "three".to_owned() }
@@ -136,10 +144,8 @@ async fn accepts_no_false_success() {
             "unknown coding",
             Box::new(move || answer(typed("application/x-protobuf").header("content-encoding", "br"), "x")),
         ),
-        (
-            "json with rejections",
-            Box::new(move || answer(typed("application/json"), r#"{"partialSuccess":{"rejectedLogRecords":"1"}}"#)),
-        ),
+        ("no json", Box::new(move || answer(typed("application/json"), "OK"))),
+        ("a page that says it is json", Box::new(move || answer(typed("application/json"), "<html>"))),
     ];
     for (what, script) in cases {
         let outcome = answered(script).await;

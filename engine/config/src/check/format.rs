@@ -37,6 +37,7 @@ pub(super) fn check(name: &str, text: &str, schema: &Json) -> Result<(), Refusal
         }
         "listen-address" => text.parse::<ListenAddress>().map(drop).map_err(with_remedy),
         "endpoint" => text.parse::<Endpoint>().map(drop).map_err(with_remedy),
+        "token-url" => text.parse::<Endpoint>().map(drop).map_err(with_remedy),
         "secret" => text.parse::<SecretRef>().map(drop).map_err(plain),
         "input" => InputRef::new(text).map(drop).map_err(plain),
         "absolute-path" => must(text.starts_with('/') && is_path(text), || format!("`{text}` is not an absolute path")),
@@ -57,6 +58,7 @@ pub(super) fn expected(name: &str) -> Option<&'static str> {
         "byte-size" => "a size such as \"64MiB\"",
         "listen-address" => "an IP address and a port such as \"127.0.0.1:4317\" or \"[::]:4317\"",
         "endpoint" => "an address such as \"http://host:4317\" or \"https://host:4317\"",
+        "token-url" => "an address such as \"https://login.example.com/oauth2/token\"",
         "secret" => "\"file:/path\", \"directory:NAME\" or \"env:NAME\"",
         "input" => "the id of a component, or \"ID.output\"",
         "absolute-path" => "an absolute path such as \"/etc/telemetry/ca.pem\"",
@@ -76,6 +78,7 @@ pub(super) fn example(name: &str) -> Option<&'static str> {
         "byte-size" => "1MiB",
         "listen-address" => "127.0.0.1:0",
         "endpoint" => "https://unknown.invalid",
+        "token-url" => "https://unknown.invalid/token",
         "secret" => "env:UNKNOWN",
         "absolute-path" | "file-path" | "url-path" => "/unknown",
         "header-text" => "unknown",

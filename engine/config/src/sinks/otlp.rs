@@ -1,4 +1,8 @@
 //! Options of the `otlp` sink.
+//!
+//! How it says who it is stands in [`auth`].
+
+pub mod auth;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -7,6 +11,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::auth::Auth;
 use crate::address::{Endpoint, Scheme};
 use crate::component::{Checker, ComponentOptions, Facts, Kind, Stability};
 use crate::omit::is_default;
@@ -17,7 +22,7 @@ use crate::size::ByteSize;
 use crate::span::Span;
 use crate::tls::ClientTls;
 
-/// Sends OTLP to a backend, over gRPC or over HTTP with protobuf.
+/// Sends OTLP to a backend, over gRPC or over HTTP with protobuf or JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OtlpSink {
@@ -27,6 +32,10 @@ pub struct OtlpSink {
     /// How requests travel.
     #[serde(default)]
     pub protocol: Protocol,
+    /// What the bodies of requests are. JSON takes more than twice the bytes and many times the work: for backends that
+    /// take nothing else. Only with `protocol = "http"`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub encoding: Encoding,
     /// Whole paths by signal, in place of the endpoint's path and `/v1/logs`, `/v1/metrics`, `/v1/traces`. Only with
     /// `protocol = "http"`.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -44,6 +53,10 @@ pub struct OtlpSink {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = { "format": "header-name" }))]
     pub headers: BTreeMap<String, HeaderValue>,
+    /// How requests say who sends them: exactly one of `basic`, `bearer` and `oauth2`. Without it they do not, unless
+    /// `headers` has something of the kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
     /// Longest time of one attempt, from connecting to the answer. An attempt that takes longer has failed and is made
     /// again as `retry` says.
     #[serde(default = "default_timeout")]
@@ -53,7 +66,7 @@ pub struct OtlpSink {
     /// new content is in use from then on for new connections.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ClientTls>,
-    /// Largest request before compression; larger payloads are split. The default is what receivers take unless they are
+    /// Largest request in its encoding, before compression; larger payloads are split. The default is what receivers take unless they are
     /// told otherwise.
     #[serde(default = "default_max_request_size")]
     #[schemars(extend("x-minimum" = "64KiB", "x-maximum" = "1GiB"))]
@@ -67,8 +80,19 @@ pub enum Protocol {
     /// OTLP over gRPC, usually on port 4317.
     #[default]
     Grpc,
-    /// OTLP over HTTP with protobuf, usually on port 4318.
+    /// OTLP over HTTP, usually on port 4318.
     Http,
+}
+
+/// What the bodies of requests are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    /// Protobuf, which every backend takes.
+    #[default]
+    Protobuf,
+    /// OTLP/JSON.
+    Json,
 }
 
 /// How requests are compressed.
@@ -135,7 +159,9 @@ impl OtlpSink {
             paths: Paths::default(),
             compression: Compression::default(),
             compression_level: None,
+            encoding: Encoding::default(),
             headers: BTreeMap::new(),
+            auth: None,
             timeout: default_timeout(),
             tls: None,
             max_request_size: default_max_request_size(),
@@ -157,6 +183,10 @@ impl OtlpSink {
                 if self.paths != Paths::default() {
                     let message = "`paths` has no effect with gRPC";
                     checker.no_effect(["paths"], message).help("remove it, or set `protocol = \"http\"`");
+                }
+                if self.encoding == Encoding::Json {
+                    let message = "gRPC knows no JSON";
+                    checker.error(["encoding"], message).help("remove it, or set `protocol = \"http\"`");
                 }
                 if self.endpoint.port() == 4318 {
                     let message = "port 4318 is usually OTLP over HTTP, and this sink speaks gRPC";
@@ -195,6 +225,10 @@ impl OtlpSink {
                 let message = format!("the header `{name}` is set by the sink itself");
                 checker.error(["headers", name], message).help("remove it");
             }
+            if lower == "authorization" && self.auth.is_some() {
+                let message = format!("the header `{name}` and `auth` exclude each other");
+                checker.error(["headers", name], message).help("keep one of them");
+            }
             if let Some(first) = seen.insert(lower, name) {
                 let message = format!("the headers `{first}` and `{name}` are the same: case does not count");
                 checker.error(["headers", name], message).help("keep one of them");
@@ -218,6 +252,9 @@ impl ComponentOptions for OtlpSink {
         self.check_protocol(checker);
         self.check_compression(checker);
         self.check_headers(checker);
+        if let Some(auth) = &self.auth {
+            auth.check(&self.endpoint, checker);
+        }
         let Some(tls) = &self.tls else { return };
         if self.endpoint.scheme() == Scheme::Http {
             let message = "`tls` has no effect with an `http://` endpoint";
@@ -233,10 +270,13 @@ impl ComponentOptions for OtlpSink {
                 facts = facts.reads(["headers", name, "secret"], header.secret.clone());
             }
         }
-        match &self.tls {
-            Some(tls) => tls.references(facts),
-            None => facts,
+        if let Some(auth) = &self.auth {
+            facts = auth.references(facts);
         }
+        if let Some(tls) = &self.tls {
+            facts = tls.references(facts);
+        }
+        facts
     }
 
     /// Merging costs little (ropes are joined, not copied) and saves the backend a multiple of requests; 1 MiB stays
@@ -265,6 +305,17 @@ const RESERVED_HEADERS: [&str; 9] = [
 /// Whether a header can carry a text: visible ASCII and spaces, no space at either end.
 pub(crate) fn is_header_text(text: &str) -> bool {
     text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && text.trim_matches(' ') == text
+}
+
+/// Warns of what goes over a network in clear, unless the network is this host.
+fn warn_of_plain_text<const N: usize>(path: [&str; N], what: &str, endpoint: &Endpoint, checker: &mut Checker) {
+    let host = endpoint.host();
+    let is_loopback = host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    if endpoint.scheme() == Scheme::Http && !is_loopback {
+        let message = format!("{what} go in clear to {host}: everybody on the way can read them");
+        checker.warning(path, message).help("write `https://` if the other side can");
+    }
 }
 
 const fn default_timeout() -> Span {

@@ -27,7 +27,7 @@ fn the_built_in_components() {
     sink blackhole (beta): Takes everything and throws it away, counted as delivered
     sink console (beta): Prints records on the terminal
     sink file (beta): Appends to a file, one OTLP JSON request a line: what the `otlp` source takes back and `jq` reads
-    sink otlp (beta): Sends OTLP to a backend, over gRPC or over HTTP with protobuf
+    sink otlp (beta): Sends OTLP to a backend, over gRPC or over HTTP with protobuf or JSON
     "#);
     assert_eq!(catalog.names(Kind::Transform), ["attributes", "resource", "select"]);
 }

@@ -5,6 +5,7 @@ mod documents;
 mod fakes;
 mod generated;
 mod mutated;
+mod otlp_sink;
 mod plans;
 mod problems;
 mod rendering;

@@ -1,0 +1,51 @@
+//! The sink behind its driver, against a backend that takes small requests only.
+
+use engine_config::{Acknowledge, WhenFull};
+use engine_core::batch::Batch;
+use engine_core::edge::{Output, Route, Target, WhenRefused};
+use engine_core::sink::{Backoff, Batching, DriverSettings, start};
+use engine_core::telemetry::ComponentTelemetry;
+
+use super::*;
+
+/// What the backend calls too large, and what is over the sink's own limit, is cut until it passes: every record arrives
+/// once, and none is dropped.
+#[tokio::test]
+async fn what_is_too_large_is_cut_until_it_passes() {
+    const LIMIT: usize = 40_000;
+    const RECORDS: u64 = 20_000;
+    let peer = Peer::start(|request| {
+        let status = if request.body.len() > LIMIT { "413 Payload Too Large" } else { "200 OK" };
+        (status, "application/x-protobuf", String::new())
+    })
+    .await;
+    let payload = test_kit::wire(&test_kit::logs(&[("service.name", "shop")], 0..RECORDS));
+    assert!(payload.len() > 4 * LIMIT);
+    let mut options = peer.options();
+    options.max_request_size = engine_config::ByteSize(payload.len() as u64 - 1);
+    let settings = DriverSettings {
+        acknowledge: Acknowledge::Delivered,
+        when_full: WhenFull::Refuse,
+        max_buffer: 64 << 20,
+        batching: Batching { max_size: 1 << 20, max_records: 100_000, timeout: Duration::ZERO },
+        concurrency: 1,
+        backoff: Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(5) },
+        max_elapsed: None,
+    };
+    let (threads, lanes) = test_kit::lanes(1);
+    let (inlet, handle) = start("to", Box::new(built(&options)), settings, Arc::default(), &lanes);
+    let inlet = Arc::new(inlet);
+    let telemetry = Arc::new(ComponentTelemetry::new(["default".to_owned()]));
+    let route = Route::to_all(vec![Target::Sink(Arc::clone(&inlet))]);
+    let output = Output::new(0, route, telemetry, Arc::default(), WhenRefused::Answer);
+    let (batch, receipt) = Batch::new(Payload::Wire(payload));
+    output.send(batch).await;
+    assert_eq!(within("an answer", receipt).await, Outcome::Delivered);
+    let received = peer.received.lock().unwrap().clone();
+    assert!(received[0].body.len() <= options.max_request_size.0 as usize, "the first is cut before it is sent");
+    let taken = received.into_iter().filter(|request| request.body.len() <= LIMIT);
+    let taken = taken.map(|request| otlp::admit(Signal::Logs, request.body.into()).unwrap().records());
+    assert_eq!(taken.sum::<u64>(), RECORDS);
+    assert_eq!(handle.line().counts.delivered, RECORDS);
+    tokio::task::spawn_blocking(move || threads.stop()).await.unwrap();
+}
