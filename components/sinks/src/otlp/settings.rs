@@ -25,6 +25,7 @@ pub(super) fn client_options(options: &OtlpSink) -> Result<ClientOptions, BuildE
         options::Compression::None => Compression::None,
         options::Compression::Gzip => Compression::Gzip(options.level().into()),
         options::Compression::Zstd => Compression::Zstd(options.level().into()),
+        options::Compression::Snappy => Compression::Snappy,
     };
     client.timeout = options.timeout.get();
     client.connect_timeout = client.connect_timeout.min(client.timeout);

@@ -106,6 +106,8 @@ pub enum Compression {
     Gzip,
     /// zstd, which is faster and smaller.
     Zstd,
+    /// snappy, which is the fastest and compresses least: for backends that ask for it.
+    Snappy,
 }
 
 /// Whole paths by signal.
@@ -208,6 +210,10 @@ impl OtlpSink {
             Compression::None => {
                 let message = "`compression_level` has no effect without `compression`";
                 checker.no_effect(["compression_level"], message).help("set `compression` or remove the level");
+            }
+            Compression::Snappy => {
+                let message = "`compression_level` has no effect with snappy";
+                checker.no_effect(["compression_level"], message).help("remove it");
             }
             Compression::Gzip if level > 9 => {
                 let message = format!("gzip has no level {level}");

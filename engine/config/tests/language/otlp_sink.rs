@@ -18,7 +18,8 @@ fn problems(keys: &str) -> String {
 fn encodings() {
     assert_snapshot!(problems("encoding = 'json'"), @r#"engine.toml:9:12: sinks.b: gRPC knows no JSON; remove it, or set `protocol = "http"`"#);
     assert_snapshot!(problems("protocol = 'http'\nencoding = 'jsn'"), @r#"engine.toml:10:12: sinks.b: `encoding` is the string "jsn", expected "protobuf" or "json", did you mean `json`?"#);
-    accepted(&sink("https://backend", "protocol = 'http'\nencoding = 'json'"));
+    accepted(&sink("https://backend", "protocol = 'http'\nencoding = 'json'\ncompression = 'snappy'"));
+    assert_snapshot!(problems("compression = 'snappy'\ncompression_level = 1"), @"engine.toml:10:21: sinks.b: `compression_level` has no effect with snappy; remove it");
 }
 
 /// There is one way to say who one is, and it is complete.

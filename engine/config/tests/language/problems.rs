@@ -589,6 +589,6 @@ compression = "${COMPRESSION}"
     engine.toml:4:15: sources.apps: `grpc.listen`: `${LISTEN}` is not an IP address and a port, expected an IP address and a port such as "127.0.0.1:4317" or "[::]:4317"; environment variables are replaced only where that is switched on
     engine.toml:8:12: sinks.backend: `endpoint`: `$` is not allowed in a host name, expected an address such as "http://host:4317" or "https://host:4317"; environment variables are replaced only where that is switched on
     engine.toml:9:11: sinks.backend: `timeout`: `${TIMEOUT}` is not a duration, expected a duration such as "5s" or "100ms", from 10ms to 10m; environment variables are replaced only where that is switched on
-    engine.toml:10:15: sinks.backend: `compression` is the string "${COMPRESSION}", expected "none", "gzip" or "zstd"; environment variables are replaced only where that is switched on
+    engine.toml:10:15: sinks.backend: `compression` is the string "${COMPRESSION}", expected "none", "gzip", "zstd" or "snappy"; environment variables are replaced only where that is switched on
     "#);
 }
