@@ -132,5 +132,5 @@ def shown(table, path):
 
 def is_same(expected, actual, window):
     if expected == NOW:
-        return isinstance(actual, str) and window[0] <= int(actual) <= window[1]
+        return isinstance(actual, str) and actual.isdigit() and window[0] <= int(actual) <= window[1]
     return type(expected) is type(actual) and expected == actual

@@ -36,10 +36,11 @@ def prepare_python():
 
 
 def prepare_javascript():
-    """The packages and the program beside them, where Node finds them."""
+    """The packages and the programs beside them, where Node finds them."""
     source, target = os.path.join(PEERS, "javascript"), os.path.join(BUILT, "javascript")
     os.makedirs(target, exist_ok=True)
-    shutil.copy(os.path.join(source, "sender.mjs"), target)
+    for name in ("sender.mjs", "app.js"):
+        shutil.copy(os.path.join(source, name), target)
     lock, marker = os.path.join(source, "package-lock.json"), os.path.join(target, "installed.json")
     if is_current(lock, marker):
         return

@@ -87,15 +87,16 @@ class Engine(Program):
 
 
 class Collector(Program):
-    """The Collector with a configuration; `addresses` has one for each receiver and protocol, such as `otlp/1 HTTP`."""
+    """The Collector with a configuration and files that add to it; `addresses` has one for each receiver and protocol, such as `otlp/1 HTTP`."""
 
-    def __init__(self, name, folder, config):
+    def __init__(self, name, folder, config, *files):
         config = {**config, "service": {**config["service"], "telemetry": {
             "metrics": {"level": "none"}, "logs": {"encoding": "json", "sampling": {"enabled": False}}}}}
         path = os.path.join(folder, f"{name}.json")
         with open(path, "w", encoding="utf-8") as file:
             json.dump(config, file, indent=1)
-        super().__init__(name, folder, [os.path.join(environment.BUILT, "collector"), "--config", path])
+        arguments = [f"--config={file}" for file in (path, *files)]
+        super().__init__(name, folder, [os.path.join(environment.BUILT, "collector"), *arguments])
         self.wait_for(lambda: "Everything is ready" in self.output())
         self.addresses = {}
         for line in self.output().splitlines():

@@ -13,6 +13,7 @@ mod cases;
 mod compare;
 mod idle;
 mod lanes;
+mod matrix;
 
 /// A measurement with a bound.
 pub struct Bar {
@@ -80,7 +81,7 @@ pub struct Verdict {
 
 /// Every bar.
 pub fn all() -> impl Iterator<Item = &'static Bar> {
-    cases::BARS.iter().chain([&idle::BAR, &lanes::BAR])
+    cases::BARS.iter().chain([&idle::BAR, &lanes::BAR, &matrix::BAR])
 }
 
 impl Bar {
