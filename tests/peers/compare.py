@@ -95,7 +95,7 @@ class Expectation:
                 for part in (record, described["every record"]):
                     flatten(f"{signal}.{name}", expand(part, names), table)
         exceptions = described["exceptions"]
-        for name in (cell.client, f"{cell.client} {cell.protocol}", f"Collector {cell.way}"):
+        for name in (cell.client, f"{cell.client} {cell.spoken}"):
             for exception in exceptions.get(name, []):
                 self.apply(exception)
 

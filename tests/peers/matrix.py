@@ -34,8 +34,10 @@ import programs  # noqa: E402
 PROTOCOLS = ("grpc", "http/protobuf", "http/json")
 # What the Go SDK has no exporter for.
 ABSENT = {("go", "http/json", "metrics"), ("go", "http/json", "logs")}
-BEFORE_COMPRESSIONS = ("none", "gzip", "zstd")
-BEHIND_COMPRESSIONS = ("none", "gzip", "zstd")
+BEFORE_COMPRESSIONS = {"grpc": ("none", "gzip", "zstd", "snappy"),
+                       "http/protobuf": ("none", "gzip", "zstd", "snappy", "x-snappy-framed"),
+                       "http/json": ("none", "gzip", "zstd", "snappy", "x-snappy-framed")}
+BEHIND_COMPRESSIONS = {"grpc": ("none", "gzip", "zstd"), "http/protobuf": ("none", "gzip", "zstd")}
 EXPORTERS = {"grpc": "otlp_grpc", "http/protobuf": "otlp_http", "http/json": "otlp_http"}
 
 
@@ -54,14 +56,18 @@ class Cell:
         return f"{self.client} {self.way} {self.protocol} {self.tls} {self.compression}"
 
     @property
+    def spoken(self):
+        """What the SDK speaks itself; the other settings are those of the Collector where there is one."""
+        return self.protocol if self.way in ("direct", "alone") else "grpc"
+
+    @property
     def listeners(self):
         """Where on the capture server it arrives."""
         return {"direct": ("grpc", "http"), "before": ("grpc", "http"), "behind": ("collector",),
                 "alone": (self.protocol.split("/")[0],)}[self.way]
 
     def signals(self):
-        return [signal for signal in capture.SIGNALS if (self.client, self.protocol, signal) not in ABSENT
-                or self.way in ("before", "behind")]
+        return [signal for signal in capture.SIGNALS if (self.client, self.spoken, signal) not in ABSENT]
 
 
 def every_cell():
@@ -70,9 +76,8 @@ def every_cell():
             for tls in ("clear", "tls"):
                 for compression in ("none", "gzip"):
                     yield Cell(client, "direct", protocol, tls, compression)
-    for way, protocols, compressions in (("before", PROTOCOLS, BEFORE_COMPRESSIONS),
-                                         ("behind", PROTOCOLS[:2], BEHIND_COMPRESSIONS)):
-        for protocol in protocols:
+    for way, by_protocol in (("before", BEFORE_COMPRESSIONS), ("behind", BEHIND_COMPRESSIONS)):
+        for protocol, compressions in by_protocol.items():
             for tls in ("clear", "tls"):
                 for compression in compressions:
                     yield Cell("go", way, protocol, tls, compression)
@@ -80,7 +85,9 @@ def every_cell():
 
 def short_cells():
     kinds = {"direct": {("grpc", "tls", "gzip"), ("http/protobuf", "clear", "none"), ("http/json", "tls", "gzip")},
-             "before": {("grpc", "tls", "gzip"), ("http/protobuf", "clear", "zstd"), ("http/json", "clear", "gzip")},
+             "before": {("grpc", "tls", "gzip"), ("grpc", "clear", "snappy"),
+                       ("http/protobuf", "clear", "zstd"), ("http/protobuf", "clear", "snappy"),
+                       ("http/json", "clear", "gzip")},
              "behind": {("grpc", "tls", "zstd"), ("http/protobuf", "clear", "gzip")}}
     return [cell for cell in every_cell() if (cell.protocol, cell.tls, cell.compression) in kinds[cell.way]]
 
@@ -179,7 +186,7 @@ def run(binary, cells, folder, captured):
             count[cell.way] += 1
             address = (before.addresses[f"otlp/{index} GRPC"] if cell.way == "before"
                        else engine.addresses[f"behind_{index} grpc.listen"])
-            jobs.append((cell.client, cell.name, f"http://{address}", "grpc", "none", None))
+            jobs.append((cell.client, cell.name, f"http://{address}", cell.spoken, "none", None))
         said = send_all(jobs)
         for program in reversed(running):
             program.end()
@@ -230,7 +237,7 @@ def judge(cells, said, captured):
     return found
 
 
-WAYS = {"direct": "{} SDK", "alone": "{} SDK alone", "before": "Collector before", "behind": "Collector behind"}
+WAYS = {"direct": "{} SDK", "alone": "{} SDK without engine", "before": "Collector before", "behind": "Collector behind"}
 
 
 def print_table(cells, found):
@@ -242,7 +249,8 @@ def print_table(cells, found):
                 results.append("-")
             else:
                 results.append(found[cell, signal][0][:60] if found[cell, signal] else "ok")
-        rows.append((WAYS[cell.way].format(cell.client), cell.protocol, cell.tls, cell.compression, *results))
+        tls = "TLS" if cell.tls == "tls" else "no"
+        rows.append((WAYS[cell.way].format(cell.client), cell.protocol, tls, cell.compression, *results))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     rows.insert(1, ["-" * width for width in widths])
     for row in rows:

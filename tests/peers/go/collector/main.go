@@ -1,3 +1,5 @@
+// Collector is the OpenTelemetry Collector with the components that speak OTLP and no others.
+// It has its own configuration and logs; it knows neither the engine nor the matrix.
 package main
 
 import (

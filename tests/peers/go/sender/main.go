@@ -134,7 +134,9 @@ func sendLogs(logger otellog.Logger) {
 
 func sendMetrics(meter metric.Meter) {
 	outside, inside := context.Background(), contextOf(spanID(1), "")
-	kind := func(text string) metric.MeasurementOption { return metric.WithAttributes(attribute.String("kind", text)) }
+	kind := func(text string) metric.MeasurementOption {
+		return metric.WithAttributes(attribute.String("kind", text))
+	}
 	counter := must(meter.Int64Counter("counter", metric.WithUnit("{order}"), metric.WithDescription("Orders taken ☂")))
 	counter.Add(inside, 9_007_199_254_740_991, kind("new"))
 	counter.Add(outside, 4, kind("old"))
@@ -150,7 +152,10 @@ func sendMetrics(meter metric.Meter) {
 		exponential.Record(outside, seconds)
 	}
 	must(meter.Int64ObservableCounter("observable.counter", metric.WithInt64Callback(
-		func(_ context.Context, observer metric.Int64Observer) error { observer.Observe(7, kind("new")); return nil })))
+		func(_ context.Context, observer metric.Int64Observer) error {
+			observer.Observe(7, kind("new"))
+			return nil
+		})))
 	must(meter.Int64ObservableUpDownCounter("observable.up_down", metric.WithInt64Callback(
 		func(_ context.Context, observer metric.Int64Observer) error { observer.Observe(-7); return nil })))
 	must(meter.Float64ObservableGauge("observable.gauge", metric.WithFloat64Callback(
