@@ -7,8 +7,9 @@ usage: matrix.py ENGINE [--short] [--without-engine]
   --without-engine  SDKs straight into the capture server: whether `expected.json` says what they send
 
 One engine runs with sources in clear and with TLS. SDK programs send to it, a Collector before it sends to it, and it
-sends to a Collector behind it. Its sinks deliver to the capture server over gRPC and over HTTP. Every program ends in good
-order, along the way of the data, before anything is judged: what is missing then is lost, and nothing comes later.
+sends to a Collector behind it. Its sinks deliver to the capture server over gRPC, over HTTP, and as JSON. Every program
+ends in good order, along the way of the data, before anything is judged: what is missing then is lost, and nothing comes
+later.
 Prints a table, every difference below it, and ends with 1 if there is one. Sets up all it needs in `.venv/` and `target/`.
 """
 
@@ -37,7 +38,7 @@ ABSENT = {("go", "http/json", "metrics"), ("go", "http/json", "logs")}
 BEFORE_COMPRESSIONS = {"grpc": ("none", "gzip", "zstd", "snappy"),
                        "http/protobuf": ("none", "gzip", "zstd", "snappy", "x-snappy-framed"),
                        "http/json": ("none", "gzip", "zstd", "snappy", "x-snappy-framed")}
-BEHIND_COMPRESSIONS = {"grpc": ("none", "gzip", "zstd"), "http/protobuf": ("none", "gzip", "zstd")}
+BEHIND_COMPRESSIONS = {protocol: ("none", "gzip", "zstd", "snappy") for protocol in PROTOCOLS}
 EXPORTERS = {"grpc": "otlp_grpc", "http/protobuf": "otlp_http", "http/json": "otlp_http"}
 
 
@@ -63,7 +64,7 @@ class Cell:
     @property
     def listeners(self):
         """Where on the capture server it arrives."""
-        return {"direct": ("grpc", "http"), "before": ("grpc", "http"), "behind": ("collector",),
+        return {"direct": ("grpc", "http", "json"), "before": ("grpc", "http", "json"), "behind": ("collector",),
                 "alone": (self.protocol.split("/")[0],)}[self.way]
 
     def signals(self):
@@ -88,7 +89,7 @@ def short_cells():
              "before": {("grpc", "tls", "gzip"), ("grpc", "clear", "snappy"),
                        ("http/protobuf", "clear", "zstd"), ("http/protobuf", "clear", "snappy"),
                        ("http/json", "clear", "gzip")},
-             "behind": {("grpc", "tls", "zstd"), ("http/protobuf", "clear", "gzip")}}
+             "behind": {("grpc", "tls", "zstd"), ("http/protobuf", "clear", "gzip"), ("http/json", "clear", "snappy")}}
     return [cell for cell in every_cell() if (cell.protocol, cell.tls, cell.compression) in kinds[cell.way]]
 
 
@@ -129,6 +130,13 @@ type = "otlp"
 inputs = ["clear", "tls"]
 endpoint = "http://{targets['http']}"
 protocol = "http"
+[sinks.json]
+type = "otlp"
+inputs = ["clear", "tls"]
+endpoint = "http://{targets['json']}"
+protocol = "http"
+encoding = "json"
+compression = "gzip"
 """
     for index, cell in enumerate(cell for cell in cells if cell.way == "behind"):
         protocol = cell.protocol.split("/")[0]
@@ -143,6 +151,8 @@ endpoint = "{scheme}://{behind.addresses[f'otlp/{cell.tls} {protocol.upper()}']}
 protocol = "{protocol}"
 compression = "{cell.compression}"
 """
+        if cell.protocol == "http/json":
+            config += 'encoding = "json"\n'
         if cell.tls == "tls":
             config += f'tls.ca = "{authority}"\n'
     return programs.Engine(binary, folder, config)
@@ -169,7 +179,8 @@ def collector_before(folder, certificate, cells, engine):
 def run(binary, cells, folder, captured):
     """Sends all cells through the engine; returns what each sender said."""
     certificate = programs.make_certificate(folder)
-    targets = {"grpc": captured.listen_grpc("grpc"), "http": captured.listen_http("http")}
+    targets = {"grpc": captured.listen_grpc("grpc"), "http": captured.listen_http("http"),
+               "json": captured.listen_http("json")}
     running = []
     try:
         running.append(behind := collector_behind(folder, certificate, captured.listen_grpc("collector")))

@@ -87,7 +87,10 @@ class Engine(Program):
 
 
 class Collector(Program):
-    """The Collector with a configuration and files that add to it; `addresses` has one for each receiver and protocol, such as `otlp/1 HTTP`."""
+    """The Collector with a configuration and files that add to it.
+
+    `addresses` has one for each receiver and protocol, such as `otlp/1 HTTP`.
+    """
 
     def __init__(self, name, folder, config, *files):
         config = {**config, "service": {**config["service"], "telemetry": {
