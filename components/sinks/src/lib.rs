@@ -4,4 +4,5 @@ mod blackhole;
 mod console;
 mod file;
 mod otlp;
+mod prometheus;
 mod writer;

@@ -49,6 +49,7 @@ impl Catalog {
             .with::<sinks::Console>()
             .with::<sinks::File>()
             .with::<sinks::OtlpSink>()
+            .with::<sinks::Prometheus>()
     }
 
     /// Adds a component type.

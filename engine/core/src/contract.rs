@@ -72,6 +72,26 @@ pub trait Sink: Send + Sync {
     fn finish(&self) -> BoxFuture<'_, Result<(), ComponentError>> {
         Box::pin(async { Ok(()) })
     }
+
+    /// What the sink does beside deliveries, such as serving a port; called once, before the first
+    /// [`deliver`](Self::deliver). It runs on the shared runtime until [`SinkContext::stop`], which comes after
+    /// [`finish`](Self::finish). By default there is nothing to do.
+    fn serve(&self, _context: SinkContext) -> Option<BoxFuture<'static, Result<(), ComponentError>>> {
+        None
+    }
+}
+
+/// What a sink that does more than deliver is handed.
+#[derive(Debug)]
+pub struct SinkContext {
+    /// Its id.
+    pub id: ComponentId,
+    /// Sockets the engine bound for it.
+    pub sockets: Sockets,
+    /// Its counts and health.
+    pub telemetry: Arc<ComponentTelemetry>,
+    /// Cancelled when nothing more will be delivered.
+    pub stop: CancellationToken,
 }
 
 /// What a source is handed.

@@ -1,6 +1,6 @@
-//! Sockets: the engine binds them before anything runs and lends them to sources.
+//! Sockets: the engine binds them before anything runs and lends them to sources and sinks.
 //!
-//! A source that is replaced gets the same socket again, so nothing is refused in between. No SO_REUSEPORT: a second
+//! A component that is replaced gets the same socket again, so nothing is refused in between. No SO_REUSEPORT: a second
 //! engine on the same port must fail to bind.
 
 use std::collections::HashMap;

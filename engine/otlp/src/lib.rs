@@ -25,8 +25,9 @@ pub use rope::Rope;
 pub use signal::{Signal, UnknownSignal};
 pub use view::{
     ArrayView, AttributeView, Attributes, BucketsView, DataPointView, DistributionView, Entries, EventView,
-    ExponentialHistogramView, HistogramView, LinkView, LogRecordView, MapView, MetricView, PointKind, QuantileView,
-    RecordView, Records, ResourceView, Resources, ScopeView, Scopes, SpanView, SummaryView, ValueView, Values,
+    ExemplarView, ExponentialHistogramView, HistogramView, LinkView, LogRecordView, MapView, MetricView, PointKind,
+    QuantileView, RecordView, Records, ResourceView, Resources, ScopeView, Scopes, SpanView, SummaryView, ValueView,
+    Values,
 };
 pub use wire::{
     AttributeEdit, AttributeEdits, AttributeValue, EditAction, KeyPattern, OverlappingEdits, ResourceEdit,

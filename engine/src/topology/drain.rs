@@ -8,6 +8,7 @@ use engine_core::telemetry::HealthState;
 use tokio::time::Instant;
 
 use super::run::Running;
+use super::services::LEAST_GRACE;
 
 /// How a drain went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +58,12 @@ impl Running {
                 report.dropped.push((id, dropped));
             }
         }
+        self.stop_serving.cancel();
+        let last = deadline.max(Instant::now() + LEAST_GRACE);
+        while let Some(joined) = next_until(&mut self.serving, last).await {
+            self.note_end(joined);
+        }
+        self.serving.shutdown().await;
         std::mem::take(&mut self.services).stop(deadline, &mut report).await;
         self.set_states(HealthState::Stopped);
         self.lanes.stop();

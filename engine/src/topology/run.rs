@@ -8,7 +8,8 @@ use std::sync::Arc;
 use engine_config::{ComponentId, Kind, Plan, PlannedNode, ProcessSettings, SignalSet, WhenFull};
 use engine_core::budget::Budget;
 use engine_core::contract::{
-    ComponentError, Input, Partitioned, Source, SourceContext, Stage, StageContext, TransformWithCompanion,
+    ComponentError, Input, Partitioned, Sink, SinkContext, Source, SourceContext, Stage, StageContext,
+    TransformWithCompanion,
 };
 use engine_core::edge::{Consumer, Output, Route, Target, TransformNode, WhenRefused};
 use engine_core::lane::{LaneThreads, Lanes};
@@ -34,11 +35,14 @@ pub struct Running {
     pub(super) nodes: Vec<RunningNode>,
     pub(super) sources: JoinSet<Ended>,
     pub(super) stages: JoinSet<Ended>,
+    /// What sinks do beside deliveries.
+    pub(super) serving: JoinSet<Ended>,
     /// The components whose tasks have not ended.
     pub(super) unended: BTreeSet<ComponentId>,
     pub(super) services: RunningServices,
     pub(super) drain: CancellationToken,
     pub(super) draining: CancellationToken,
+    pub(super) stop_serving: CancellationToken,
     pub(super) lanes: LaneThreads,
     pub(super) sockets: Sockets,
     admission: Budget,
@@ -91,6 +95,8 @@ impl Built {
             targets: vec![None; plan.nodes.len()],
             sources: JoinSet::new(),
             stages: JoinSet::new(),
+            serving: JoinSet::new(),
+            stop_serving: CancellationToken::new(),
             unended: BTreeSet::new(),
         };
         let mut nodes = Vec::new();
@@ -98,9 +104,23 @@ impl Built {
             nodes.push(starter.start(index, component));
         }
         nodes.reverse();
-        let Starter { admission, drain, draining, sources, stages, unended, .. } = starter;
+        let Starter { admission, drain, draining, sources, stages, serving, stop_serving, unended, .. } = starter;
         let (settings, services) = (plan.settings, running_services);
-        Running { settings, nodes, sources, stages, unended, services, drain, draining, lanes, sockets, admission }
+        Running {
+            settings,
+            nodes,
+            sources,
+            stages,
+            serving,
+            unended,
+            services,
+            drain,
+            draining,
+            stop_serving,
+            lanes,
+            sockets,
+            admission,
+        }
     }
 }
 
@@ -187,6 +207,8 @@ struct Starter<'p> {
     targets: Vec<Option<Target>>,
     sources: JoinSet<Ended>,
     stages: JoinSet<Ended>,
+    serving: JoinSet<Ended>,
+    stop_serving: CancellationToken,
     unended: BTreeSet<ComponentId>,
 }
 
@@ -223,6 +245,7 @@ impl Starter<'_> {
                 self.targets[index] = Some(Target::Transform(Arc::new(started)));
             }
             BuiltComponent::Sink(built) => {
+                self.start_serving(node, built.as_ref(), &telemetry);
                 let settings = node.sink.as_ref().expect("the plan settles every sink");
                 let driver = DriverSettings::from(settings);
                 let (inlet, started) =
@@ -260,6 +283,24 @@ impl Starter<'_> {
             run.await;
             Ended(id)
         });
+    }
+
+    /// Starts what a sink does beside deliveries.
+    fn start_serving(&mut self, node: &PlannedNode, sink: &dyn Sink, telemetry: &Arc<ComponentTelemetry>) {
+        let context = SinkContext {
+            id: node.id.clone(),
+            sockets: self.sockets.clone(),
+            telemetry: Arc::clone(telemetry),
+            stop: self.stop_serving.clone(),
+        };
+        if let Some(work) = sink.serve(context) {
+            let run = watched(node.id.clone(), Arc::clone(telemetry), move || work);
+            let id = node.id.clone();
+            self.serving.spawn(async move {
+                run.await;
+                Ended(id)
+            });
+        }
     }
 
     fn start_partitioned(

@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 use super::drain::DrainReport;
 use super::run::Chain;
 
-/// What each service may take to stop even when sinks or other services have used up the grace: it may have something to
-/// give back.
-const LEAST_GRACE: Duration = Duration::from_secs(1);
+/// What each service, and what sinks do beside deliveries, may take to stop even when others have used up the grace: it may
+/// have something to give back.
+pub(super) const LEAST_GRACE: Duration = Duration::from_secs(1);
 
 /// Running services in the order in which they were started.
 #[derive(Default)]

@@ -21,7 +21,7 @@ fn the_list_of_components_is_pinned() {
     let expected = [
         (Kind::Source, vec!["generate", "host_metrics", "otlp"]),
         (Kind::Transform, vec!["attributes", "resource", "select"]),
-        (Kind::Sink, vec!["blackhole", "console", "file", "otlp"]),
+        (Kind::Sink, vec!["blackhole", "console", "file", "otlp", "prometheus"]),
     ];
     let catalog = Catalog::builtin();
     for (kind, names) in expected {

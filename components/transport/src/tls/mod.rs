@@ -181,7 +181,8 @@ impl ServerTls {
         Ok(Self(Arc::new(Reloading::new(material)?.looking_every(interval))))
     }
 
-    pub(crate) async fn acceptor(&self) -> TlsAcceptor {
+    /// What takes new connections, with the certificates as they are now.
+    pub async fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.0.current().await)
     }
 }

@@ -28,6 +28,7 @@ fn the_built_in_components() {
     sink console (beta): Prints records on the terminal
     sink file (beta): Appends to a file, one OTLP JSON request a line: what the `otlp` source takes back and `jq` reads
     sink otlp (beta): Sends OTLP to a backend, over gRPC or over HTTP with protobuf or JSON
+    sink prometheus (beta): Keeps the latest value of every series for Prometheus to scrape, as text 0.0.4 or OpenMetrics 1.0
     "#);
     assert_eq!(catalog.names(Kind::Transform), ["attributes", "resource", "select"]);
 }

@@ -301,7 +301,7 @@ inputs = ["shop"]
     engine.toml:32:1: sinks.backend: unknown key `compresion`, did you mean `compression`?
     engine.toml:33:19: sinks.backend: `buffer.type` is the string "disk", expected "memory"
     engine.toml:33:38: sinks.backend: `buffer.max_size`: 1KiB is too small, expected a size such as "64MiB", at least 64KiB
-    engine.toml:36:8: sinks.my: `type` is missing, expected one of "blackhole", "console", "file", "otlp"; put an id with dots in quotes: `[sinks."my.console"]`
+    engine.toml:36:8: sinks.my: `type` is missing, expected one of "blackhole", "console", "file", "otlp", "prometheus"; put an id with dots in quotes: `[sinks."my.console"]`
     engine.toml:40:2: unknown key `outputs`; known tables are `sources`, `transforms`, `sinks`, `admin`, `memory`, `shutdown`, `engine`, `secrets`, `state`
     "#);
 }
@@ -457,7 +457,7 @@ type = "select"
 inputs = "apps"
 keep = { "service.name" = "pay" }
 [sinks.console]
-type = "prometheus"
+type = "splunk"
 inputs = ["shop"]
 [sinks.backend]
 type = "otlp"
@@ -472,7 +472,7 @@ tls = true
     engine.toml:7:8: transforms.shop: there is no transform `filter`, expected one of "attributes", "resource", "select"
     engine.toml:11:10: transforms.pay: `inputs` is the string "apps", expected a list, each item the id of a component, or "ID.output"; write `["apps"]`
     engine.toml:12:27: transforms.pay: `keep."service.name"` is the string "pay", expected a list, each item a string, a boolean or a whole number
-    engine.toml:14:8: sinks.console: there is no sink `prometheus`, expected one of "blackhole", "console", "file", "otlp"
+    engine.toml:14:8: sinks.console: there is no sink `splunk`, expected one of "blackhole", "console", "file", "otlp", "prometheus"
     engine.toml:19:12: sinks.backend: `endpoint`: `localhost:4317` has no scheme, expected an address such as "http://host:4317" or "https://host:4317"; write "http://localhost:4317", or "https://localhost:4317" for TLS
     engine.toml:20:7: sinks.backend: `tls` is the boolean true, expected a table
     "#);
@@ -523,7 +523,7 @@ fn too_little() {
     engine.toml:2:11: `sources` is not a table, expected tables `[sources.ID]`
     engine.toml:3:10: memory: this is the integer 1, expected a table
     engine.toml:5:5: sinks.x: this is not a table, expected `[sinks.x]`; a component is a table with a `type`
-    engine.toml:6:8: sinks.y: `type` is missing, expected one of "blackhole", "console", "file", "otlp"
+    engine.toml:6:8: sinks.y: `type` is missing, expected one of "blackhole", "console", "file", "otlp", "prometheus"
     "#);
 }
 

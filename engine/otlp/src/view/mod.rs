@@ -4,6 +4,7 @@
 //! nothing and check nothing; admission did.
 
 mod distribution;
+mod exemplar;
 mod metric;
 mod record;
 mod value;
@@ -11,6 +12,7 @@ mod value;
 pub use self::distribution::{
     BucketsView, DistributionView, ExponentialHistogramView, HistogramView, QuantileView, SummaryView,
 };
+pub use self::exemplar::ExemplarView;
 pub use self::metric::{DataPointView, MetricView, PointKind};
 pub use self::record::{EventView, LinkView, LogRecordView, RecordView, SpanView};
 pub use self::value::{ArrayView, AttributeView, Attributes, Entries, MapView, ValueView, Values};
