@@ -166,7 +166,11 @@ impl Words {
                     .or_else(|| self.rejection.take().map(|rejection| rejection.message))
                     .unwrap_or_else(|| "some records were rejected".to_owned()),
             },
-            Severity::Rejected | Severity::Delivered => Outcome::Delivered,
+            Severity::Rejected | Severity::Delivered => match self.partial.take() {
+                // With none rejected it is a warning, which is for whoever sent the data.
+                Some(message) if !message.is_empty() => Outcome::Partial { rejected: 0, message },
+                _ => Outcome::Delivered,
+            },
         }
     }
 }
