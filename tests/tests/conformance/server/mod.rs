@@ -1,0 +1,8 @@
+//! What the `otlp` source answers.
+
+mod answers;
+mod basics;
+mod connections;
+mod json;
+mod limits;
+mod malformed;
