@@ -45,11 +45,13 @@ impl BuildSink for Otlp {
     type Options = OtlpSink;
 
     fn build(options: &OtlpSink, _context: &BuildContext) -> Result<Self, BuildError> {
-        let bare = Client::new(settings::client_options(options)?)
-            .map_err(|error| BuildError::caused(error.to_string(), error))?;
+        let client_options = settings::client_options(options)?;
+        let proxy = client_options.proxy.clone();
+        let bare = Client::new(client_options).map_err(|error| BuildError::caused(error.to_string(), error))?;
         let said = |error: HeaderError| BuildError::new(error.to_string());
         let client = Reloading::new(Headers::read(bare, options).map_err(said)?).map_err(said)?;
-        let oauth2 = options.auth.as_ref().and_then(|auth| auth.oauth2.as_ref()).map(OAuth2::new).transpose()?;
+        let oauth2 = options.auth.as_ref().and_then(|auth| auth.oauth2.as_ref());
+        let oauth2 = oauth2.map(|oauth2| OAuth2::new(oauth2, proxy)).transpose()?;
         let rare = Rare { encoding: options.encoding, oauth2 };
         let is_rare = rare.oauth2.is_some() || rare.encoding != Encoding::Protobuf;
         let max_request_size = usize::try_from(options.max_request_size.0).unwrap_or(usize::MAX);

@@ -13,8 +13,8 @@ use http::header::AUTHORIZATION;
 use otlp::{Rope, Signal};
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
-use transport::client::Client;
 use transport::client::token::{ClientCredentials, ShownIn, Token, TokenEndpoint, TokenError, TokenOptions};
+use transport::client::{Client, Proxy};
 use transport::reload::{Material, Reloading};
 
 use super::secrets::{Secret, SecretError};
@@ -95,10 +95,10 @@ struct Credentials {
 
 impl OAuth2 {
     /// Reads the secrets. Asks for nothing yet.
-    pub(super) fn new(options: &Options) -> Result<Self, BuildError> {
+    pub(super) fn new(options: &Options, proxy: Option<Proxy>) -> Result<Self, BuildError> {
         let url = options.token_url.parse().map_err(|error| BuildError::caused("`token_url` is not a URI", error))?;
         let tls = options.tls.as_ref().map(client_tls).transpose()?;
-        let endpoint = TokenEndpoint::new(TokenOptions { url, tls, timeout: options.timeout.get() });
+        let endpoint = TokenEndpoint::new(TokenOptions { url, tls, proxy, timeout: options.timeout.get() });
         let endpoint = endpoint.map_err(|error| BuildError::caused(error.to_string(), error))?;
         let credentials = Credentials::read(options).and_then(Reloading::new);
         let credentials = credentials.map_err(|error| BuildError::caused(error.to_string(), error))?;

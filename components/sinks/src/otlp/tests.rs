@@ -3,6 +3,7 @@
 
 mod json;
 mod oauth2;
+mod proxy;
 mod too_large;
 
 use std::collections::HashMap;

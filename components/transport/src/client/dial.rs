@@ -1,25 +1,24 @@
-//! From an endpoint to a connection that takes requests: resolve, connect, TLS, HTTP handshake.
+//! From an endpoint to a connection that takes requests: resolve, connect, through a proxy or not, TLS, HTTP handshake.
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use http::uri::Scheme;
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use crate::Protocol;
-use crate::client::body::RequestBody;
+use crate::client::addresses::{Addresses, Resolution};
+use crate::client::handshake::{self, Dialed, Misfit};
+use crate::client::proxy::Tunnel;
+use crate::client::spread::Members;
 use crate::client::{ClientError, ClientOptions, describe};
 use crate::tls::{ClientTls, ClientTlsOptions};
 
@@ -30,35 +29,18 @@ const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// With requests in flight and nothing heard for this long, the peer is asked for a sign of life. Servers of grpc-go
-/// take more frequent pings for abuse.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Receive windows for answers, which are small.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
-
-/// A whole body of usual size is handed to h2 at once.
-const SEND_BUFFER: usize = 4 * 1024 * 1024;
-
-const MAX_RESPONSE_HEADERS: u32 = 16 * 1024;
-
 /// Dials one endpoint.
 pub(super) struct Dialer {
     host: String,
     port: u16,
+    /// Those of the proxy, if there is one: it resolves the endpoint's name itself.
+    addresses: Arc<Addresses>,
+    tunnel: Option<Tunnel>,
     protocol: Protocol,
     tls: Option<(ClientTls, ServerName<'static>)>,
     timeout: Duration,
-    next_address: AtomicUsize,
+    misfit: Misfit,
     pause: Mutex<Pause>,
-}
-
-/// A connection fresh from its handshake; its driver runs on the runtime that dialled.
-pub(super) enum Dialed {
-    Http2(http2::SendRequest<RequestBody>),
-    Http1(http1::SendRequest<RequestBody>),
 }
 
 /// No connection, and how long not to ask again.
@@ -100,15 +82,42 @@ impl Dialer {
         } else {
             None
         };
+        let proxy = options.proxy.as_ref().map(|proxy| proxy.checked()).transpose()?;
+        let (next_host, next_port, tunnel) = match proxy {
+            Some((proxy_host, proxy_port, tunnel)) => (proxy_host, proxy_port, Some(tunnel)),
+            None => (host.clone(), port, None),
+        };
+        let timeout = options.connect_timeout;
+        let resolution = Resolution { resolver: Arc::clone(&options.resolver), every: options.resolve_every, timeout };
+        let members = options.spread.clone().map(Members::new);
+        let addresses = Arc::new(Addresses::new(next_host, next_port, resolution, members));
+        let protocol = options.protocol;
         Ok(Self {
             host,
             port,
-            protocol: options.protocol,
+            addresses,
+            tunnel,
+            protocol,
             tls,
-            timeout: options.connect_timeout,
-            next_address: AtomicUsize::new(0),
+            timeout,
+            misfit: Misfit::default(),
             pause: Mutex::default(),
         })
+    }
+
+    /// The addresses that are dialled.
+    pub(super) fn addresses(&self) -> &Arc<Addresses> {
+        &self.addresses
+    }
+
+    /// What was wrong with the last peer, when it spoke something else than expected.
+    pub(super) fn misfit(&self) -> Option<&'static str> {
+        self.misfit.get()
+    }
+
+    /// How long one dial may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// Whether connections are known to speak HTTP/1 before one was made.
@@ -116,31 +125,58 @@ impl Dialer {
         self.protocol == Protocol::Http && self.tls.is_none()
     }
 
-    /// Makes a connection, or says at once that the last failure is too fresh.
-    pub(super) async fn dial(&self) -> Result<Dialed, DialError> {
-        self.check_pause()?;
-        let dialed = match tokio::time::timeout(self.timeout, self.connect()).await {
-            Ok(result) => result,
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("not connected within {:?}", self.timeout))),
+    /// Makes a connection to `only` this address or else to any, or says at once that the last failure is too fresh.
+    pub(super) async fn dial(&self, only: Option<SocketAddr>) -> Result<Dialed, DialError> {
+        if only.is_none() {
+            self.check_pause()?;
+        }
+        let error = match tokio::time::timeout(self.timeout, self.connect(only)).await {
+            Ok(Ok(connection)) => {
+                match (only, self.addresses.members()) {
+                    (Some(address), Some(members)) => members.is_back(address),
+                    _ => *self.pause() = Pause::default(),
+                }
+                return Ok(connection);
+            }
+            Ok(Err(error)) => error,
+            Err(_) => self.too_slow(),
         };
-        let mut pause = self.pause.lock().expect("nothing panics while it holds the lock");
-        match dialed {
-            Ok(connection) => {
-                *pause = Pause::default();
-                Ok(connection)
-            }
-            Err(error) => {
-                let problem: Arc<str> =
-                    format!("cannot connect to {}:{}: {}", self.host, self.port, describe(&error)).into();
-                let wait = pause.fail(Arc::clone(&problem));
-                Err(DialError { problem, retry_after: Some(wait) })
-            }
+        self.addresses.look_soon();
+        let (Some(address), Some(members)) = (only, self.addresses.members()) else { return Err(self.failed(&error)) };
+        let problem = self.problem(&error);
+        members.failed(address, Arc::clone(&problem));
+        Err(DialError { problem, retry_after: None })
+    }
+
+    /// Resolves the name before anything is dialled.
+    pub(super) async fn first_look(&self) -> Result<(), DialError> {
+        self.check_pause()?;
+        match tokio::time::timeout(self.timeout, self.addresses.first_look()).await {
+            Ok(looked) => looked.map_err(|error| self.failed(&error)),
+            Err(_) => Err(self.failed(&self.too_slow())),
         }
     }
 
+    fn too_slow(&self) -> io::Error {
+        io::Error::new(io::ErrorKind::TimedOut, format!("not connected within {:?}", self.timeout))
+    }
+
+    fn failed(&self, error: &io::Error) -> DialError {
+        let problem = self.problem(error);
+        let wait = self.pause().fail(Arc::clone(&problem));
+        DialError { problem, retry_after: Some(wait) }
+    }
+
+    fn problem(&self, error: &io::Error) -> Arc<str> {
+        format!("cannot connect to {}:{}: {}", self.host, self.port, describe(error)).into()
+    }
+
+    fn pause(&self) -> MutexGuard<'_, Pause> {
+        self.pause.lock().expect("nothing panics while it holds the lock")
+    }
+
     fn check_pause(&self) -> Result<(), DialError> {
-        let pause = self.pause.lock().expect("nothing panics while it holds the lock");
-        match &pause.until {
+        match &self.pause().until {
             Some((until, problem)) if *until > Instant::now() => {
                 let left = until.duration_since(Instant::now());
                 Err(DialError { problem: Arc::clone(problem), retry_after: Some(left) })
@@ -149,65 +185,58 @@ impl Dialer {
         }
     }
 
-    async fn connect(&self) -> io::Result<Dialed> {
-        let socket = self.connect_any(self.resolve().await?).await?;
+    async fn connect(&self, only: Option<SocketAddr>) -> io::Result<Dialed> {
+        let addresses = match only {
+            Some(address) => vec![address],
+            None => self.addresses.in_turn().await?,
+        };
+        let mut socket = connect_any(addresses).await?;
         socket.set_nodelay(true)?;
+        if let Some(tunnel) = &self.tunnel {
+            tunnel.open(&mut socket, &self.host, self.port).await?;
+        }
+        let misfit = self.misfit.clone();
         let Some((tls, name)) = &self.tls else {
             return match self.protocol {
-                Protocol::Grpc => http2_handshake(socket).await,
-                Protocol::Http => http1_handshake(socket).await,
+                Protocol::Grpc => handshake::http2(socket, misfit).await,
+                Protocol::Http => handshake::http1(socket, misfit).await,
             };
         };
-        let stream = TlsConnector::from(tls.config_for(self.protocol).await).connect(name.clone(), socket).await?;
+        let connector = TlsConnector::from(tls.config_for(self.protocol).await);
+        let stream = connector.connect(name.clone(), socket).await.map_err(handshake::explained)?;
         let offered_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         match self.protocol {
             // Some gRPC servers do not negotiate and speak HTTP/2 all the same.
-            Protocol::Grpc => http2_handshake(stream).await,
-            Protocol::Http if offered_http2 => http2_handshake(stream).await,
-            Protocol::Http => http1_handshake(stream).await,
+            Protocol::Grpc => handshake::http2(stream, misfit).await,
+            Protocol::Http if offered_http2 => handshake::http2(stream, misfit).await,
+            Protocol::Http => handshake::http1(stream, misfit).await,
         }
     }
+}
 
-    /// All addresses of the host, each call starting with another one.
-    async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        let addresses: Vec<SocketAddr> = tokio::net::lookup_host((self.host.as_str(), self.port)).await?.collect();
-        if addresses.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+/// The first address that answers. A silent one does not hold up the next.
+async fn connect_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut waiting = addresses.into_iter();
+    let mut attempts = FuturesUnordered::new();
+    let mut last_error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    loop {
+        if let Some(address) = waiting.next() {
+            attempts.push(async move {
+                TcpStream::connect(address)
+                    .await
+                    .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
+            });
+        } else if attempts.is_empty() {
+            return Err(last_error);
         }
-        Ok(self.in_turn(addresses))
-    }
-
-    /// The addresses, starting one further than the call before.
-    fn in_turn(&self, mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-        let start = self.next_address.fetch_add(1, Ordering::Relaxed) % addresses.len();
-        addresses.rotate_left(start);
-        addresses
-    }
-
-    /// The first address that answers. A silent one does not hold up the next.
-    async fn connect_any(&self, addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
-        let mut waiting = addresses.into_iter();
-        let mut attempts = FuturesUnordered::new();
-        let mut last_error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        loop {
-            if let Some(address) = waiting.next() {
-                attempts.push(async move {
-                    TcpStream::connect(address)
-                        .await
-                        .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
-                });
-            } else if attempts.is_empty() {
-                return Err(last_error);
-            }
-            let has_more = !waiting.as_slice().is_empty();
-            tokio::select! {
-                biased;
-                Some(result) = attempts.next() => match result {
-                    Ok(socket) => return Ok(socket),
-                    Err(error) => last_error = error,
-                },
-                () = tokio::time::sleep(NEXT_ADDRESS_AFTER), if has_more => {}
-            }
+        let has_more = !waiting.as_slice().is_empty();
+        tokio::select! {
+            biased;
+            Some(result) = attempts.next() => match result {
+                Ok(socket) => return Ok(socket),
+                Err(error) => last_error = error,
+            },
+            () = tokio::time::sleep(NEXT_ADDRESS_AFTER), if has_more => {}
         }
     }
 }
@@ -229,6 +258,11 @@ impl DialError {
         self.retry_after
     }
 
+    /// No address is to be dialled before a moment, for the reason that the first of them gave.
+    pub(super) fn until(moment: Instant, problem: Arc<str>) -> Self {
+        Self { problem, retry_after: Some(moment.saturating_duration_since(Instant::now())) }
+    }
+
     /// A dial whose task was ended with its runtime.
     pub(super) fn interrupted() -> Self {
         Self { problem: "connecting was interrupted".into(), retry_after: None }
@@ -239,46 +273,6 @@ impl fmt::Display for DialError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.problem)
     }
-}
-
-async fn http2_handshake<S>(stream: S) -> io::Result<Dialed>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(SEND_BUFFER)
-        .max_header_list_size(MAX_RESPONSE_HEADERS)
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(io::Error::other)?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(error = describe(&error), "connection ended with an error");
-        }
-    });
-    Ok(Dialed::Http2(sender))
-}
-
-async fn http1_handshake<S>(stream: S) -> io::Result<Dialed>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (sender, connection) = http1::Builder::new()
-        .max_header_size(MAX_RESPONSE_HEADERS as usize)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(io::Error::other)?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(error = describe(&error), "connection ended with an error");
-        }
-    });
-    Ok(Dialed::Http1(sender))
 }
 
 #[cfg(test)]
@@ -298,13 +292,12 @@ mod tests {
     /// An address that refuses is passed over; when all do, the error names the last.
     #[tokio::test]
     async fn tries_every_address() {
-        let dialer = dialer("http://host:1");
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let good = listener.local_addr().unwrap();
         let (first, second) = (refusing_address().await, refusing_address().await);
-        let socket = dialer.connect_any(vec![first, second, good]).await.unwrap();
+        let socket = connect_any(vec![first, second, good]).await.unwrap();
         assert_eq!(socket.peer_addr().unwrap(), good);
-        let error = dialer.connect_any(vec![first, second]).await.unwrap_err();
+        let error = connect_any(vec![first, second]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         assert!(error.to_string().starts_with(&second.to_string()), "{error}");
     }
@@ -318,17 +311,7 @@ mod tests {
             let dialer = dialer(endpoint);
             assert_eq!((dialer.host.as_str(), dialer.port), (host, port));
         }
-        assert_eq!(dialer("http://[::1]:7").resolve().await.unwrap(), ["[::1]:7".parse().unwrap()]);
-    }
-
-    /// Connections spread over the addresses of a name: each dial starts with the next one and knows all others.
-    #[test]
-    fn takes_turns() {
-        let dialer = dialer("http://host:1");
-        let [a, b, c]: [SocketAddr; 3] = ["[::1]:1", "127.0.0.1:1", "127.0.0.2:1"].map(|text| text.parse().unwrap());
-        for expected in [[a, b, c], [b, c, a], [c, a, b], [a, b, c]] {
-            assert_eq!(dialer.in_turn(vec![a, b, c]), expected);
-        }
+        assert_eq!(dialer("http://[::1]:7").addresses.in_turn().await.unwrap(), ["[::1]:7".parse().unwrap()]);
     }
 
     /// Pauses double up to the longest, and up to half of each is chance; success forgets them.

@@ -4,13 +4,17 @@
 //! Trying again, queueing and splitting are the sink driver's matter; the one repetition made here is of a request
 //! that demonstrably never left this process.
 
+mod addresses;
 mod body;
 mod dial;
 mod grpc;
+mod handshake;
 mod http;
 mod json;
 mod pool;
+mod proxy;
 mod response;
+mod spread;
 pub mod token;
 
 use std::sync::Arc;
@@ -22,8 +26,11 @@ use bytes::Buf;
 use engine_core::outcome::{Outcome, RejectionKind};
 use hyper::body::Incoming;
 
+pub use crate::client::addresses::{Resolve, SystemResolver};
 use crate::client::body::RequestBody;
 use crate::client::pool::{Connection, Pool};
+pub use crate::client::proxy::{HeaderSource, Proxy};
+pub use crate::client::spread::Spread;
 use crate::tls::ClientTls;
 use otlp::{Rope, Signal};
 
@@ -56,6 +63,15 @@ pub struct ClientOptions {
     pub max_response_size: usize,
     /// A connection older than this, 10 % more or less, takes no new requests. `None`: never.
     pub max_connection_age: Option<Duration>,
+    /// The way to the endpoint, if it is not direct. The proxy resolves the endpoint's name.
+    pub proxy: Option<Proxy>,
+    /// To which addresses of the endpoint's name there are connections. `None`: each connection goes to the next address.
+    pub spread: Option<Spread>,
+    /// Who resolves names.
+    pub resolver: Arc<dyn Resolve>,
+    /// How often a name is resolved again while connections live. When the set of its addresses has changed, connections
+    /// are dealt anew.
+    pub resolve_every: Duration,
 }
 
 /// What the bodies of OTLP/HTTP requests are.
@@ -138,6 +154,10 @@ impl ClientOptions {
             paths: Paths::default(),
             max_response_size: 4 * 1024 * 1024,
             max_connection_age: None,
+            proxy: None,
+            spread: None,
+            resolver: Arc::new(SystemResolver),
+            resolve_every: Duration::from_secs(30),
         }
     }
 }
@@ -218,9 +238,18 @@ impl Client {
                         may_repeat = false;
                         rope = unsent.into_body().into_rope();
                     }
-                    _ => return Outcome::retry(format!("{}: {}", self.0.endpoint, describe(error.error()))),
+                    _ => return Outcome::retry(self.problem(error.error())),
                 },
             }
+        }
+    }
+
+    /// Why a request got no answer.
+    fn problem(&self, error: &hyper::Error) -> String {
+        let text = format!("{}: {}", self.0.endpoint, describe(error));
+        match self.0.pool.misfit() {
+            Some(misfit) if !text.contains(misfit) => format!("{text}: {misfit}"),
+            _ => text,
         }
     }
 

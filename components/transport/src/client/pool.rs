@@ -1,5 +1,7 @@
-//! Connections by lane: one shared HTTP/2 connection, or a few HTTP/1 ones that take turns.
+//! Connections by lane: one shared HTTP/2 connection, or a few HTTP/1 ones that take turns; where connections are spread
+//! over addresses, as much for each address.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -13,7 +15,8 @@ use hyper::client::conn::{TrySendError, http1, http2};
 use tokio::time::Instant;
 
 use crate::client::body::RequestBody;
-use crate::client::dial::{DialError, Dialed, Dialer};
+use crate::client::dial::{DialError, Dialer};
+use crate::client::handshake::Dialed;
 use crate::client::{ClientError, ClientOptions};
 
 /// More lanes than an engine starts. What runs on no lane shares the slot after them.
@@ -30,12 +33,14 @@ pub(super) struct Pool {
     dialer: Arc<Dialer>,
     max_age: Option<Duration>,
     slots: Box<[Arc<Slot>]>,
+    /// In place of `slots` where connections are spread.
+    spread: Option<Box<[Mutex<SpreadSlots>]>>,
 }
 
 /// A connection taken for one request.
 pub(super) enum Connection {
     Http2 { open: Open, slot: Arc<Slot> },
-    Http1 { sender: http1::SendRequest<RequestBody>, retire_at: Option<Instant>, slot: Arc<Slot> },
+    Http1 { sender: http1::SendRequest<RequestBody>, retire_at: Option<Instant>, generation: u64, slot: Arc<Slot> },
 }
 
 /// A shared connection and how much it had answered when a request was put on it.
@@ -53,9 +58,20 @@ pub(super) struct Open {
     answered: Arc<AtomicU64>,
 }
 
-/// The connections of one lane.
+/// The connections of one lane, or those of it to one address.
 #[derive(Default)]
-pub(super) struct Slot(Mutex<SlotState>);
+pub(super) struct Slot {
+    /// The only address that is dialled; without, any.
+    address: Option<SocketAddr>,
+    state: Mutex<SlotState>,
+}
+
+/// The slots of one lane, one an address.
+#[derive(Default)]
+struct SpreadSlots {
+    generation: u64,
+    slots: Vec<Arc<Slot>>,
+}
 
 #[derive(Default)]
 struct SlotState {
@@ -63,6 +79,8 @@ struct SlotState {
     dialing: Option<Dialing>,
     idle: Vec<Idle>,
     speaks_http1: bool,
+    /// Of the set of addresses from which the connections come. With another set they are dealt anew.
+    generation: u64,
 }
 
 struct Idle {
@@ -85,42 +103,92 @@ enum Offer {
 impl Pool {
     pub(super) fn new(options: &ClientOptions) -> Result<Self, ClientError> {
         let dialer = Arc::new(Dialer::new(options)?);
-        let slots = (0..=LANE_SLOTS).map(|_| Arc::new(Slot::new(dialer.speaks_http1()))).collect();
-        Ok(Self { dialer, max_age: options.max_connection_age, slots })
+        let slots = (0..=LANE_SLOTS).map(|_| Arc::new(Slot::new(None, dialer.speaks_http1()))).collect();
+        let spread = options.spread.is_some().then(|| (0..=LANE_SLOTS).map(|_| Mutex::default()).collect());
+        Ok(Self { dialer, max_age: options.max_connection_age, slots, spread })
     }
 
     /// A connection of the calling lane, made if there is none.
     pub(super) async fn take(&self) -> Result<Connection, DialError> {
-        let index = lane::current().map_or(LANE_SLOTS, |lane| lane.0 % LANE_SLOTS);
-        let slot = &self.slots[index];
+        let lane = lane::current().map_or(LANE_SLOTS, |lane| lane.0 % LANE_SLOTS);
         // Ages are judged at the time of the call: what is dialled for it is young enough.
         let now = Instant::now();
+        self.dialer.addresses().look_if_due(now);
+        let mut slot = match &self.spread {
+            None => Arc::clone(&self.slots[lane]),
+            // Boxed, as everything that is rare: it would be a part of every request's future.
+            Some(_) => Box::pin(self.choose(lane)).await?,
+        };
         loop {
-            match self.offer(slot, now) {
-                Offer::Open(open) => return Ok(Connection::Http2 { open, slot: Arc::clone(slot) }),
+            match self.offer(&slot, now) {
+                Offer::Open(open) => return Ok(Connection::Http2 { open, slot }),
                 Offer::Idle(mut idle) => {
                     if idle.sender.ready().await.is_ok() {
                         let Idle { sender, retire_at, .. } = idle;
-                        return Ok(Connection::Http1 { sender, retire_at, slot: Arc::clone(slot) });
+                        let generation = slot.lock().generation;
+                        return Ok(Connection::Http1 { sender, retire_at, generation, slot });
                     }
                 }
-                Offer::Wait(dialing) => dialing.await?,
-                Offer::DialOwn => {
-                    // Boxed: dialling is rare and its future large, and it would be a part of every request's.
-                    let dialed = Box::pin(self.dialer.dial()).await?;
-                    if let Some(connection) = slot.admit(dialed, self.retire_at(), slot) {
-                        return Ok(connection);
+                Offer::Wait(dialing) => {
+                    if let Err(error) = dialing.await {
+                        slot = Box::pin(self.instead(lane, now, error)).await?;
                     }
                 }
+                Offer::DialOwn => match Box::pin(self.dialer.dial(slot.address)).await {
+                    Ok(dialed) => {
+                        if let Some(connection) = slot.admit(dialed, self.retire_at(), &slot) {
+                            return Ok(connection);
+                        }
+                    }
+                    Err(error) => slot = Box::pin(self.instead(lane, now, error)).await?,
+                },
             }
         }
     }
 
+    /// The slot of the address whose turn it is.
+    async fn choose(&self, lane: usize) -> Result<Arc<Slot>, DialError> {
+        let (addresses, spread) = (self.dialer.addresses(), self.spread.as_ref());
+        let (Some(members), Some(lanes)) = (addresses.members(), spread) else {
+            return Ok(Arc::clone(&self.slots[lane]));
+        };
+        if members.is_unknown() {
+            self.dialer.first_look().await?;
+        }
+        let now = Instant::now();
+        let address = members.pick(now).map_err(|absent| DialError::until(absent.until, absent.problem))?;
+        let generation = addresses.generation();
+        let mut lane_slots = lanes[lane].lock().expect("nothing panics while it holds the lock");
+        let known = lane_slots.slots.iter().find(|slot| slot.address == Some(address)).map(Arc::clone);
+        if lane_slots.generation == generation
+            && let Some(slot) = known
+        {
+            return Ok(slot);
+        }
+        // Connections to addresses that are no longer in use end with their last request.
+        lane_slots.generation = generation;
+        lane_slots.slots.retain(|slot| slot.address.is_some_and(|it| it == address || members.keeps(it, now)));
+        if let Some(slot) = known {
+            return Ok(slot);
+        }
+        let slot = Arc::new(Slot::new(Some(address), self.dialer.speaks_http1()));
+        lane_slots.slots.push(Arc::clone(&slot));
+        Ok(slot)
+    }
+
+    /// After a failed dial: another address, where there is one and time for it.
+    async fn instead(&self, lane: usize, since: Instant, error: DialError) -> Result<Arc<Slot>, DialError> {
+        if self.spread.is_none() || since.elapsed() >= self.dialer.timeout() {
+            return Err(error);
+        }
+        self.choose(lane).await
+    }
+
     /// Takes an HTTP/1 connection back whose answer has been read to the end.
     pub(super) fn give_back(&self, connection: Connection) {
-        if let Connection::Http1 { sender, retire_at, slot } = connection {
+        if let Connection::Http1 { sender, retire_at, generation, slot } = connection {
             let mut state = slot.lock();
-            if state.idle.len() < KEPT_IDLE && !sender.is_closed() {
+            if state.idle.len() < KEPT_IDLE && state.generation == generation && !sender.is_closed() {
                 state.idle.push(Idle { sender, retire_at, since: Instant::now() });
             }
         }
@@ -132,14 +200,31 @@ impl Pool {
         if used.open.answered.load(Ordering::Relaxed) != used.answered_before {
             return;
         }
+        if let (Some(address), Some(members)) = (used.slot.address, self.dialer.addresses().members()) {
+            members.failed(address, format!("{address} does not answer").into());
+        }
         let mut state = used.slot.lock();
         if state.open.as_ref().is_some_and(|open| Arc::ptr_eq(&open.answered, &used.open.answered)) {
             state.open = None;
         }
     }
 
+    /// What was wrong with the last peer, when it spoke something else than expected.
+    pub(super) fn misfit(&self) -> Option<&'static str> {
+        self.dialer.misfit()
+    }
+
     fn offer(&self, slot: &Arc<Slot>, now: Instant) -> Offer {
+        let generation = self.dialer.addresses().generation();
         let mut state = slot.lock();
+        if state.generation != generation {
+            state.generation = generation;
+            // One address is not another because of others.
+            if slot.address.is_none() {
+                state.open = None;
+                state.idle.clear();
+            }
+        }
         if let Some(open) = &state.open {
             if !open.sender.is_closed() && !is_over(open.retire_at, now) {
                 return Offer::Open(open.clone());
@@ -172,7 +257,7 @@ impl Pool {
         let dialer = Arc::clone(&self.dialer);
         let retire_at = self.retire_at();
         let task = tokio::spawn(async move {
-            let dialed = dialer.dial().await?;
+            let dialed = dialer.dial(slot.address).await?;
             if let Some(Connection::Http1 { sender, .. }) = slot.admit(dialed, retire_at, &slot) {
                 slot.lock().idle.push(Idle { sender, retire_at, since: Instant::now() });
             }
@@ -191,12 +276,12 @@ fn is_over(at: Option<Instant>, now: Instant) -> bool {
 }
 
 impl Slot {
-    fn new(speaks_http1: bool) -> Self {
-        Self(Mutex::new(SlotState { speaks_http1, ..SlotState::default() }))
+    fn new(address: Option<SocketAddr>, speaks_http1: bool) -> Self {
+        Self { address, state: Mutex::new(SlotState { speaks_http1, ..SlotState::default() }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, SlotState> {
-        self.0.lock().expect("nothing panics while it holds the lock")
+        self.state.lock().expect("nothing panics while it holds the lock")
     }
 
     /// Makes a new HTTP/2 connection the shared one; hands an HTTP/1 connection to the caller.
@@ -210,7 +295,8 @@ impl Slot {
             }
             Dialed::Http1(sender) => {
                 state.speaks_http1 = true;
-                Some(Connection::Http1 { sender, retire_at, slot: Arc::clone(slot) })
+                let generation = state.generation;
+                Some(Connection::Http1 { sender, retire_at, generation, slot: Arc::clone(slot) })
             }
         }
     }

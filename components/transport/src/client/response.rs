@@ -49,11 +49,14 @@ pub(super) async fn read_grpc(response: Response<Incoming>, max_size: usize) -> 
     if let Some(outcome) = grpc_refusal(&head.headers) {
         return (outcome, false);
     }
+    if head.status.is_redirection() {
+        return (http_refusal(head.status, &head.headers, String::new()), false);
+    }
     if head.status != StatusCode::OK {
         return (outcome_of_code(code_of_http(head.status), &format!("http status {}", head.status), None), false);
     }
     let content_type = content_type(&head.headers);
-    if !content_type.starts_with("application/grpc") {
+    if content_type != "application/grpc" && !content_type.starts_with("application/grpc+") {
         let message = format!("the answer is {content_type:?}, not grpc");
         return (Outcome::rejected(RejectionKind::Unsupported, message), false);
     }

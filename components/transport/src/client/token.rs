@@ -16,8 +16,9 @@ use serde_json::Value;
 
 use crate::Protocol;
 use crate::client::body::RequestBody;
-use crate::client::dial::{Dialed, Dialer};
-use crate::client::{ClientError, ClientOptions, Head, describe, head, response};
+use crate::client::dial::Dialer;
+use crate::client::handshake::Dialed;
+use crate::client::{ClientError, ClientOptions, Head, Proxy, describe, head, response};
 use crate::status::shorten;
 use crate::tls::ClientTls;
 
@@ -37,6 +38,8 @@ pub struct TokenOptions {
     pub url: Uri,
     /// Trust and identity for `https://`.
     pub tls: Option<ClientTls>,
+    /// The way there, if it is not direct.
+    pub proxy: Option<Proxy>,
     /// Time for one question, from connecting to the end of the answer.
     pub timeout: Duration,
 }
@@ -124,9 +127,10 @@ impl TokenEndpoint {
     ///
     /// When the address cannot be used, or the trust roots cannot.
     pub fn new(options: TokenOptions) -> Result<Self, ClientError> {
-        let TokenOptions { url, tls, timeout } = options;
+        let TokenOptions { url, tls, proxy, timeout } = options;
         let mut client = ClientOptions::new(url.clone(), Protocol::Http);
         client.tls = tls;
+        client.proxy = proxy;
         client.timeout = timeout;
         client.connect_timeout = client.connect_timeout.min(timeout);
         let dialer = Dialer::new(&client)?;
@@ -160,7 +164,7 @@ impl TokenEndpoint {
     }
 
     async fn exchange(&self, credentials: &ClientCredentials) -> Result<Token, Problem> {
-        let dialed = self.dialer.dial().await.map_err(|error| Problem {
+        let dialed = self.dialer.dial(None).await.map_err(|error| Problem {
             text: error.to_string(),
             retry_after: error.retry_after(),
             kind: ErrorKind::Other,

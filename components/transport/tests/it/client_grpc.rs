@@ -217,6 +217,12 @@ async fn honours_retry_info() {
 #[tokio::test]
 async fn accepts_no_false_success() {
     let ok = ("grpc-status", "0");
+    let bomb = {
+        use std::io::Write as _;
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&vec![0; 20_000_000]).unwrap();
+        encoder.finish().unwrap()
+    };
     let html = || answer(http::Response::builder().header("content-type", "text/html"), "<html>hello</html>");
     let cases: Vec<(&str, Script)> = vec![
         ("html", Box::new(html)),
@@ -232,6 +238,22 @@ async fn accepts_no_false_success() {
         ("status that is no number", Box::new(|| grpc_answer(vec![0; 5], &[("grpc-status", "fine")]))),
         ("status no one knows", Box::new(|| grpc_failure(&[("grpc-status", "77")]))),
         ("an answer without end", Box::new(move || grpc_answer(vec![0; 5_000_000], &[ok]))),
+        (
+            "a bomb",
+            Box::new(move || {
+                let mut answer = grpc_answer(grpc_message(1, &bomb), &[ok]);
+                answer.headers_mut().insert("grpc-encoding", "gzip".parse().unwrap());
+                answer
+            }),
+        ),
+        (
+            "grpc-web",
+            Box::new(move || {
+                let mut answer = grpc_answer(vec![0; 5], &[ok]);
+                answer.headers_mut().insert("content-type", "application/grpc-web+proto".parse().unwrap());
+                answer
+            }),
+        ),
         ("no content type", Box::new(|| answer(http::Response::builder(), ""))),
         ("not found by a proxy", Box::new(|| answer(http::Response::builder().status(404), "nothing here"))),
     ];
@@ -245,11 +267,28 @@ async fn accepts_no_false_success() {
         let server = ScriptedServer::start(Protocol::Grpc, script).await;
         assert_eq!(retry_after(export(&client(server.uri(), Protocol::Grpc)).await), None, "{status}");
     }
-    let script = |_| {
-        grpc_answer(grpc_message(0, &ExportLogsServiceResponse::default().encode_to_vec()), &[("grpc-status", "0")])
-    };
+    for content_type in ["application/grpc", "application/grpc+proto", "application/grpc; charset=utf-8"] {
+        let script = move |_| {
+            let message = grpc_message(0, &ExportLogsServiceResponse::default().encode_to_vec());
+            let mut answer = grpc_answer(message, &[("grpc-status", "0")]);
+            answer.headers_mut().insert("content-type", content_type.parse().unwrap());
+            answer
+        };
+        let server = ScriptedServer::start(Protocol::Grpc, script).await;
+        assert_eq!(export(&client(server.uri(), Protocol::Grpc)).await, Outcome::Delivered, "{content_type}");
+    }
+}
+
+/// K19: a redirect is not followed over gRPC either, and the user hears where it points.
+#[tokio::test]
+async fn follows_no_redirect() {
+    let script = |_| answer(http::Response::builder().status(307).header("location", "http://other/"), "");
     let server = ScriptedServer::start(Protocol::Grpc, script).await;
-    assert_eq!(export(&client(server.uri(), Protocol::Grpc)).await, Outcome::Delivered);
+    let Outcome::Rejected(rejection) = export(&client(server.uri(), Protocol::Grpc)).await else {
+        panic!("another place is another configuration")
+    };
+    assert_eq!(rejection.kind, RejectionKind::Unsupported);
+    assert!(rejection.message.contains("http://other/"), "{}", rejection.message);
 }
 
 /// K13: nobody listens: each export answers at once, and dialling pauses longer and longer.

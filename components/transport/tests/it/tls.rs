@@ -28,13 +28,13 @@ use crate::harness::{PATIENCE, TestServer, eventually, logs_bytes, raw_exchange}
 use crate::scripted::ScriptedServer;
 
 /// An authority that signs certificates for the test.
-struct Authority {
-    certificate: String,
+pub(crate) struct Authority {
+    pub(crate) certificate: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         // Authorities are told apart by their names.
@@ -46,21 +46,21 @@ impl Authority {
         Self { certificate, issuer: Issuer::new(params, key) }
     }
 
-    fn pem(&self) -> Pem {
+    pub(crate) fn pem(&self) -> Pem {
         Pem::new("the test's authority", self.certificate.clone())
     }
 
-    fn sign(&self, name: &str) -> Identity {
+    pub(crate) fn sign(&self, name: &str) -> Identity {
         self.sign_with(name, |_| {})
     }
 
-    fn sign_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
+    pub(crate) fn sign_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let (certificate, key) = self.sign_pem(name, change);
         Identity { certificates: Pem::new("the test's certificate", certificate), key: Pem::new("the test's key", key) }
     }
 
     /// A certificate and its key in PEM.
-    fn sign_pem(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
+    pub(crate) fn sign_pem(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         change(&mut params);
@@ -70,7 +70,7 @@ impl Authority {
     }
 }
 
-fn start(protocol: Protocol, tls: ServerTls) -> TestServer {
+pub(crate) fn start(protocol: Protocol, tls: ServerTls) -> TestServer {
     let mut builder = TestServer::builder(protocol);
     builder.options.tls = Some(tls);
     builder.start()
@@ -285,7 +285,7 @@ async fn follows_files() {
 }
 
 /// Exports until a pause between dials is over.
-async fn eventually_delivers(export: &impl AsyncFn() -> Outcome) {
+pub(crate) async fn eventually_delivers(export: &impl AsyncFn() -> Outcome) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while export().await != Outcome::Delivered {
         assert!(tokio::time::Instant::now() < deadline, "nothing was delivered");

@@ -1,8 +1,9 @@
 //! Options of the `otlp` sink.
 //!
-//! How it says who it is stands in [`auth`].
+//! How it says who it is stands in [`auth`], and how it connects in [`connections`].
 
 pub mod auth;
+pub mod connections;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -12,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::auth::Auth;
+pub use self::connections::{Proxy, Spread};
 use crate::address::{Endpoint, Scheme};
 use crate::component::{Checker, ComponentOptions, Facts, Kind, Stability};
 use crate::omit::is_default;
@@ -66,6 +68,18 @@ pub struct OtlpSink {
     /// new content is in use from then on for new connections.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ClientTls>,
+    /// HTTP proxy on the way to the backend: `"http://host:port"`, or a table with credentials. Everything goes through a
+    /// tunnel (CONNECT), in clear or encrypted as the endpoint says; the proxy resolves the endpoint's name and never gets
+    /// what is meant for the backend, nor the backend what is meant for the proxy. Environment variables such as
+    /// `HTTPS_PROXY` are not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Proxy>,
+    /// Which addresses of the endpoint's name there are connections to. For many engines in front of a backend with many
+    /// addresses, such as agents in front of a headless Service: each engine keeps connections to a few of them, chosen so
+    /// that the engines spread evenly, and an address that cannot be reached is left to the next in the engine's own order.
+    /// Without it every connection is made to the next address in turn. Either way the name is resolved again every 30 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<Spread>,
     /// Largest request in its encoding, before compression; larger payloads are split. The default is what receivers take unless they are
     /// told otherwise.
     #[serde(default = "default_max_request_size")]
@@ -166,6 +180,8 @@ impl OtlpSink {
             auth: None,
             timeout: default_timeout(),
             tls: None,
+            proxy: None,
+            spread: None,
             max_request_size: default_max_request_size(),
         }
     }
@@ -261,6 +277,12 @@ impl ComponentOptions for OtlpSink {
         if let Some(auth) = &self.auth {
             auth.check(&self.endpoint, checker);
         }
+        if let Some(proxy) = &self.proxy {
+            proxy.check(checker);
+        }
+        if let Some(spread) = &self.spread {
+            spread.check(&self.endpoint, self.proxy.as_ref(), checker);
+        }
         let Some(tls) = &self.tls else { return };
         if self.endpoint.scheme() == Scheme::Http {
             let message = "`tls` has no effect with an `http://` endpoint";
@@ -278,6 +300,9 @@ impl ComponentOptions for OtlpSink {
         }
         if let Some(auth) = &self.auth {
             facts = auth.references(facts);
+        }
+        if let Some(proxy) = &self.proxy {
+            facts = proxy.references(facts);
         }
         if let Some(tls) = &self.tls {
             facts = tls.references(facts);

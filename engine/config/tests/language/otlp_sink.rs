@@ -57,6 +57,34 @@ fn token_requests() {
     "#);
 }
 
+/// A proxy is an address without a path, spoken to in clear; who says a name says a password.
+#[test]
+fn proxies() {
+    assert_snapshot!(problems("proxy = 'proxy:3128'"), @r#"engine.toml:9:9: sinks.b: `proxy`: `proxy:3128` has no scheme, expected an address such as "http://host:4317" or "https://host:4317"; write "http://proxy:3128", or "https://proxy:3128" for TLS"#);
+    assert_snapshot!(problems("proxy = 'https://proxy:3128/path'"), @r#"
+    engine.toml:9:9: sinks.b: a proxy is spoken to in clear: what goes through it is encrypted by the endpoint's `https://`; write `http://`
+    engine.toml:9:9: sinks.b: the path `/path` has no meaning with a proxy; remove it
+    "#);
+    assert_snapshot!(problems("proxy = { url = 'http://localhost:3128', username = 'a' }"), @"engine.toml:9:53: sinks.b: `proxy.username` without `proxy.password`; add the password");
+    assert_snapshot!(problems("proxy = { url = 'http://localhost:3128', password = 'env:B' }"), @"engine.toml:9:53: sinks.b: `proxy.password` without `proxy.username`; add the name");
+    assert_snapshot!(problems("proxy = { address = 'http://localhost:3128' }"), @r#"
+    engine.toml:9:1: sinks.b: `proxy.url` is missing, expected an address such as "http://host:4317" or "https://host:4317"
+    engine.toml:9:11: sinks.b: unknown key `address` in `proxy`; known keys are `url`, `username`, `password`
+    "#);
+    accepted(&sink("https://backend", "proxy = 'http://proxy:3128'"));
+    accepted(&sink("https://backend", "proxy = { url = 'http://[::1]:3128', username = 'a', password = 'env:B' }"));
+}
+
+/// Connections spread over the addresses of a name, not over one address, and not where a proxy chooses.
+#[test]
+fn spread() {
+    assert_snapshot!(problems("spread.addresses = 0"), @"engine.toml:9:20: sinks.b: `spread.addresses` is 0, expected a whole number from 1 to 1024");
+    assert_snapshot!(problems("spread = { node = 'a' }"), @"engine.toml:9:1: sinks.b: `spread.addresses` is missing, expected a whole number from 1 to 1024");
+    assert_snapshot!(problems("spread.addresses = 2\nproxy = 'http://proxy:3128'"), @"engine.toml:9:1: sinks.b: `spread` has no effect with `proxy`: the proxy chooses the address; remove one of them");
+    assert_snapshot!(refused(&sink("http://[::1]:4317", "spread.addresses = 2")), @"engine.toml:9:1: sinks.b: `spread` has no effect: ::1 is one address; write a name with several addresses, or remove it");
+    accepted(&sink("https://backend", "spread = { addresses = 2, node = 'node-1' }"));
+}
+
 /// Who sends credentials in clear over a network is told so, and it runs.
 #[test]
 fn credentials_in_clear() {
