@@ -14,12 +14,26 @@ pub(crate) struct Message {
 #[derive(Debug)]
 pub(crate) struct Field {
     pub(crate) name: &'static str,
+    /// The name in JSON.
+    pub(crate) json: JsonName,
     pub(crate) kind: Kind,
     /// One bit a singular field or oneof, so that a second occurrence can be seen. 0 for repeated fields.
     pub(crate) once: u32,
     /// Whether each occurrence is one record of its signal.
     pub(crate) record: bool,
 }
+
+/// The name of a field in lowerCamelCase, in the forms that reading and writing JSON want.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct JsonName {
+    /// The name, as words of eight bytes that are filled up with zeros.
+    pub(crate) words: [u64; NAME_WORDS],
+    /// The name in quotes with a colon behind it, and its length.
+    member: ([u8; 8 * NAME_WORDS + 3], u8),
+}
+
+/// Words of the longest name, `droppedAttributesCount`.
+pub(crate) const NAME_WORDS: usize = 3;
 
 /// How a value is encoded.
 #[derive(Copy, Clone, Debug)]
@@ -61,6 +75,17 @@ impl Message {
         }
     }
 
+    /// The field that is called so in JSON, with its number. The search begins at a number, because fields mostly
+    /// come in their order.
+    #[inline]
+    pub(crate) fn named(&self, words: [u64; NAME_WORDS], from: usize) -> Option<(u32, &'static Field)> {
+        let (before, after) = self.fields.split_at_checked(from)?;
+        let is_it = |field: &&'static Field| field.json.words == words;
+        let found = after.iter().position(|field| is_it(&field)).map(|index| from + index);
+        let number = found.or_else(|| before.iter().position(|field| is_it(&field)))?;
+        Some((number as u32, &self.fields[number]))
+    }
+
     /// The fields with their numbers, ascending.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (u32, &'static Field)> + use<> {
         (0..).zip(self.fields).filter(|(_, field)| !matches!(field.kind, Kind::Absent))
@@ -81,15 +106,50 @@ impl Field {
     }
 }
 
-const NONE: Field = Field { name: "", kind: Kind::Absent, once: 0, record: false };
+impl JsonName {
+    /// `"name":`
+    #[inline]
+    pub(crate) fn member(&self) -> &[u8] {
+        &self.member.0[..usize::from(self.member.1)]
+    }
+
+    /// The name.
+    pub(crate) fn as_str(&self) -> &str {
+        let quoted = self.member().strip_suffix(b":").unwrap_or_default();
+        std::str::from_utf8(quoted).unwrap_or_default().trim_matches('"')
+    }
+
+    /// The name of a field that is called so in protobuf.
+    const fn of(name: &str) -> Self {
+        let snake = name.as_bytes();
+        let mut member = [0; 8 * NAME_WORDS + 3];
+        let mut words = [0; NAME_WORDS];
+        member[0] = b'"';
+        let (mut read, mut len) = (0, 0);
+        while read < snake.len() {
+            let starts_word = snake[read] == b'_';
+            read += starts_word as usize;
+            let byte = if starts_word { snake[read].to_ascii_uppercase() } else { snake[read] };
+            words[len / 8] |= (byte as u64) << (8 * (len % 8));
+            len += 1;
+            member[len] = byte;
+            read += 1;
+        }
+        member[len + 1] = b'"';
+        member[len + 2] = b':';
+        Self { words, member: (member, len as u8 + 3) }
+    }
+}
+
+const NONE: Field = Field { name: "", json: JsonName::of(""), kind: Kind::Absent, once: 0, record: false };
 
 /// A singular field; `bit` is its number, which no other field of the message shares.
 const fn one(bit: u32, name: &'static str, kind: Kind) -> Field {
-    Field { name, kind, once: 1 << bit, record: false }
+    Field { name, json: JsonName::of(name), kind, once: 1 << bit, record: false }
 }
 
 const fn many(name: &'static str, kind: Kind) -> Field {
-    Field { name, kind, once: 0, record: false }
+    Field { name, json: JsonName::of(name), kind, once: 0, record: false }
 }
 
 /// Bit of the only oneof of a message; no OTLP field has this number.

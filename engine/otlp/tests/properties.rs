@@ -37,6 +37,9 @@ const FEATURES: &[&str] = &[
     "unpacked list element",
 ];
 
+/// JSON of a request was compared with what `opentelemetry-proto` writes and reads.
+const COMPARED: &str = "Compared";
+
 #[derive(Default)]
 struct Tally {
     features: Features,
@@ -44,7 +47,7 @@ struct Tally {
 }
 
 /// Admission accepts exactly what prost decodes, counts and means the same, also in steps and through views;
-/// edits, partition by resource and by record, split, halves, concatenation and JSON do to the bytes what they do to the structs.
+/// edits, partition by resource and by record, split, halves, concatenation and JSON do to the bytes what they do to the structs, and any spelling of the JSON is read.
 #[test]
 fn wire_is_what_prost_sees() {
     let config = Config { failure_persistence: None, ..Config::default() };
@@ -66,7 +69,7 @@ fn wire_is_what_prost_sees() {
         assert!(features.get(feature).is_some_and(|times| *times > 0), "`{feature}` was never written");
     }
     for signal in Signal::ALL {
-        for verdict in ["Accepted", "Normalised", "Refused"] {
+        for verdict in ["Accepted", "Normalised", "Refused", COMPARED] {
             let name = format!("{signal} {verdict}");
             assert!(verdicts.get(&name).is_some_and(|times| *times > 0), "`{name}` never happened");
         }
@@ -89,6 +92,12 @@ fn one_case(seed: u64, tally: &mut Tally) {
     }
     if let Some(wire) = wire {
         check::operations(&wire, &mut rng);
-        check::json(&wire);
+        check::json_comes_back(&wire);
+        check::json::spelled_the_same(&wire, &mut rng);
+        for _ in 0..4 {
+            check::json_text(signal, &check::json::mutated(&wire, &mut rng));
+        }
+        let compared = check::json::agrees_with_serde(&wire);
+        *tally.verdicts.entry(format!("{signal} {}", if compared { COMPARED } else { "Deep" })).or_default() += 1;
     }
 }

@@ -2,8 +2,16 @@
 //! integers as strings, enumerations as numbers, `NaN` and infinities as strings. Both directions go by the table of
 //! messages and never through structs. Unknown fields have no JSON form and are left out; unknown keys are ignored.
 
+mod error;
+mod output;
 mod read;
+mod scan;
+mod skip;
+mod text;
+mod usual;
+mod value;
 mod write;
 
-pub use self::read::{FromJson, JsonError, SnakeCase, from_json, read};
+pub use self::error::{JsonError, Malformed};
+pub use self::read::{Conversion, Converted, FromJson, SnakeCase, from_json, read};
 pub use self::write::to_json;

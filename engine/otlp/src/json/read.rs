@@ -1,27 +1,17 @@
-//! Reads OTLP/JSON into bytes, by the table of messages. It accepts what the protobuf JSON mapping accepts, with the
-//! exceptions that OTLP makes: ids are hexadecimal, enumerations are numbers.
+//! Reads OTLP/JSON into protobuf by the table of messages: one pass over the text, without recursion, in steps. It
+//! accepts what the protobuf JSON mapping accepts, with the exceptions that OTLP makes: ids are hexadecimal,
+//! enumerations are numbers, unknown keys are ignored.
 
-use std::cell::Cell;
-use std::fmt;
+use bytes::Bytes;
 
-use bytes::{BufMut as _, Bytes};
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-
-use crate::protobuf::{put_length_head, put_varint};
-use crate::schema::{self, Field, Kind, Message, Number};
-use crate::{AdmitError, Signal, Wire, admit};
-
-/// The text is no OTLP/JSON.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum JsonError {
-    /// The text is not JSON, a key occurs twice, or a value is not what its field takes.
-    #[error("invalid OTLP/JSON: {0}")]
-    Syntax(#[from] serde_json::Error),
-    /// The request could not be decoded from protobuf, because values are nested too deeply.
-    #[error("invalid OTLP/JSON: {0}")]
-    Nesting(#[from] AdmitError),
-}
+use super::error::{Fault, JsonError, Problem};
+use super::output::{Head, Output};
+use super::scan::{self, byte, space};
+use super::skip::{Skip, colon};
+use super::value::{self, Key};
+use super::usual;
+use crate::schema::{self, Field, Kind, Message};
+use crate::{Signal, Wire, admit};
 
 /// Keys that were ignored and look like the name of a field: whoever wrote them expects them to be read.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -42,8 +32,15 @@ pub struct FromJson {
     pub snake_case: Option<SnakeCase>,
 }
 
-/// Levels of messages that are read; admission then sets the exact limit.
-const DEPTH_LIMIT: u32 = 101;
+/// What a [`Conversion`] has made: a request that is not admitted yet.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Converted {
+    /// The request in protobuf.
+    pub body: Bytes,
+    /// Names in snake_case, which OTLP/JSON does not know, if there are any.
+    pub snake_case: Option<SnakeCase>,
+}
 
 /// Reads a request from OTLP/JSON. Unknown keys are ignored, as the specification demands.
 ///
@@ -61,373 +58,397 @@ pub fn from_json(signal: Signal, text: &[u8]) -> Result<Wire, JsonError> {
 ///
 /// [`JsonError`].
 pub fn read(signal: Signal, text: &[u8]) -> Result<FromJson, JsonError> {
-    let mut out = Vec::with_capacity(text.len() / 2);
-    let snake_case = Cell::new(None);
-    let mut json = serde_json::Deserializer::from_slice(text);
-    // The limit of serde_json is lower than the one of protobuf. Messages count their own depth, and what is ignored
-    // is skipped without recursion.
-    json.disable_recursion_limit();
-    let (message, snake) = (schema::request(signal), &snake_case);
-    MessageSeed { message, depth: DEPTH_LIMIT, snake, out: &mut out }.deserialize(&mut json)?;
-    json.end()?;
-    Ok(FromJson { wire: admit(signal, Bytes::from(out))?, snake_case: snake_case.get() })
+    let mut reader = Reader::new(signal, text.len(), usize::MAX);
+    loop {
+        if let Some(Converted { body, snake_case }) = reader.step(text, usize::MAX)? {
+            return Ok(FromJson { wire: admit(signal, body)?, snake_case });
+        }
+    }
 }
 
-/// Reads an object and appends the fields of a message.
-struct MessageSeed<'o> {
+/// Turns OTLP/JSON into protobuf in steps, for a caller that must not hold its thread for long. Admission of what it
+/// makes is the caller's.
+#[derive(Debug)]
+pub struct Conversion {
+    text: Bytes,
+    reader: Reader,
+}
+
+impl Conversion {
+    /// Starts to read a text. No work is done yet. What becomes larger than `max_bytes` is refused.
+    pub fn new(signal: Signal, text: Bytes, max_bytes: usize) -> Self {
+        Self { reader: Reader::new(signal, text.len(), max_bytes), text }
+    }
+
+    /// Reads about `bytes` more of the text; a string or number is not divided, unless it is a string with escapes.
+    /// `None` means that there is more to read.
+    ///
+    /// # Errors
+    ///
+    /// [`JsonError`], after which the conversion is spent, as it is after the end.
+    pub fn step(&mut self, bytes: usize) -> Result<Option<Converted>, JsonError> {
+        self.reader.step(&self.text, bytes)
+    }
+}
+
+/// Levels of messages that are read, with the request itself: those that protobuf decodes.
+const DEPTH_LIMIT: usize = 101;
+
+/// A reader between two steps.
+#[derive(Debug)]
+struct Reader {
+    /// Where it is in the text.
+    at: usize,
+    stack: Vec<Frame>,
+    /// Objects among the frames.
+    depth: usize,
+    /// What is ignored.
+    skip: Skip,
+    /// A string with escapes that is being read.
+    string: Option<Head>,
+    out: Output,
+    max_bytes: usize,
+    /// Strings with escapes that are no string values.
+    scratch: Vec<u8>,
+    snake_case: Option<SnakeCase>,
+}
+
+/// An object or a list that was begun.
+#[derive(Debug)]
+enum Frame {
+    Object(Object),
+    List(List),
+}
+
+/// An object, which becomes a message.
+#[derive(Debug)]
+struct Object {
     message: &'static Message,
-    depth: u32,
-    snake: &'o Cell<Option<SnakeCase>>,
-    out: &'o mut Vec<u8>,
+    head: Head,
+    /// A bit for each field that was met.
+    seen: u32,
+    /// A bit for each field and oneof that has a value.
+    members: u32,
+    /// Whether a member stands before.
+    begun: bool,
+    /// The field whose value is read, if one is.
+    reading: Option<&'static Field>,
+    /// The number that the next field has if fields come in their order.
+    next: usize,
 }
 
-/// Reads the value of a key and appends the field.
-struct FieldSeed<'o> {
-    number: u32,
-    field: &'static Field,
-    depth: u32,
-    snake: &'o Cell<Option<SnakeCase>>,
-    out: &'o mut Vec<u8>,
-}
-
-/// Reads one value of a field and appends it with its key.
-struct ValueSeed<'o> {
+/// The values of a repeated field.
+#[derive(Debug)]
+struct List {
     number: u32,
     kind: Kind,
-    depth: u32,
-    snake: &'o Cell<Option<SnakeCase>>,
-    out: &'o mut Vec<u8>,
+    /// Of numbers, which are packed into one field.
+    packed: Option<Head>,
+    begun: bool,
+    index: usize,
 }
 
-/// Finds the field that a key names.
-struct KeySeed<'o>(&'static Message, &'o Cell<Option<SnakeCase>>);
-
-impl<'de> DeserializeSeed<'de> for MessageSeed<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
+impl Reader {
+    fn new(signal: Signal, text_len: usize, max_bytes: usize) -> Self {
+        // Protobuf is about half as long as JSON.
+        let out = Output::with_capacity((text_len / 2).min(max_bytes));
+        let root = Object::new(schema::request(signal), out.root());
+        let mut stack = Vec::with_capacity(16);
+        stack.push(Frame::Object(root));
+        Self {
+            at: 0,
+            stack,
+            depth: 0,
+            skip: Skip::default(),
+            string: None,
+            out,
+            max_bytes,
+            scratch: Vec::new(),
+            snake_case: None,
+        }
     }
-}
 
-impl<'de> Visitor<'de> for MessageSeed<'_> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an object")
+    fn step(&mut self, text: &[u8], bytes: usize) -> Result<Option<Converted>, JsonError> {
+        match self.advance(text, self.at.saturating_add(bytes.max(1))) {
+            Ok(false) => Ok(None),
+            Ok(true) => {
+                let out = std::mem::replace(&mut self.out, Output::with_capacity(0));
+                let body = out.finish();
+                if body.len() > self.max_bytes {
+                    return Err(JsonError::TooLarge(self.max_bytes));
+                }
+                Ok(Some(Converted { body: Bytes::from(body), snake_case: self.snake_case }))
+            }
+            Err(Fault { problem: Problem::TooLarge, .. }) => Err(JsonError::TooLarge(self.max_bytes)),
+            Err(fault) => Err(fault.in_text(text, self.path())),
+        }
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let depth = self.depth.checked_sub(1).ok_or_else(|| A::Error::custom("values are nested too deeply"))?;
-        let mut seen = 0_u32;
-        let mut members = 0_u32;
-        while let Some(known) = map.next_key_seed(KeySeed(self.message, self.snake))? {
-            let Some((number, field)) = known else {
-                map.next_value::<IgnoredAny>()?;
+    /// Reads until `stop` is reached or the text ends, and says whether it has ended.
+    fn advance(&mut self, text: &[u8], stop: usize) -> Result<bool, Fault> {
+        if self.depth == 0 && !self.stack.is_empty() {
+            let start = space(text, self.at);
+            if byte(text, start) != b'{' {
+                return Err(Fault::expected(start, "an object"));
+            }
+            self.depth = 1;
+            self.at = start + 1;
+        }
+        while self.at < stop {
+            if let Some(head) = self.string {
+                self.string_piece(text, head, stop)?;
                 continue;
-            };
-            if seen & 1 << number != 0 {
-                return Err(A::Error::custom(format_args!("duplicate key for `{}`", field.name)));
             }
-            seen |= 1 << number;
-            let written = map.next_value_seed(FieldSeed { number, field, depth, snake: self.snake, out: self.out })?;
-            if written && field.once & members != 0 {
-                return Err(A::Error::custom(format_args!("`{}` beside another member of its oneof", field.name)));
+            if self.skip.is_open() {
+                self.at = self.skip.step(text, self.at, stop)?;
+                continue;
             }
-            members |= if written { field.once } else { 0 };
+            match self.stack.last() {
+                Some(Frame::Object(_)) => self.object(text, stop)?,
+                Some(Frame::List(_)) => self.list(text, stop)?,
+                None => {
+                    let end = space(text, self.at);
+                    if end < text.len() {
+                        return Err(Fault::expected(end, "the end of the text"));
+                    }
+                    return Ok(true);
+                }
+            }
+            if self.out.len() > self.max_bytes {
+                return Err(Fault { at: self.at, problem: Problem::TooLarge });
+            }
         }
-        Ok(())
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
-    type Value = Option<(u32, &'static Field)>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for KeySeed<'_> {
-    type Value = Option<(u32, &'static Field)>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a key")
-    }
-
-    fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
-        let known = self.0.fields().find(|(_, field)| is_camel_case_of(key, field.name));
-        if known.is_none()
-            && let Some((_, meant)) = self.0.fields().find(|(_, field)| field.name == key)
-        {
-            let so_far = self.1.get().unwrap_or(SnakeCase { first: meant.name, keys: 0 });
-            self.1.set(Some(SnakeCase { keys: so_far.keys + 1, ..so_far }));
-        }
-        Ok(known)
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for FieldSeed<'_> {
-    /// Whether there was a value: null is none.
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_option(self)
-    }
-}
-
-impl<'de> Visitor<'de> for FieldSeed<'_> {
-    type Value = bool;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "a value of `{}`", self.field.name)
-    }
-
-    fn visit_none<E: Error>(self) -> Result<bool, E> {
         Ok(false)
     }
 
-    fn visit_unit<E: Error>(self) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        if self.field.is_repeated() {
-            deserializer.deserialize_seq(self)?;
-        } else {
-            let Self { number, field, depth, snake, out } = self;
-            ValueSeed { number, kind: field.kind, depth, snake, out }.deserialize(deserializer)?;
-        }
-        Ok(true)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<bool, A::Error> {
-        let Self { number, depth, snake, out, .. } = self;
-        let kind = self.field.kind;
-        // Lists of numbers are packed.
-        let mut packed = Vec::new();
-        let is_packed = matches!(kind, Kind::Varints | Kind::Fixed64s(_));
-        let target = if is_packed { &mut packed } else { &mut *out };
-        while elements.next_element_seed(ValueSeed { number, kind, depth, snake, out: target })?.is_some() {}
-        if !packed.is_empty() {
-            put_length_head(out, number, packed.len());
-            out.put_slice(&packed);
-        }
-        Ok(true)
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        match self.kind {
-            Kind::Message(message) => {
-                let mut content = Vec::new();
-                MessageSeed { message, depth: self.depth, snake: self.snake, out: &mut content }
-                    .deserialize(deserializer)?;
-                put_length_head(self.out, self.number, content.len());
-                self.out.put_slice(&content);
-                Ok(())
-            }
-            _ => deserializer.deserialize_any(self),
-        }
-    }
-}
-
-impl Visitor<'_> for ValueSeed<'_> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self.kind {
-            Kind::Varint(Number::Bool) => "a boolean",
-            Kind::Varint(_) | Kind::Varints | Kind::Fixed32 => "an integer",
-            Kind::Fixed64(Number::Double) | Kind::Fixed64s(Number::Double) => "a number",
-            Kind::Fixed64(_) | Kind::Fixed64s(_) => "an integer",
-            Kind::String => "a string",
-            Kind::Bytes => "a base64 string",
-            Kind::Id => "a hexadecimal string",
-            Kind::Message(_) | Kind::Absent => "an object",
-        })
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
-        match self.kind {
-            Kind::Varint(Number::Bool) => {
-                self.put_integer(u64::from(value));
-                Ok(())
-            }
-            _ => Err(E::invalid_type(serde::de::Unexpected::Bool(value), &self)),
-        }
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
-        self.integer(i128::from(value))
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
-        self.integer(i128::from(value))
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
-        if self.is_double() {
-            self.put_double(value);
-            return Ok(());
-        }
-        // The JSON mapping lets integers be written as 1.0 or 1e3.
-        if value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0 {
-            return self.integer(value as i128);
-        }
-        Err(E::invalid_type(serde::de::Unexpected::Float(value), &self))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        let invalid = |seed: &Self| E::invalid_value(serde::de::Unexpected::Str(text), seed);
-        match self.kind {
-            Kind::String => {
-                self.put_bytes(text.as_bytes());
-                Ok(())
-            }
-            Kind::Bytes => {
-                let bytes = base64(text).ok_or_else(|| invalid(&self))?;
-                self.put_bytes(&bytes);
-                Ok(())
-            }
-            Kind::Id => {
-                let bytes = hexadecimal(text).ok_or_else(|| invalid(&self))?;
-                self.put_bytes(&bytes);
-                Ok(())
-            }
-            _ if self.is_double() => {
-                let value = match text {
-                    "NaN" => f64::NAN,
-                    "Infinity" => f64::INFINITY,
-                    "-Infinity" => f64::NEG_INFINITY,
-                    _ => text.parse().ok().filter(|value: &f64| value.is_finite()).ok_or_else(|| invalid(&self))?,
-                };
-                self.put_double(value);
-                Ok(())
-            }
-            Kind::Varint(Number::Bool) => Err(invalid(&self)),
-            _ => match text.parse::<i128>() {
-                Ok(value) if !text.starts_with('+') => self.integer(value),
-                _ => Err(invalid(&self)),
-            },
-        }
-    }
-}
-
-impl ValueSeed<'_> {
-    const fn is_double(&self) -> bool {
-        matches!(self.kind, Kind::Fixed64(Number::Double) | Kind::Fixed64s(Number::Double))
-    }
-
-    fn integer<E: Error>(self, value: i128) -> Result<(), E> {
-        let bits = match self.kind {
-            Kind::Fixed64(Number::Double) | Kind::Fixed64s(Number::Double) => {
-                self.put_double(value as f64);
+    /// Reads members of the innermost object, until it ends or a member is no scalar.
+    fn object(&mut self, text: &[u8], stop: usize) -> Result<(), Fault> {
+        let Some(Frame::Object(object)) = self.stack.last_mut() else { return Ok(()) };
+        let mut at = self.at;
+        while at < stop {
+            object.reading = None;
+            at = space(text, at);
+            let found = byte(text, at);
+            if found == b'}' {
+                self.at = at + 1;
+                self.out.close(object.head);
+                self.stack.pop();
+                self.depth -= 1;
                 return Ok(());
             }
-            Kind::Varint(Number::I32) => i32::try_from(value).ok().map(|number| i64::from(number) as u64),
-            Kind::Varint(Number::Zigzag32) => {
-                i32::try_from(value).ok().map(|number| u64::from((number << 1 ^ number >> 31) as u32))
+            if object.begun {
+                if found != b',' {
+                    return Err(Fault::expected(at, "`,` or `}`"));
+                }
+                at = space(text, at + 1);
             }
-            Kind::Varint(Number::U32) | Kind::Fixed32 => u32::try_from(value).ok().map(u64::from),
-            Kind::Varint(Number::I64) | Kind::Fixed64(Number::I64) => {
-                i64::try_from(value).ok().map(|number| number as u64)
+            object.begun = true;
+            let key_at = at;
+            if byte(text, key_at) != b'"' {
+                return Err(Fault::expected(key_at, "a key"));
             }
-            Kind::Varint(Number::U64) | Kind::Varints | Kind::Fixed64(_) | Kind::Fixed64s(_) => {
-                u64::try_from(value).ok()
+            let (key, key_end) = value::key(text, key_at + 1, &mut self.scratch)?;
+            at = colon(text, key_end)?;
+            let Some((number, field)) = object.field(key) else {
+                count_snake_case(&mut self.snake_case, object.message, key);
+                at = self.skip.begin(text, at)?;
+                if self.skip.is_open() {
+                    break;
+                }
+                continue;
+            };
+            object.reading = Some(field);
+            if object.seen & 1 << number != 0 {
+                return Err(value::duplicate(key_at));
             }
-            _ => None,
-        };
-        let Some(bits) = bits else {
-            return Err(E::custom(format_args!("invalid value: integer `{value}`, expected {}", Expected(&self))));
-        };
-        self.put_integer(bits);
+            object.seen |= 1 << number;
+            object.next = number as usize + 1;
+            if byte(text, at) == b'n' {
+                at = scan::literal(text, at, "null").map_err(|_| Fault::expected(at, value::expected(field.kind)))?;
+                continue;
+            }
+            if field.once & object.members != 0 {
+                return Err(Fault { at: key_at, problem: Problem::SecondMember });
+            }
+            object.members |= field.once;
+            if field.is_repeated() {
+                if byte(text, at) != b'[' {
+                    return Err(Fault::expected(at, "a list"));
+                }
+                self.at = at + 1;
+                self.stack.push(Frame::List(List::new(number, field.kind)));
+                return Ok(());
+            }
+            match field.kind {
+                Kind::Message(message) => {
+                    if std::ptr::eq(message, &raw const schema::ANY_VALUE)
+                        && self.depth < DEPTH_LIMIT
+                        && let Some(end) = usual::any_value(text, at, number, &mut self.out)
+                    {
+                        at = end;
+                        continue;
+                    }
+                    self.at = at;
+                    return self.begin_object(text, number, message);
+                }
+                Kind::String => match value::plain_string(text, at, number, &mut self.out)? {
+                    Some(end) => at = end,
+                    None => {
+                        self.at = at + 1;
+                        self.string = Some(self.out.open(number, self.depth));
+                        return Ok(());
+                    }
+                },
+                kind => at = value::read(text, at, (number, kind), &mut self.out, &mut self.scratch)?,
+            }
+        }
+        self.at = at;
         Ok(())
     }
 
-    fn put_integer(self, bits: u64) {
-        match self.kind {
-            Kind::Varints => put_varint(self.out, bits),
-            Kind::Fixed64s(_) => self.out.put_u64_le(bits),
-            Kind::Fixed64(_) => {
-                put_varint(self.out, u64::from(self.number << 3 | 1));
-                self.out.put_u64_le(bits);
+    /// Reads elements of the innermost list, until it ends or an element is no scalar.
+    fn list(&mut self, text: &[u8], stop: usize) -> Result<(), Fault> {
+        let Some(Frame::List(list)) = self.stack.last_mut() else { return Ok(()) };
+        let mut at = self.at;
+        while at < stop {
+            at = space(text, at);
+            let found = byte(text, at);
+            if found == b']' {
+                self.at = at + 1;
+                if let Some(head) = list.packed {
+                    self.out.close(head);
+                }
+                self.stack.pop();
+                return Ok(());
             }
-            Kind::Fixed32 => {
-                put_varint(self.out, u64::from(self.number << 3 | 5));
-                self.out.put_u32_le(bits as u32);
+            if list.begun {
+                if found != b',' {
+                    return Err(Fault::expected(at, "`,` or `]`"));
+                }
+                at = space(text, at + 1);
+                list.index += 1;
             }
-            _ => {
-                put_varint(self.out, u64::from(self.number << 3));
-                put_varint(self.out, bits);
+            list.begun = true;
+            let number = list.number;
+            match list.kind {
+                Kind::Message(message) => {
+                    if std::ptr::eq(message, &raw const schema::KEY_VALUE)
+                        && self.depth + 1 < DEPTH_LIMIT
+                        && let Some(end) = usual::attribute(text, at, number, &mut self.out)
+                    {
+                        at = end;
+                        continue;
+                    }
+                    self.at = at;
+                    return self.begin_object(text, number, message);
+                }
+                Kind::String => match value::plain_string(text, at, number, &mut self.out)? {
+                    Some(end) => at = end,
+                    None => {
+                        self.at = at + 1;
+                        self.string = Some(self.out.open(number, self.depth));
+                        return Ok(());
+                    }
+                },
+                kind => {
+                    if list.packed.is_none() {
+                        list.packed = Some(self.out.open(number, self.depth));
+                    }
+                    at = value::read(text, at, (number, kind), &mut self.out, &mut self.scratch)?;
+                    if self.out.len() > self.max_bytes {
+                        return Err(Fault { at, problem: Problem::TooLarge });
+                    }
+                }
             }
         }
+        self.at = at;
+        Ok(())
     }
 
-    fn put_double(self, value: f64) {
-        self.put_integer(value.to_bits());
-    }
-
-    fn put_bytes(self, bytes: &[u8]) {
-        put_length_head(self.out, self.number, bytes.len());
-        self.out.put_slice(bytes);
-    }
-}
-
-/// Shows what a value should be.
-struct Expected<'s, 'o>(&'s ValueSeed<'o>);
-
-impl fmt::Display for Expected<'_, '_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.expecting(formatter)
-    }
-}
-
-/// Whether `key` is the field name in lowerCamelCase.
-fn is_camel_case_of(key: &str, name: &str) -> bool {
-    let mut upper = false;
-    let mut expected = name.bytes().filter_map(|byte| {
-        if byte == b'_' {
-            upper = true;
-            return None;
+    /// Begins the object at the present position.
+    fn begin_object(&mut self, text: &[u8], number: u32, message: &'static Message) -> Result<(), Fault> {
+        if byte(text, self.at) != b'{' {
+            return Err(Fault::expected(self.at, "an object"));
         }
-        Some(if std::mem::take(&mut upper) { byte.to_ascii_uppercase() } else { byte })
-    });
-    key.bytes().all(|byte| expected.next() == Some(byte)) && expected.next().is_none()
-}
-
-/// Decodes hexadecimal of either case.
-fn hexadecimal(text: &str) -> Option<Vec<u8>> {
-    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
-    let digit = |byte: u8| char::from(byte).to_digit(16).map(|value| value as u8);
-    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
-}
-
-/// Decodes base64 of the standard or the URL alphabet, with or without padding.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let digits = text.trim_end_matches('=').as_bytes();
-    if text.len() - digits.len() > 2 || digits.len() % 4 == 1 {
-        return None;
-    }
-    let mut out = Vec::with_capacity(digits.len() / 4 * 3 + 2);
-    for group in digits.chunks(4) {
-        let mut bits = 0_u32;
-        for digit in group {
-            let value = match digit {
-                b'A'..=b'Z' => digit - b'A',
-                b'a'..=b'z' => digit - b'a' + 26,
-                b'0'..=b'9' => digit - b'0' + 52,
-                b'+' | b'-' => 62,
-                b'/' | b'_' => 63,
-                _ => return None,
-            };
-            bits = bits << 6 | u32::from(value);
+        if self.depth == DEPTH_LIMIT {
+            return Err(Fault { at: self.at, problem: Problem::Depth });
         }
-        bits <<= 6 * (4 - group.len());
-        out.extend_from_slice(&bits.to_be_bytes()[1..group.len()]);
+        let head = self.out.open(number, self.depth);
+        self.stack.push(Frame::Object(Object::new(message, head)));
+        self.depth += 1;
+        self.at += 1;
+        Ok(())
     }
-    Some(out)
+
+    /// Reads on in a string with escapes.
+    fn string_piece(&mut self, text: &[u8], head: Head, stop: usize) -> Result<(), Fault> {
+        let content = self.out.content();
+        while self.at < stop {
+            let end = scan::text_run(text, self.at)?;
+            content.extend_from_slice(&text[self.at..end]);
+            self.at = end;
+            match byte(text, end) {
+                b'"' => {
+                    self.at = end + 1;
+                    self.out.close(head);
+                    self.string = None;
+                    return Ok(());
+                }
+                b'\\' => {
+                    let (found, next) = scan::escape(text, end)?;
+                    content.extend_from_slice(found.encode_utf8(&mut [0; 4]).as_bytes());
+                    self.at = next;
+                }
+                _ => return Err(scan::end_fault(text, end)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The field that is being read.
+    #[cold]
+    fn path(&self) -> String {
+        let mut path = String::new();
+        for frame in &self.stack {
+            match frame {
+                Frame::Object(Object { reading: Some(field), .. }) => {
+                    if !path.is_empty() {
+                        path.push('.');
+                    }
+                    path.push_str(field.json.as_str());
+                }
+                Frame::Object(_) => {}
+                Frame::List(list) => path.push_str(&format!("[{}]", list.index)),
+            }
+        }
+        path
+    }
+}
+
+impl Object {
+    const fn new(message: &'static Message, head: Head) -> Self {
+        Self { message, head, seen: 0, members: 0, begun: false, reading: None, next: 1 }
+    }
+
+    #[inline]
+    fn field(&self, key: Key) -> Option<(u32, &'static Field)> {
+        match key {
+            Key::Short(words) => self.message.named(words, self.next),
+            Key::Other => None,
+        }
+    }
+}
+
+impl List {
+    const fn new(number: u32, kind: Kind) -> Self {
+        Self { number, kind, packed: None, begun: false, index: 0 }
+    }
+}
+
+/// Counts a key that no field has as its name in JSON, if a field has it as its name in protobuf.
+#[cold]
+fn count_snake_case(snake_case: &mut Option<SnakeCase>, message: &'static Message, key: Key) {
+    let Some((_, meant)) = message.fields().find(|(_, field)| key.is(field.name)) else { return };
+    let so_far = snake_case.unwrap_or(SnakeCase { first: meant.name, keys: 0 });
+    *snake_case = Some(SnakeCase { keys: so_far.keys + 1, ..so_far });
 }

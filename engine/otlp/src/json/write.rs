@@ -1,7 +1,7 @@
 //! Writes OTLP/JSON straight from the bytes, by the table of messages.
 
-use std::fmt::Write as _;
-
+use super::scan;
+use super::text::{encode_base64, encode_hexadecimal};
 use crate::Wire;
 use crate::protobuf::{Field, Fields, WireType, varint};
 use crate::schema::{self, Kind, Message, Number};
@@ -9,13 +9,13 @@ use crate::schema::{self, Kind, Message, Number};
 /// Writes a request as OTLP/JSON on one line, without a line feed.
 pub fn to_json(wire: &Wire) -> String {
     let body = wire.rope().into_bytes();
-    let mut out = String::with_capacity(body.len() * 2);
+    let mut out = Vec::with_capacity(body.len() * 5 / 2);
     write_message(schema::request(wire.signal()), &body, &mut out);
-    out
+    String::from_utf8(out).expect("admission proved that strings are UTF-8")
 }
 
-fn write_message(message: &'static Message, bytes: &[u8], out: &mut String) {
-    out.push('{');
+fn write_message(message: &'static Message, bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(b'{');
     let mut written = 0_u32;
     let mut rest = Fields::new(bytes);
     loop {
@@ -26,150 +26,130 @@ fn write_message(message: &'static Message, bytes: &[u8], out: &mut String) {
             continue;
         }
         if written != 0 {
-            out.push(',');
+            out.push(b',');
         }
         written |= 1 << field.number;
-        write_key(known.name, out);
+        out.extend_from_slice(known.json.member());
         if known.is_repeated() {
-            out.push('[');
-            let mut separator = "";
-            for element in from_here.filter(|element| element.number == field.number) {
-                write_elements(known.kind, &element, &mut separator, out);
-            }
-            out.push(']');
+            write_list(known.kind, from_here.filter(|element| element.number == field.number), out);
         } else {
             write_value(known.kind, &field, out);
         }
     }
-    out.push('}');
+    out.push(b'}');
 }
 
-/// Writes the elements that one occurrence of a repeated field holds: several when it is packed.
-fn write_elements(kind: Kind, field: &Field<'_>, separator: &mut &str, out: &mut String) {
-    let mut element = |write: &mut dyn FnMut(&mut String)| {
-        out.push_str(separator);
-        *separator = ",";
-        write(out);
-    };
-    match (kind, field.wire) {
-        (Kind::Varints, WireType::Length) => {
-            let mut rest = field.payload;
-            while let Some((value, len)) = varint(rest) {
-                element(&mut |text| write_number(Number::U64, value, text));
-                rest = &rest[len..];
+/// Writes all occurrences of a repeated field. One of numbers may hold several when it is packed.
+fn write_list<'a>(kind: Kind, occurrences: impl Iterator<Item = Field<'a>>, out: &mut Vec<u8>) {
+    out.push(b'[');
+    let start = out.len();
+    for field in occurrences {
+        match (kind, field.wire) {
+            (Kind::Varints, WireType::Length) => {
+                let mut rest = field.payload;
+                while let Some((value, len)) = varint(rest) {
+                    separate(start, out);
+                    write_number(Number::U64, value, out);
+                    rest = &rest[len..];
+                }
+            }
+            (Kind::Fixed64s(number), WireType::Length) => {
+                for value in field.payload.as_chunks::<8>().0 {
+                    separate(start, out);
+                    write_number(number, u64::from_le_bytes(*value), out);
+                }
+            }
+            _ => {
+                separate(start, out);
+                write_value(kind, &field, out);
             }
         }
-        (Kind::Varints, _) => element(&mut |text| write_number(Number::U64, field.scalar, text)),
-        (Kind::Fixed64s(number), WireType::Length) => {
-            let (values, _) = field.payload.as_chunks::<8>();
-            for value in values {
-                element(&mut |text| write_number(number, u64::from_le_bytes(*value), text));
-            }
-        }
-        _ => element(&mut |text| write_value(kind, field, text)),
+    }
+    out.push(b']');
+}
+
+/// Puts a comma behind what stands before in a list that began at `start`.
+#[inline]
+fn separate(start: usize, out: &mut Vec<u8>) {
+    if out.len() > start {
+        out.push(b',');
     }
 }
 
-fn write_value(kind: Kind, field: &Field<'_>, out: &mut String) {
+fn write_value(kind: Kind, field: &Field<'_>, out: &mut Vec<u8>) {
     match kind {
         Kind::Varint(number) | Kind::Fixed64(number) | Kind::Fixed64s(number) => {
             write_number(number, field.scalar, out);
         }
         Kind::Fixed32 => write_number(Number::U32, field.scalar, out),
         Kind::Varints => write_number(Number::U64, field.scalar, out),
-        Kind::String => {
-            let text = simdutf8::basic::from_utf8(field.payload).expect("admission proved that strings are UTF-8");
-            write_string(text, out);
+        Kind::String => write_string(field.payload, out),
+        Kind::Bytes => {
+            out.push(b'"');
+            encode_base64(field.payload, out);
+            out.push(b'"');
         }
-        Kind::Bytes => write_base64(field.payload, out),
         Kind::Id => {
-            out.push('"');
-            for byte in field.payload {
-                push(out, format_args!("{byte:02x}"));
-            }
-            out.push('"');
+            out.push(b'"');
+            encode_hexadecimal(field.payload, out);
+            out.push(b'"');
         }
         Kind::Message(inner) => write_message(inner, field.payload, out),
         Kind::Absent => {}
     }
 }
 
-fn write_number(number: Number, raw: u64, out: &mut String) {
+fn write_number(number: Number, raw: u64, out: &mut Vec<u8>) {
+    let mut digits = itoa::Buffer::new();
     match number {
-        Number::Bool => out.push_str(if raw == 0 { "false" } else { "true" }),
-        Number::I32 => push(out, format_args!("{}", raw as i32)),
-        Number::U32 => push(out, format_args!("{}", raw as u32)),
+        Number::Bool => out.extend_from_slice(if raw == 0 { b"false" } else { b"true" }),
+        Number::I32 => out.extend_from_slice(digits.format(raw as i32).as_bytes()),
+        Number::U32 => out.extend_from_slice(digits.format(raw as u32).as_bytes()),
         Number::Zigzag32 => {
             let bits = raw as u32;
-            push(out, format_args!("{}", (bits >> 1) as i32 ^ -((bits & 1) as i32)));
+            let value = (bits >> 1) as i32 ^ -((bits & 1) as i32);
+            out.extend_from_slice(digits.format(value).as_bytes());
         }
-        Number::I64 => push(out, format_args!("\"{}\"", raw as i64)),
-        Number::U64 => push(out, format_args!("\"{raw}\"")),
+        Number::I64 => write_quoted(digits.format(raw as i64), out),
+        Number::U64 => write_quoted(digits.format(raw), out),
         Number::Double => match f64::from_bits(raw) {
-            value if value.is_nan() => out.push_str("\"NaN\""),
-            f64::INFINITY => out.push_str("\"Infinity\""),
-            f64::NEG_INFINITY => out.push_str("\"-Infinity\""),
-            value => push(out, format_args!("{value:?}")),
+            value if value.is_nan() => out.extend_from_slice(b"\"NaN\""),
+            f64::INFINITY => out.extend_from_slice(b"\"Infinity\""),
+            f64::NEG_INFINITY => out.extend_from_slice(b"\"-Infinity\""),
+            value => out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes()),
         },
     }
 }
 
-/// Writes a field name in lowerCamelCase.
-fn write_key(name: &str, out: &mut String) {
-    out.push('"');
-    for (index, word) in name.split('_').enumerate() {
-        match word.as_bytes() {
-            [first, ..] if index > 0 => {
-                out.push(char::from(first.to_ascii_uppercase()));
-                out.push_str(&word[1..]);
-            }
-            _ => out.push_str(word),
-        }
-    }
-    out.push_str("\":");
+fn write_quoted(digits: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    out.extend_from_slice(digits.as_bytes());
+    out.push(b'"');
 }
 
-fn write_string(text: &str, out: &mut String) {
-    out.push('"');
-    let mut plain = 0;
-    for (index, byte) in text.bytes().enumerate() {
-        let escape = match byte {
-            b'"' => "\\\"",
-            b'\\' => "\\\\",
-            b'\n' => "\\n",
-            b'\r' => "\\r",
-            b'\t' => "\\t",
-            0..0x20 => "",
-            _ => continue,
-        };
-        out.push_str(&text[plain..index]);
-        plain = index + 1;
-        if escape.is_empty() {
-            push(out, format_args!("\\u{byte:04x}"));
-        } else {
-            out.push_str(escape);
-        }
+fn write_string(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    let mut at = 0;
+    loop {
+        let end = scan::run(text, at).end;
+        out.extend_from_slice(&text[at..end]);
+        let Some(&special) = text.get(end) else { break };
+        write_escape(special, out);
+        at = end + 1;
     }
-    out.push_str(&text[plain..]);
-    out.push('"');
+    out.push(b'"');
 }
 
-fn write_base64(bytes: &[u8], out: &mut String) {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    out.push('"');
-    for group in bytes.chunks(3) {
-        let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
-        for index in 0..4 {
-            if index <= group.len() {
-                out.push(char::from(ALPHABET[(bits >> (18 - 6 * index) & 63) as usize]));
-            } else {
-                out.push('=');
-            }
+fn write_escape(special: u8, out: &mut Vec<u8>) {
+    match special {
+        b'"' => out.extend_from_slice(b"\\\""),
+        b'\\' => out.extend_from_slice(b"\\\\"),
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        _ => {
+            out.extend_from_slice(b"\\u00");
+            encode_hexadecimal(&[special], out);
         }
     }
-    out.push('"');
-}
-
-fn push(out: &mut String, arguments: std::fmt::Arguments<'_>) {
-    out.write_fmt(arguments).expect("writing to a string does not fail");
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a check fails by panicking")]
 
 pub mod generate;
+pub mod json;
 pub mod model;
 pub mod views;
 
@@ -327,7 +328,7 @@ fn concatenations(wire: &Wire, decoded: &Decoded, rng: &mut Rng) {
 }
 
 /// OTLP/JSON written from the bytes means what the bytes mean.
-pub fn json(wire: &Wire) {
+pub fn json_comes_back(wire: &Wire) {
     let text = otlp::json::to_json(wire);
     assert!(!text.contains('\n'), "one line");
     serde_json::from_str::<serde_json::Value>(&text).expect("it is JSON");
@@ -343,11 +344,13 @@ pub fn same(left: &Decoded, right: &Decoded) -> bool {
     model::encode(left) == model::encode(right)
 }
 
-/// Any text is refused, or is a request that is the same after it was written and read again.
+/// Any text is judged as with-serde does, where with-serde is right, and refused or a request that is the same after it
+/// was written and read again.
 pub fn json_text(signal: Signal, text: &[u8]) {
+    json::judged_as_with_serde(signal, text);
     let Ok(wire) = otlp::json::from_json(signal, text) else { return };
     audit(&wire);
-    json(&wire);
+    json_comes_back(&wire);
 }
 
 /// The signal that the first byte of a fuzzing input chooses, and the rest.
@@ -369,7 +372,7 @@ pub fn fuzz_operations(data: &[u8]) {
     let Some((seed, body)) = rest.split_first_chunk::<8>() else { return };
     let Ok(wire) = admit(signal, Bytes::copy_from_slice(body)) else { return };
     operations(&wire, &mut Rng::new(u64::from_le_bytes(*seed)));
-    json(&wire);
+    json_comes_back(&wire);
 }
 
 pub fn fuzz_json(data: &[u8]) {

@@ -1,0 +1,239 @@
+//! Scalar values: what a number, a string or a literal means for a field, and the field that it becomes.
+
+use super::error::{Fault, Problem};
+use super::output::Output;
+use super::scan::{self, Number as Token, byte};
+use super::text;
+use crate::protobuf::{put_length_head, put_varint};
+use crate::schema::{Kind, NAME_WORDS, Number};
+
+/// What a field takes, in words.
+pub(super) const fn expected(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Varint(Number::Bool) => "a boolean",
+        Kind::Varint(Number::I32 | Number::Zigzag32) => "an integer of 32 bits",
+        Kind::Varint(Number::U32) | Kind::Fixed32 => "an unsigned integer of 32 bits",
+        Kind::Fixed64(Number::Double) | Kind::Fixed64s(Number::Double) => "a number",
+        Kind::Varint(Number::I64) | Kind::Fixed64(Number::I64) => "an integer of 64 bits",
+        Kind::Varint(_) | Kind::Fixed64(_) | Kind::Varints | Kind::Fixed64s(_) => "an unsigned integer of 64 bits",
+        Kind::String => "a string",
+        Kind::Bytes => "a string in base64",
+        Kind::Id => "a string in hexadecimal",
+        Kind::Message(_) | Kind::Absent => "an object",
+    }
+}
+
+/// Reads one value that is neither a string nor a message, and writes it as a field; of a list of numbers, as an
+/// element. Returns where the value ends.
+#[inline]
+pub(super) fn read(
+    text: &[u8],
+    at: usize,
+    (number, kind): (u32, Kind),
+    out: &mut Output,
+    scratch: &mut Vec<u8>,
+) -> Result<usize, Fault> {
+    match kind {
+        Kind::Bytes | Kind::Id => encoded(text, at, (number, kind), out, scratch),
+        Kind::Varint(Number::Bool) => {
+            let (value, end) = boolean(text, at)?;
+            out.put_varint_field(number, u64::from(value));
+            Ok(end)
+        }
+        _ => {
+            let (bits, end) = scalar(text, at, kind, scratch)?;
+            match kind {
+                Kind::Varints => put_varint(out.content(), bits),
+                Kind::Fixed64s(_) => out.content().extend_from_slice(&bits.to_le_bytes()),
+                Kind::Fixed64(_) => out.put_fixed64_field(number, bits),
+                Kind::Fixed32 => out.put_fixed32_field(number, bits as u32),
+                _ => out.put_varint_field(number, bits),
+            }
+            Ok(end)
+        }
+    }
+}
+
+pub(super) fn boolean(text: &[u8], at: usize) -> Result<(bool, usize), Fault> {
+    match byte(text, at) {
+        b't' => Ok((true, scan::literal(text, at, "true")?)),
+        b'f' => Ok((false, scan::literal(text, at, "false")?)),
+        _ => Err(Fault::expected(at, expected(Kind::Varint(Number::Bool)))),
+    }
+}
+
+/// Reads a number, or a string that holds one, and returns its bits and where it ends.
+#[inline]
+fn scalar(text: &[u8], at: usize, kind: Kind, scratch: &mut Vec<u8>) -> Result<(u64, usize), Fault> {
+    let wanted = expected(kind);
+    if byte(text, at) != b'"' {
+        let (token, end) = scan::number(text, at, wanted)?;
+        let bits = bits_of(token, &text[at..end], kind).ok_or(Fault::expected(at, wanted))?;
+        return Ok((bits, end));
+    }
+    let (content, end) = string(text, at, wanted, scratch)?;
+    let bits = bits_of_text(content, kind).ok_or(Fault::expected(at, wanted))?;
+    Ok((bits, end))
+}
+
+/// Bits of a number that stands in a string.
+fn bits_of_text(content: &[u8], kind: Kind) -> Option<u64> {
+    if let Kind::Fixed64(Number::Double) | Kind::Fixed64s(Number::Double) = kind {
+        match content {
+            b"NaN" => return Some(f64::NAN.to_bits()),
+            b"Infinity" => return Some(f64::INFINITY.to_bits()),
+            b"-Infinity" => return Some(f64::NEG_INFINITY.to_bits()),
+            _ => {}
+        }
+    }
+    let (token, end) = scan::number(content, 0, "").ok()?;
+    if end < content.len() { None } else { bits_of(token, content, kind) }
+}
+
+/// Bits of a number as a field of some kind has them, if it can hold the number.
+#[inline]
+fn bits_of(token: Token, digits: &[u8], kind: Kind) -> Option<u64> {
+    if let Kind::Fixed64(Number::Double) | Kind::Fixed64s(Number::Double) = kind {
+        return scan::double(digits).map(f64::to_bits);
+    }
+    let (negative, magnitude) = match token {
+        Token::Integer { negative, magnitude } => (negative, magnitude),
+        // The JSON mapping lets integers be written as 1.0 or 1e3.
+        Token::Decimal => {
+            let value = scan::double(digits).filter(|value| value.fract() == 0.0)?;
+            // Beyond, a double does not tell one integer from the next.
+            (value < 0.0, Some(value.abs()).filter(|size| *size <= 9_007_199_254_740_992.0)? as u64)
+        }
+    };
+    let signed = || {
+        let limit = i64::MAX.unsigned_abs() + u64::from(negative);
+        let bits = if negative { magnitude.wrapping_neg() } else { magnitude };
+        (magnitude <= limit).then_some(bits.cast_signed())
+    };
+    let unsigned = (!negative || magnitude == 0).then_some(magnitude);
+    match kind {
+        Kind::Varint(Number::I32) => i32::try_from(signed()?).ok().map(|number| i64::from(number).cast_unsigned()),
+        Kind::Varint(Number::Zigzag32) => {
+            i32::try_from(signed()?).ok().map(|number| u64::from((number << 1 ^ number >> 31).cast_unsigned()))
+        }
+        Kind::Varint(Number::U32) | Kind::Fixed32 => u32::try_from(unsigned?).ok().map(u64::from),
+        Kind::Varint(Number::I64) | Kind::Fixed64(Number::I64) => signed().map(i64::cast_unsigned),
+        _ => unsigned,
+    }
+}
+
+/// Reads a string of hexadecimal or base64.
+fn encoded(
+    text: &[u8],
+    at: usize,
+    (number, kind): (u32, Kind),
+    out: &mut Output,
+    scratch: &mut Vec<u8>,
+) -> Result<usize, Fault> {
+    let (content, end) = string(text, at, expected(kind), scratch)?;
+    let is_id = matches!(kind, Kind::Id);
+    // What the length says if the content is valid; if it is not, nothing of the output is used.
+    let len = if is_id { content.len() / 2 } else { text::base64_len(content) };
+    put_length_head(out.content(), number, len);
+    let decode = if is_id { text::decode_hexadecimal } else { text::decode_base64 };
+    let decoded = decode(content, out.content());
+    decoded.ok_or(Fault::expected(at, expected(kind)))?;
+    Ok(end)
+}
+
+/// Reads a string, and returns its content and where it ends, behind the quote. Only one with escapes is copied.
+fn string<'s>(
+    text: &'s [u8],
+    at: usize,
+    wanted: &'static str,
+    scratch: &'s mut Vec<u8>,
+) -> Result<(&'s [u8], usize), Fault> {
+    if byte(text, at) != b'"' {
+        return Err(Fault::expected(at, wanted));
+    }
+    let run = scan::run(text, at + 1);
+    if byte(text, run.end) == b'"' {
+        return Ok((&text[at + 1..run.end], run.end + 1));
+    }
+    scratch.clear();
+    let end = scan::unescape(text, at + 1, scratch)?;
+    Ok((scratch, end))
+}
+
+/// Reads a string value. One with escapes is begun only: then what is returned is `None`, and the rest of it begins
+/// where the text says.
+#[inline]
+pub(super) fn plain_string(text: &[u8], at: usize, number: u32, out: &mut Output) -> Result<Option<usize>, Fault> {
+    if byte(text, at) != b'"' {
+        return Err(Fault::expected(at, expected(Kind::String)));
+    }
+    let end = scan::text_run(text, at + 1)?;
+    if byte(text, end) != b'"' {
+        return Ok(None);
+    }
+    out.put_bytes_field(number, &text[at + 1..end]);
+    Ok(Some(end + 1))
+}
+
+/// A key of an object.
+#[derive(Copy, Clone)]
+pub(super) enum Key {
+    /// One that may be the name of a field: its characters, filled up with zeros.
+    Short([u64; NAME_WORDS]),
+    /// No field is called so.
+    Other,
+}
+
+/// Reads a key behind its quote, and returns it and where it ends, behind the other quote.
+#[inline]
+pub(super) fn key(text: &[u8], at: usize, scratch: &mut Vec<u8>) -> Result<(Key, usize), Fault> {
+    let mut words = [0; NAME_WORDS];
+    let mut next = at;
+    for place in &mut words {
+        let Some(found) = scan::word(text, next) else { break };
+        let marks = scan::special(found);
+        if marks != 0 {
+            let len = marks.trailing_zeros() as usize / 8;
+            *place = found & !(u64::MAX << (8 * len));
+            next += len;
+            if byte(text, next) == b'"' && next > at {
+                // Of what is not UTF-8 nothing is known.
+                let is_ascii = words.iter().all(|word| word & scan::HIGH == 0);
+                return if is_ascii { Ok((Key::Short(words), next + 1)) } else { long_key(text, at, scratch) };
+            }
+            break;
+        }
+        *place = found;
+        next += 8;
+    }
+    long_key(text, at, scratch)
+}
+
+/// A key that is longer than all names, near the end of the text, or written with escapes.
+#[cold]
+fn long_key(text: &[u8], at: usize, scratch: &mut Vec<u8>) -> Result<(Key, usize), Fault> {
+    let mut words = [0; NAME_WORDS];
+    scratch.clear();
+    let end = scan::unescape(text, at, scratch)?;
+    if scratch.is_empty() || scratch.len() > 8 * words.len() || scratch.contains(&0) {
+        return Ok((Key::Other, end));
+    }
+    for (index, byte) in scratch.iter().enumerate() {
+        words[index / 8] |= u64::from(*byte) << (8 * (index % 8));
+    }
+    Ok((Key::Short(words), end))
+}
+
+impl Key {
+    /// Whether the key is this text.
+    pub(super) fn is(self, name: &str) -> bool {
+        let Self::Short(words) = self else { return false };
+        let padded = name.bytes().chain(std::iter::repeat(0));
+        name.len() <= 8 * words.len() && words.iter().flat_map(|word| word.to_le_bytes()).eq(padded.take(8 * words.len()))
+    }
+}
+
+/// The fault of a key that occurs twice.
+pub(super) const fn duplicate(at: usize) -> Fault {
+    Fault { at, problem: Problem::DuplicateKey }
+}
