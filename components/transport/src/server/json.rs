@@ -2,43 +2,41 @@
 //!
 //! How JSON maps to OTLP is the matter of `otlp`; here is only what a server adds: memory, time, and answers.
 
-use bytes::Bytes;
-use engine_core::budget::Charge;
 use otlp::Signal;
-use otlp::json::SnakeCase;
+use otlp::json::{Conversion, JsonError, SnakeCase};
 use serde_json::json;
 
 use crate::proto::RpcStatus;
 use crate::server::body::{BodyError, Reading, Received};
 use crate::status::shorten;
 
-/// Texts over this size are read on a thread of their own, so that the lane can go on.
-const READ_INLINE: usize = 256 * 1024;
+/// Bytes of a text that are read before others on the lane get their turn: a millisecond at the most.
+const STEP: usize = 256 * 1024;
 
-/// Turns a JSON request into protobuf, and its charge into one of what it became.
+/// Turns a JSON request into protobuf, and its charge into one of what it became. Whether the request is admitted is
+/// found out by whoever admits all others.
 pub(super) async fn read(
     signal: Signal,
     text: Received,
     reading: Reading<'_>,
 ) -> Result<(Received, Option<SnakeCase>), BodyError> {
-    let Received { body, charge, wire_bytes } = text;
-    // Protobuf is about half as long as JSON; what it really takes is charged below.
-    let mut output_charge = reading.budget.try_charge(body.len())?;
-    let (output, snake_case) = if body.len() <= READ_INLINE {
-        convert(signal, &body)
-    } else {
-        // The text's charge stays with it if this request is given up meanwhile.
-        let task = tokio::task::spawn_blocking(move || {
-            let _charge: Charge = charge;
-            convert(signal, &body)
-        });
-        task.await.unwrap_or_else(|error| Err(BodyError::Malformed(format!("json cannot be read: {error}"))))
-    }?;
-    if output.len() > reading.max_size {
-        return Err(BodyError::TooLarge(reading.max_size));
-    }
-    output_charge.resize(output.len())?;
-    Ok((Received { body: output, charge: output_charge, wire_bytes }, snake_case))
+    let Received { body: text, charge: _text_charge, wire_bytes } = text;
+    // Protobuf is about half as long as JSON. Where it is longer, the charge follows.
+    let mut charge = reading.budget.try_charge(text.len())?;
+    let mut conversion = Conversion::new(signal, text, reading.max_size);
+    let converted = loop {
+        let done = conversion.step(STEP)?;
+        if let Some(converted) = done {
+            break converted;
+        }
+        let held = conversion.held_bytes();
+        if held > charge.bytes() {
+            charge.resize(held)?;
+        }
+        tokio::task::yield_now().await;
+    };
+    charge.resize(converted.body.len())?;
+    Ok((Received { body: converted.body, charge, wire_bytes }, converted.snake_case))
 }
 
 /// An export answer: `{}`, or what was refused.
@@ -58,9 +56,11 @@ pub(super) fn status(status: &RpcStatus) -> String {
     json!({ "code": status.code, "message": status.message }).to_string()
 }
 
-fn convert(signal: Signal, text: &[u8]) -> Result<(Bytes, Option<SnakeCase>), BodyError> {
-    match otlp::json::read(signal, text) {
-        Ok(read) => Ok((read.wire.into_rope().into_bytes(), read.snake_case)),
-        Err(error) => Err(BodyError::Malformed(error.to_string())),
+impl From<JsonError> for BodyError {
+    fn from(error: JsonError) -> Self {
+        match error {
+            JsonError::TooLarge(limit) => Self::TooLarge(limit),
+            _ => Self::Malformed(error.to_string()),
+        }
     }
 }

@@ -56,6 +56,10 @@ impl Output {
         self.bytes.len()
     }
 
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.bytes.capacity() + size_of::<Correction>() * self.corrections.capacity()
+    }
+
     /// Begins a field with a length; `level` is how many others are open.
     #[inline]
     pub(super) fn open(&mut self, number: u32, level: usize) -> Head {

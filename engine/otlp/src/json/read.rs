@@ -89,6 +89,11 @@ impl Conversion {
     pub fn step(&mut self, bytes: usize) -> Result<Option<Converted>, JsonError> {
         self.reader.step(&self.text, bytes)
     }
+
+    /// Bytes of memory that the conversion holds, beside the text.
+    pub fn held_bytes(&self) -> usize {
+        self.reader.out.held_bytes() + self.reader.skip.held_bytes() + self.reader.scratch.capacity()
+    }
 }
 
 /// Levels of messages that are read, with the request itself: those that protobuf decodes.

@@ -19,6 +19,10 @@ impl Skip {
         self.depth > 0
     }
 
+    pub(super) const fn held_bytes(&self) -> usize {
+        size_of::<u64>() * self.kinds.capacity()
+    }
+
     /// Skips the value at a position, or begins to when it is a list or an object. Returns where to go on.
     pub(super) fn begin(&mut self, text: &[u8], at: usize) -> Result<usize, Fault> {
         match byte(text, at) {

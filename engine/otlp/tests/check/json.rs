@@ -4,7 +4,8 @@
 //! - it writes `NaN` and infinities as null, but in quantiles, and does not read them as strings;
 //! - it wants `key`, `values` and the fields of entity references, which may be left out;
 //! - it reads bytes only in the standard alphabet with padding, and numbers below 64 bits only as numbers;
-//! - it takes lists for objects, `0x` before ids, and one member of a oneof after another.
+//! - it takes lists for objects, `0x` before ids, and one member of a oneof after another;
+//! - what is wrong inside the data of a metric, or the value of a data point, makes it have none, without an error.
 
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value as Any};
 use opentelemetry_proto::tonic::metrics::v1::{Exemplar, exemplar, metric::Data, number_data_point};
@@ -85,13 +86,19 @@ pub fn judged_as_with_serde(signal: Signal, text: &[u8]) {
         return;
     }
     let Ok(theirs) = with_serde(signal, text) else { return };
+    let swallowed = |decoded: &Decoded| {
+        let shown = format!("{decoded:?}");
+        shown.matches("data: None").count() + shown.matches("value: None").count()
+    };
     match ours {
         Ok(wire) => assert!(
-            super::same(&wire.decode(), &kept(&theirs)),
+            super::same(&wire.decode(), &kept(&theirs))
+                || (signal == Signal::Metrics && swallowed(&theirs) > swallowed(&wire.decode())),
             "{}\nours {:?}\nwith-serde {theirs:?}",
             String::from_utf8_lossy(text),
             wire.decode()
         ),
+        Err(_) if signal == Signal::Metrics && swallowed(&theirs) > 0 => {}
         Err(error) => {
             let said = error.to_string();
             let known = ["the key occurs twice", "another member", "an object, found a list", "`\"0x", "`\"+", "nested", "one entry too many"];
