@@ -54,7 +54,9 @@ fn read_with_serde(bencher: Bencher<'_, '_>, signal: Signal) {
         let text = black_box(text.as_bytes());
         match signal {
             Signal::Logs => serde_json::from_slice::<ExportLogsServiceRequest>(text).expect("read").encode_to_vec(),
-            Signal::Metrics => serde_json::from_slice::<ExportMetricsServiceRequest>(text).expect("read").encode_to_vec(),
+            Signal::Metrics => {
+                serde_json::from_slice::<ExportMetricsServiceRequest>(text).expect("read").encode_to_vec()
+            }
             Signal::Traces => serde_json::from_slice::<ExportTraceServiceRequest>(text).expect("read").encode_to_vec(),
         }
     });

@@ -12,6 +12,7 @@ use crate::{
 mod cases;
 mod compare;
 mod idle;
+mod json;
 mod lanes;
 mod matrix;
 
@@ -81,7 +82,7 @@ pub struct Verdict {
 
 /// Every bar.
 pub fn all() -> impl Iterator<Item = &'static Bar> {
-    cases::BARS.iter().chain([&idle::BAR, &lanes::BAR, &matrix::BAR])
+    cases::BARS.iter().chain([&idle::BAR, &lanes::BAR, &json::BAR, &matrix::BAR])
 }
 
 impl Bar {

@@ -111,7 +111,10 @@ fn shown(text: &[u8]) -> String {
         _ => text.iter().position(|byte| b" \t\r\n,:{}[]\"".contains(byte)).unwrap_or(text.len()).max(1),
     };
     let end = if len > SHOWN { "..." } else { "" };
-    format!("`{}{end}`", String::from_utf8_lossy(&text[..len.min(SHOWN)]).escape_debug().to_string().replace("\\\"", "\""))
+    format!(
+        "`{}{end}`",
+        String::from_utf8_lossy(&text[..len.min(SHOWN)]).escape_debug().to_string().replace("\\\"", "\"")
+    )
 }
 
 impl fmt::Display for Malformed {

@@ -8,8 +8,8 @@ use super::error::{Fault, JsonError, Problem};
 use super::output::{Head, Output};
 use super::scan::{self, byte, space};
 use super::skip::{Skip, colon};
-use super::value::{self, Key};
 use super::usual;
+use super::value::{self, Key};
 use crate::schema::{self, Field, Kind, Message};
 use crate::{Signal, Wire, admit};
 

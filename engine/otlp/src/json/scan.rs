@@ -251,15 +251,16 @@ fn long_number(
 
 /// The value of a number that [`number`] has read. `None` when it is beyond what a double can hold.
 pub(super) fn double(token: &[u8]) -> Option<f64> {
-    short_double(token).or_else(|| std::str::from_utf8(token).ok()?.parse().ok()).filter(|value: &f64| value.is_finite())
+    short_double(token)
+        .or_else(|| std::str::from_utf8(token).ok()?.parse().ok())
+        .filter(|value: &f64| value.is_finite())
 }
 
 /// A number of few digits: both the digits and the power of ten are exact doubles then, and one division is rounded
 /// as it should be (Clinger, How to Read Floating Point Numbers Accurately, 1990).
 #[inline]
 fn short_double(token: &[u8]) -> Option<f64> {
-    const POWERS: [f64; 16] =
-        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
     if token.len() > 17 {
         return None;
     }

@@ -112,8 +112,18 @@ mod tests {
             let bytes: Vec<u8> = (0..len).map(|index| index.wrapping_mul(83).wrapping_add(len)).collect();
             let mut text = Vec::new();
             encode_base64(&bytes, &mut text);
-            let url: Vec<u8> =
-                text.iter().map(|byte| if *byte == b'+' { b'-' } else if *byte == b'/' { b'_' } else { *byte }).collect();
+            let url: Vec<u8> = text
+                .iter()
+                .map(|byte| {
+                    if *byte == b'+' {
+                        b'-'
+                    } else if *byte == b'/' {
+                        b'_'
+                    } else {
+                        *byte
+                    }
+                })
+                .collect();
             for form in [&text[..], &url, text.trim_suffix_of(b'='), url.trim_suffix_of(b'=')] {
                 let mut again = Vec::new();
                 assert!(decode_base64(form, &mut again).is_some());

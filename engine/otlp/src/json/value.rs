@@ -229,7 +229,8 @@ impl Key {
     pub(super) fn is(self, name: &str) -> bool {
         let Self::Short(words) = self else { return false };
         let padded = name.bytes().chain(std::iter::repeat(0));
-        name.len() <= 8 * words.len() && words.iter().flat_map(|word| word.to_le_bytes()).eq(padded.take(8 * words.len()))
+        name.len() <= 8 * words.len()
+            && words.iter().flat_map(|word| word.to_le_bytes()).eq(padded.take(8 * words.len()))
     }
 }
 
