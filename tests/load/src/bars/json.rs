@@ -39,6 +39,9 @@ pub(super) const BAR: Bar = Bar {
     measure: |_, options| measure(options),
 };
 
+/// What is done with one request.
+type Work = fn(&Request);
+
 fn measure(options: &Options) -> Result<Verdict> {
     ensure!(matches!(options.subject, Subject::Engine), "this bar measures the library and no other program");
     let pairs = options.pairs.unwrap_or(match options.length {
@@ -51,7 +54,7 @@ fn measure(options: &Options) -> Result<Verdict> {
         let requests: Vec<Request> =
             (0..REQUESTS).map(|seed| Request::new(signal, seed)).collect::<Result<_>>().context(signal.name())?;
         let each = |work: &dyn Fn(&Request)| cpu_per_million(&requests, work);
-        let (ours, structs): (fn(&Request), fn(&Request)) = match signal {
+        let (ours, structs): (Work, Work) = match signal {
             Signal::Logs => (read, read_structs::<ExportLogsServiceRequest>),
             Signal::Spans => (read, read_structs::<ExportTraceServiceRequest>),
             Signal::Points => (read, read_structs::<ExportMetricsServiceRequest>),
@@ -59,7 +62,7 @@ fn measure(options: &Options) -> Result<Verdict> {
         let size = requests.iter().map(|request| request.text.len()).sum::<usize>() / requests.len();
         println!("{}: {:.0} bytes a record in JSON, {pairs} pairs", signal.name(), size as f64 / 1000.0);
         worst_in = worst_in.max(compare("in", pairs, || each(&ours), || each(&structs)));
-        let (ours, structs): (fn(&Request), fn(&Request)) = match signal {
+        let (ours, structs): (Work, Work) = match signal {
             Signal::Logs => (write, write_structs::<ExportLogsServiceRequest>),
             Signal::Spans => (write, write_structs::<ExportTraceServiceRequest>),
             Signal::Points => (write, write_structs::<ExportMetricsServiceRequest>),
