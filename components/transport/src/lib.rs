@@ -10,6 +10,7 @@ pub mod client;
 mod compression;
 mod proto;
 pub mod reload;
+pub mod secret;
 pub mod server;
 mod status;
 pub mod tls;

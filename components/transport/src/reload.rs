@@ -1,11 +1,11 @@
 //! What was read from files is read again as it is used, and replaced when the files' content changed: an engine must not
 //! need a restart because a certificate was renewed or a token rotated.
 //!
-//! What cannot be used is reported and the last good content stays; so it does while a file system does not answer. Not
-//! here: what is read and what is made of it.
+//! What cannot be used is reported and the last good content stays; so it does while a file system does not answer. What
+//! can be used and is wrong all the same is reported too. Not here: what is read and what is made of it.
 
 use std::error::Error;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -15,6 +15,18 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// The longest that anybody waits for what the files hold now.
 const LOOK_AT_MOST: Duration = Duration::from_secs(1);
+
+/// The kind of complaint about files that changed and cannot be used.
+pub const RELOAD_FAILED: &str = "reload_failed";
+
+/// Something that is wrong with files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// Which kind of wrong, of a bounded set.
+    pub kind: &'static str,
+    /// What is wrong, in words.
+    pub message: String,
+}
 
 /// The content of files and what is made of it.
 pub trait Material: Clone + PartialEq + Send + 'static {
@@ -43,18 +55,28 @@ pub trait Material: Clone + PartialEq + Send + 'static {
     ///
     /// When it does not.
     fn make(&self) -> Result<Self::Made, Self::Error>;
+
+    /// What is wrong with it now, though it can be used.
+    fn complaints(&self) -> Vec<Complaint> {
+        Vec::new()
+    }
 }
 
 /// Something made of files, which it follows.
 pub struct Reloading<M: Material> {
     state: Mutex<State<M>>,
+    ear: OnceLock<Ear>,
     /// Held by whoever looks, until the last file has been read.
     look: Arc<tokio::sync::Mutex<()>>,
     look_every: Duration,
 }
 
+/// Who hears of complaints besides the log.
+type Ear = Box<dyn Fn(Complaint) + Send + Sync>;
+
 struct State<M: Material> {
     material: M,
+    complaints: Vec<Complaint>,
     made: Arc<M::Made>,
     looked: Instant,
 }
@@ -66,7 +88,16 @@ impl<M: Material> Reloading<M> {
     ///
     /// When the material is of no use.
     pub fn new(material: M) -> Result<Self, M::Error> {
-        Ok(Self { state: Mutex::new(State::of(material)?), look: Arc::default(), look_every: LOOK_EVERY })
+        let state = State::of(material)?;
+        state.complaints.iter().for_each(Complaint::log);
+        Ok(Self { state: Mutex::new(state), ear: OnceLock::new(), look: Arc::default(), look_every: LOOK_EVERY })
+    }
+
+    /// Has `ear` hear what is wrong by now and what goes wrong later. The first one stays.
+    pub fn report_to(&self, ear: impl Fn(Complaint) + Send + Sync + 'static) {
+        self.lock().complaints.iter().cloned().for_each(&ear);
+        // A second one has heard what is wrong now, and no more.
+        drop(self.ear.set(Box::new(ear)));
     }
 
     /// The same, looking at its files at most every `interval` instead of every 10 s.
@@ -91,6 +122,20 @@ impl<M: Material> Reloading<M> {
             (Arc::clone(&state.made), is_due)
         };
         if is_due { self.instead_of(&used).await } else { used }
+    }
+
+    /// What is to be used now, after a look at the files unless somebody looked less than `interval` ago: for whoever was
+    /// shown something that `used` does not know.
+    pub async fn newer_than(&self, used: &Arc<M::Made>, interval: Duration) -> Arc<M::Made> {
+        let is_due = {
+            let mut state = self.lock();
+            let is_due = state.material.is_on_disk() && state.looked.elapsed() >= interval.min(self.look_every);
+            if is_due {
+                state.looked = Instant::now();
+            }
+            is_due
+        };
+        if is_due { self.instead_of(used).await } else { Arc::clone(&self.lock().made) }
     }
 
     /// What is to be used now, after a look at the files: for whoever was told that `used` is of no use any more.
@@ -118,12 +163,33 @@ impl<M: Material> Reloading<M> {
         let task = tokio::task::spawn_blocking(move || (renewed(&known), turn));
         let Ok((found, _turn)) = task.await else { return };
         match found {
-            Ok(Some(renewed)) => {
-                *self.lock() = renewed;
-                tracing::info!("{} have changed on disk and are in use from now on", M::NAME);
+            Ok(Found { renewed, complaints }) => {
+                let is_new = renewed.is_some();
+                let fresh: Vec<Complaint> = {
+                    let mut state = self.lock();
+                    let known = std::mem::take(&mut state.complaints);
+                    if let Some(renewed) = renewed {
+                        *state = renewed;
+                    }
+                    state.complaints.clone_from(&complaints);
+                    complaints.into_iter().filter(|complaint| !known.contains(complaint)).collect()
+                };
+                if is_new {
+                    tracing::info!("{} have changed on disk and are in use from now on", M::NAME);
+                }
+                fresh.into_iter().for_each(|complaint| self.complain(complaint));
             }
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "{} on disk cannot be used, the last good ones stay", M::NAME),
+            Err(error) => self.complain(Complaint {
+                kind: RELOAD_FAILED,
+                message: format!("{} on disk cannot be used, the last good ones stay: {error}", M::NAME),
+            }),
+        }
+    }
+
+    fn complain(&self, complaint: Complaint) {
+        complaint.log();
+        if let Some(ear) = self.ear.get() {
+            ear(complaint);
         }
     }
 
@@ -142,17 +208,32 @@ impl<M: Material> std::fmt::Debug for Reloading<M> {
 impl<M: Material> State<M> {
     fn of(material: M) -> Result<Self, M::Error> {
         let made = Arc::new(material.make()?);
-        Ok(Self { material, made, looked: Instant::now() })
+        let complaints = material.complaints();
+        Ok(Self { material, complaints, made, looked: Instant::now() })
     }
 }
 
-/// What the files hold now, if it differs from what is known.
-fn renewed<M: Material>(known: &M) -> Result<Option<State<M>>, M::Error> {
+impl Complaint {
+    fn log(&self) {
+        tracing::warn!(kind = self.kind, "{}", self.message);
+    }
+}
+
+/// What a look found.
+struct Found<M: Material> {
+    /// What to use, if it differs from what is known.
+    renewed: Option<State<M>>,
+    /// What is wrong with it, which time alone may change.
+    complaints: Vec<Complaint>,
+}
+
+fn renewed<M: Material>(known: &M) -> Result<Found<M>, M::Error> {
     let material = known.read_again()?;
     if material == *known {
-        return Ok(None);
+        return Ok(Found { renewed: None, complaints: material.complaints() });
     }
-    State::of(material).map(Some)
+    let state = State::of(material)?;
+    Ok(Found { complaints: state.complaints.clone(), renewed: Some(state) })
 }
 
 #[cfg(test)]

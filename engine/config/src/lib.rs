@@ -29,9 +29,11 @@
 
 mod address;
 mod attribute;
+mod auth;
 mod catalog;
 mod check;
 mod component;
+mod cors;
 mod document;
 mod environment;
 mod id;
@@ -59,11 +61,13 @@ mod validate;
 
 pub use address::{AddressError, Endpoint, ListenAddress, Scheme};
 pub use attribute::{AttributeValue, MatchValue};
+pub use auth::{BasicAuth, BearerAuth, ServerAuth};
 pub use catalog::{Catalog, Entry};
 pub use component::{
     AnyOptions, Checker, Claim, ComponentOptions, Facts, Found, Kind, Output, Reference, Resource, ServiceId,
     ServiceNeed, SharedOptions, Stability,
 };
+pub use cors::Cors;
 pub use environment::{Environment, Known};
 pub use id::{ComponentId, IdError, InputRef, MAX_ID_LENGTH, PortRef};
 pub use keys::KeyDoc;

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::component::{Checker, Facts};
+use crate::omit::is_default;
 use crate::secret::SecretRef;
 
 /// TLS of a listener.
@@ -24,6 +25,12 @@ pub struct ServerTls {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "absolute-path"))]
     pub client_ca: Option<PathBuf>,
+    /// Names of clients that are let in, as their certificates carry them: a DNS name or a URI among the subject
+    /// alternative names, such as `"agent.example.com"` or `"spiffe://example.com/agent"`, without wildcards. Needs
+    /// `client_ca`. Empty: any name.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(inner(length(min = 1)), extend("uniqueItems" = true))]
+    pub client_names: Vec<String>,
 }
 
 /// TLS of a connection to a backend with `https://`.
@@ -50,6 +57,17 @@ pub struct ClientTls {
 }
 
 impl ServerTls {
+    pub(crate) fn check(&self, checker: &mut Checker, listener: &'static str) {
+        if !self.client_names.is_empty() && self.client_ca.is_none() {
+            let message = "`client_names` has no effect without `client_ca`: clients are asked for no certificate";
+            checker.no_effect([listener, "tls", "client_names"], message).help("set `client_ca`, or remove the names");
+        }
+        if let Some(name) = self.client_names.iter().find(|name| name.contains('*')) {
+            let message = format!("`{name}` holds a wildcard, and names of clients are compared as they are");
+            checker.invalid([listener, "tls", "client_names"], message).expected("whole DNS names or URIs");
+        }
+    }
+
     pub(crate) fn references(&self, facts: Facts, listener: &'static str) -> Facts {
         let facts = facts
             .reads([listener, "tls", "certificate"], SecretRef::File(self.certificate.clone()))

@@ -2,13 +2,14 @@
 //!
 //! Not here: framing, limits and compression (`transport`), what makes bytes admissible (`otlp`).
 
+mod listener;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use engine_config::sources::OtlpSource;
-use engine_config::sources::otlp::Listener;
-use engine_config::{ComponentId, ListenAddress, SignalSet};
+use engine_config::{ComponentId, SignalSet};
 use engine_core::batch::Batch;
 use engine_core::contract::{ComponentError, Source, SourceContext};
 use engine_core::edge::Output;
@@ -20,8 +21,9 @@ use futures::future::BoxFuture;
 use otlp::json::SnakeCase;
 use otlp::{Admission, AdmitError, Payload, Progress, Wire};
 use transport::Protocol;
-use transport::server::{Counters, Handler, Limits, Refusal, Reply, Request, ServerOptions, serve};
-use transport::tls::{Identity, Pem, ServerTls};
+use transport::server::{Counters, Handler, Refusal, Reply, Request, serve};
+
+use crate::otlp::listener::Prepared;
 
 inventory::submit! { Registration::source::<Otlp>() }
 
@@ -39,15 +41,6 @@ pub(crate) struct Otlp {
     signals: SignalSet,
 }
 
-/// One listener that does not serve yet.
-#[derive(Debug)]
-struct Prepared {
-    /// The option that asks for its socket.
-    key: &'static str,
-    address: SocketAddr,
-    options: ServerOptions,
-}
-
 /// Takes whole requests from the transport.
 struct Intake {
     id: ComponentId,
@@ -63,7 +56,7 @@ impl BuildSource for Otlp {
         let grpc = options.grpc_listener().map(|listener| (Protocol::Grpc, listener));
         let http = options.http_listener().map(|listener| (Protocol::Http, listener));
         let both = [grpc, http].into_iter().flatten();
-        let listeners = both.map(|(protocol, (address, listener))| prepare(protocol, address, &listener));
+        let listeners = both.map(|(protocol, (address, listener))| Prepared::new(protocol, address, &listener));
         Ok(Self { listeners: listeners.collect::<Result<_, _>>()?, signals: context.signals })
     }
 }
@@ -76,6 +69,9 @@ impl Source for Otlp {
             let counters: Vec<_> =
                 self.listeners.iter().map(|listener| Arc::clone(&listener.options.counters)).collect();
             context.telemetry.expose(move || transport_counts(&counters));
+            for listener in &self.listeners {
+                listener.report_to(&context.telemetry);
+            }
             let mut serving = Vec::new();
             for Prepared { key, address, options } in self.listeners {
                 let socket =
@@ -173,40 +169,6 @@ fn reply_to(outcome: Outcome) -> Reply {
             Reply::Unavailable { retry_after: after.unwrap_or(RETRY_AFTER), message: reason }
         }
     }
-}
-
-fn prepare(protocol: Protocol, address: ListenAddress, listener: &Listener) -> Result<Prepared, BuildError> {
-    let size = |bytes: engine_config::ByteSize| usize::try_from(bytes.0).unwrap_or(usize::MAX);
-    let count = |number: std::num::NonZeroU32| usize::try_from(number.get()).unwrap_or(usize::MAX);
-    let limits = Limits {
-        max_request_size: size(listener.max_request_size),
-        max_header_size: u32::try_from(listener.max_header_size.0).unwrap_or(u32::MAX),
-        max_connections: count(listener.max_connections),
-        max_concurrent_streams: listener.max_concurrent_streams.get(),
-        handshake_timeout: listener.handshake_timeout.get(),
-        header_timeout: listener.header_timeout.get(),
-        request_timeout: listener.request_timeout.get(),
-        idle_timeout: listener.idle_timeout.get(),
-        max_connection_age: listener.max_connection_age.map(engine_config::Span::get),
-        drain_grace: listener.drain_grace.get(),
-        ..Limits::default()
-    };
-    let tls = listener.tls.as_ref().map(|files| server_tls(protocol, files)).transpose()?;
-    let options = ServerOptions { tls, limits, ..ServerOptions::new(protocol) };
-    let key = match protocol {
-        Protocol::Grpc => "grpc.listen",
-        Protocol::Http => "http.listen",
-    };
-    Ok(Prepared { key, address: address.get(), options })
-}
-
-fn server_tls(protocol: Protocol, files: &engine_config::ServerTls) -> Result<ServerTls, BuildError> {
-    let read = || {
-        let identity = Identity::read(&files.certificate, &files.key)?;
-        let authorities = files.client_ca.as_deref().map(Pem::read).transpose()?;
-        ServerTls::new(protocol, &identity, authorities.as_ref())
-    };
-    read().map_err(|error| BuildError::caused(error.to_string(), error))
 }
 
 fn transport_counts(counters: &[Arc<Counters>]) -> Vec<(&'static str, u64)> {

@@ -1,9 +1,11 @@
 //! One accepted connection, from its first byte to its end: TLS, HTTP version, windows, age, idleness, drain.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::ready;
 use std::time::Duration;
 
 use engine_core::budget::Budget;
@@ -16,22 +18,17 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, PollSemaphore};
 
 use crate::Protocol;
+use crate::server::addresses::AddressSeat;
 use crate::server::body::Reading;
 use crate::server::limits::WindowPool;
 use crate::server::reply::Answer;
 use crate::server::stream::{Replayed, Socket};
-use crate::server::{Counters, Handler, Limits, Refusal, ServerOptions, grpc, http as otlp_http};
-
-/// A silent HTTP/2 peer is asked for a sign of life this often.
-const PING_INTERVAL: Duration = Duration::from_secs(60);
-
-/// A peer that does not answer a ping for this long is gone.
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
+use crate::server::{Auth, Cors, Counters, Handler, Limits, Refusal, ServerOptions, grpc, http as otlp_http};
 
 /// Streams that a peer opened and reset before they were served; more of them is an attack (CVE-2023-44487).
 const MAX_PENDING_RESETS: usize = 20;
@@ -45,6 +42,8 @@ pub(super) struct Server<H> {
     options: ServerOptions,
     budget: Budget,
     windows: WindowPool,
+    /// Turns of handshakes.
+    handshakes: Arc<Semaphore>,
     drain: CancellationToken,
     cut: CancellationToken,
 }
@@ -53,6 +52,7 @@ pub(super) struct Server<H> {
 pub(super) struct Seat {
     counters: Arc<Counters>,
     _permit: OwnedSemaphorePermit,
+    _address: Option<AddressSeat>,
     _lane: LaneSeat,
 }
 
@@ -104,12 +104,22 @@ impl<H: Handler> Server<H> {
         handler: Arc<H>,
         drain: CancellationToken,
         cut: CancellationToken,
+        handshakes: usize,
     ) -> Self {
-        Self { handler, options, budget, windows: WindowPool::default(), drain, cut }
+        let handshakes = Arc::new(Semaphore::new(handshakes));
+        Self { handler, options, budget, windows: WindowPool::default(), handshakes, drain, cut }
     }
 
     pub(super) fn counters(&self) -> &Arc<Counters> {
         &self.options.counters
+    }
+
+    pub(super) fn auth(&self) -> Option<&Auth> {
+        self.options.auth.as_ref()
+    }
+
+    pub(super) fn cors(&self) -> Option<&Cors> {
+        self.options.cors.as_ref()
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -130,7 +140,8 @@ async fn secure_and_serve<H: Handler>(
     let Some(tls) = &server.options.tls else {
         return detect_and_serve(server, socket, peer).await;
     };
-    let handshake = async { tls.acceptor().await.accept(socket).await };
+    // Boxed, because connections in clear shall not have room for it.
+    let handshake = Box::pin(async { in_turns(&server.handshakes, tls.acceptor().await.accept(socket)).await });
     match tokio::time::timeout(server.limits().handshake_timeout, handshake).await {
         // Boxed, as everything below that few connections need or that would be held twice: thousands of connections
         // are mostly the size of this future.
@@ -138,6 +149,19 @@ async fn secure_and_serve<H: Handler>(
         Ok(Err(error)) => Err(ConnectionError::Handshake(format!("tls handshake failed: {error}"))),
         Err(_) => Err(ConnectionError::Handshake("tls handshake timed out".to_owned())),
     }
+}
+
+/// Runs a handshake step by step, each in its turn. A step is what was received and the arithmetic that answers it, a
+/// millisecond or so; a flood of them must not take the lanes from requests. Between two steps, when the peer's word is
+/// waited for, no turn is held: silent peers keep nobody from theirs.
+async fn in_turns<F: Future>(turns: &Arc<Semaphore>, handshake: F) -> F::Output {
+    let mut handshake = pin!(handshake);
+    let mut turns = PollSemaphore::new(Arc::clone(turns));
+    poll_fn(|context| {
+        let _turn = ready!(turns.poll_acquire(context));
+        handshake.as_mut().poll(context)
+    })
+    .await
 }
 
 async fn detect_and_serve<H, S>(server: &Arc<Server<H>>, stream: S, peer: SocketAddr) -> Result<(), ConnectionError>
@@ -183,8 +207,8 @@ where
         .max_header_list_size(limits.max_header_size)
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
         .max_local_error_reset_streams(MAX_ERROR_RESETS)
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT);
+        .keep_alive_interval(limits.keepalive_interval)
+        .keep_alive_timeout(limits.keepalive_timeout);
     let activity = Arc::new(Activity::new());
     let (service_server, service_activity) = (Arc::clone(server), Arc::clone(&activity));
     let service =
@@ -285,9 +309,14 @@ async fn grace_over<H: Handler>(server: &Server<H>) {
 }
 
 impl Seat {
-    pub(super) fn take(counters: &Arc<Counters>, permit: OwnedSemaphorePermit, lane: LaneSeat) -> Self {
+    pub(super) fn take(
+        counters: &Arc<Counters>,
+        permit: OwnedSemaphorePermit,
+        address: Option<AddressSeat>,
+        lane: LaneSeat,
+    ) -> Self {
         counters.open_connection();
-        Self { counters: Arc::clone(counters), _permit: permit, _lane: lane }
+        Self { counters: Arc::clone(counters), _permit: permit, _address: address, _lane: lane }
     }
 }
 

@@ -9,6 +9,8 @@ use crate::server::Reply;
 pub enum Refusal {
     /// More connections than allowed; closed at once.
     Connections,
+    /// More connections of one address than allowed; closed at once.
+    ConnectionsPerAddress,
     /// TLS or the HTTP/2 preface failed or took too long; no request was read.
     Handshake,
     /// The memory budget had no room for the body.
@@ -21,6 +23,8 @@ pub enum Refusal {
     Timeout,
     /// No or wrong credentials.
     Unauthorized,
+    /// A page asked whether it may send, and may not.
+    Origin,
     /// An unknown path, method, content type or encoding.
     Unsupported,
     /// The handler called the data invalid.
@@ -31,14 +35,16 @@ pub enum Refusal {
 
 impl Refusal {
     /// All reasons.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Connections,
+        Self::ConnectionsPerAddress,
         Self::Handshake,
         Self::Memory,
         Self::TooLarge,
         Self::Malformed,
         Self::Timeout,
         Self::Unauthorized,
+        Self::Origin,
         Self::Unsupported,
         Self::Invalid,
         Self::Unavailable,
@@ -48,12 +54,14 @@ impl Refusal {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connections => "connections",
+            Self::ConnectionsPerAddress => "connections_per_address",
             Self::Handshake => "handshake",
             Self::Memory => "memory",
             Self::TooLarge => "too_large",
             Self::Malformed => "malformed",
             Self::Timeout => "timeout",
             Self::Unauthorized => "unauthorized",
+            Self::Origin => "origin",
             Self::Unsupported => "unsupported",
             Self::Invalid => "invalid",
             Self::Unavailable => "unavailable",

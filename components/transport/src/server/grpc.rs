@@ -57,6 +57,9 @@ async fn export<H: Handler>(
     peer: SocketAddr,
     request: &mut Request<Incoming>,
 ) -> Result<Reply, Refused> {
+    if let Some(auth) = server.auth() {
+        auth.admit(request.headers()).await.map_err(Refused::from)?;
+    }
     let signal = signal_of(request.uri().path()).ok_or_else(|| Refused {
         reply: Reply::Unsupported { message: format!("unknown method {}", shorten(request.uri().path())) },
         reason: Refusal::Unsupported,

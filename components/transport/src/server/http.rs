@@ -53,6 +53,26 @@ enum MediaType {
 pub(super) async fn serve<H: Handler>(
     server: &Server<H>,
     peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Response<Answer> {
+    let Some(cors) = server.cors() else { return serve_anybody(server, peer, request).await };
+    if let Some(mut preflight) = cors.preflight(&request) {
+        if !preflight.status().is_success() {
+            server.counters().refuse(Refusal::Origin);
+        }
+        cors.describe(request.headers().get(header::ORIGIN), preflight.headers_mut());
+        discard_rest(request);
+        return preflight;
+    }
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let mut response = serve_anybody(server, peer, request).await;
+    cors.describe(origin.as_ref(), response.headers_mut());
+    response
+}
+
+async fn serve_anybody<H: Handler>(
+    server: &Server<H>,
+    peer: SocketAddr,
     mut request: Request<Incoming>,
 ) -> Response<Answer> {
     let media_type = media_type_of(request.headers());
@@ -80,6 +100,11 @@ async fn export<H: Handler>(
     if request.headers().len() > server.limits().max_headers {
         let http = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         return Err(Failure::unsupported(http, "too many headers".to_owned()));
+    }
+    if let Some(auth) = server.auth()
+        && let Err(denied) = auth.admit(request.headers()).await
+    {
+        return Err(Failure::from(Refused::from(denied)).with_header(header::WWW_AUTHENTICATE, auth.challenge()));
     }
     let path = request.uri().path();
     let signal = signal_of(path)

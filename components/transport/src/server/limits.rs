@@ -7,7 +7,7 @@ use std::time::Duration;
 use engine_core::budget::{Budget, Charge};
 
 use crate::Protocol;
-use crate::server::Counters;
+use crate::server::{Auth, Cors, Counters};
 use crate::tls::ServerTls;
 
 const KIB: u32 = 1024;
@@ -23,6 +23,10 @@ pub struct ServerOptions {
     pub protocol: Protocol,
     /// Certificates; plain text without.
     pub tls: Option<ServerTls>,
+    /// Who may send; anybody without.
+    pub auth: Option<Auth>,
+    /// Which pages' scripts may send over HTTP; none without.
+    pub cors: Option<Cors>,
     /// Sizes, counts and times.
     pub limits: Limits,
     /// Where this server counts.
@@ -40,6 +44,9 @@ pub struct Limits {
     pub max_headers: usize,
     /// Most connections; further ones are closed at once.
     pub max_connections: usize,
+    /// Most connections of one IPv4 address or one IPv6 network of 64 bits; further ones are closed at once. `None`: no
+    /// more than of all.
+    pub max_connections_per_address: Option<usize>,
     /// Most requests in flight on one HTTP/2 connection.
     pub max_concurrent_streams: u32,
     /// Time for the TLS handshake.
@@ -51,6 +58,10 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// A connection without a request in flight for this long is closed.
     pub idle_timeout: Duration,
+    /// A silent HTTP/2 peer is asked for a sign of life this often.
+    pub keepalive_interval: Duration,
+    /// A peer that gives no sign of life for this long after it was asked is gone.
+    pub keepalive_timeout: Duration,
     /// A connection older than this, 10 % more or less, is closed gracefully, so that clients spread again over
     /// replicas. `None`: never.
     pub max_connection_age: Option<Duration>,
@@ -87,11 +98,14 @@ impl Default for Limits {
             max_header_size: 16 * KIB,
             max_headers: 100,
             max_connections: 4096,
+            max_connections_per_address: None,
             max_concurrent_streams: 200,
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(180),
+            keepalive_interval: Duration::from_secs(60),
+            keepalive_timeout: Duration::from_secs(20),
             max_connection_age: None,
             drain_grace: Duration::from_secs(30),
         }
@@ -101,7 +115,7 @@ impl Default for Limits {
 impl ServerOptions {
     /// Plain text with the default limits and counters of its own.
     pub fn new(protocol: Protocol) -> Self {
-        Self { protocol, tls: None, limits: Limits::default(), counters: Arc::default() }
+        Self { protocol, tls: None, auth: None, cors: None, limits: Limits::default(), counters: Arc::default() }
     }
 }
 

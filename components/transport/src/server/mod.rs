@@ -3,8 +3,11 @@
 //! Everything a peer can make us hold is bounded here and charged to the memory budget before it is held. What a body
 //! means, whether it is admitted and who takes it is the handler's matter.
 
+mod addresses;
+mod auth;
 mod body;
 mod connection;
+mod cors;
 mod counters;
 mod grpc;
 mod http;
@@ -27,16 +30,22 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::address;
+use crate::server::addresses::Addresses;
 use crate::server::connection::Seat;
 use otlp::Signal;
 use otlp::json::SnakeCase;
 
+pub use crate::server::auth::{Auth, AuthError, AuthOptions};
+pub use crate::server::cors::{Cors, CorsError, CorsOptions};
 pub use crate::server::counters::{Counters, CountersSnapshot, Refusal};
 pub use crate::server::limits::{Limits, ServerOptions};
 pub use crate::server::reply::Reply;
 
 /// How long accepting pauses when the process is out of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The part of the lanes that may do the arithmetic of handshakes at one time: the others go on with requests.
+const HANDSHAKES_SHARE: usize = 2;
 
 /// One export request, whole and uncompressed.
 #[derive(Debug)]
@@ -89,14 +98,23 @@ pub async fn serve<H: Handler>(
     let cut = CancellationToken::new();
     let _cut_when_dropped = cut.clone().drop_guard();
     let seats = Arc::new(Semaphore::new(options.limits.max_connections.min(Semaphore::MAX_PERMITS)));
-    let server = Arc::new(connection::Server::new(options, budget, handler, drain.clone(), cut));
+    let addresses = options.limits.max_connections_per_address.map(Addresses::new);
+    let handshakes = (lanes.count() / HANDSHAKES_SHARE).max(1);
+    let server = Arc::new(connection::Server::new(options, budget, handler, drain.clone(), cut, handshakes));
     let deal = |socket: std::net::TcpStream, peer: SocketAddr| {
+        let address_seat = match &addresses {
+            None => None,
+            Some(addresses) => match addresses.take(peer.ip()) {
+                None => return server.counters().refuse(Refusal::ConnectionsPerAddress),
+                seat => seat,
+            },
+        };
         let Ok(permit) = Arc::clone(&seats).try_acquire_owned() else {
             server.counters().refuse(Refusal::Connections);
             return;
         };
         let (lane, lane_seat) = lanes.seat();
-        let seat = Seat::take(server.counters(), permit, lane_seat);
+        let seat = Seat::take(server.counters(), permit, address_seat, lane_seat);
         let connection = connection::run(Arc::clone(&server), socket, peer, seat);
         drop(lane.spawn(connections.track_future(connection)));
     };

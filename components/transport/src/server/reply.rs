@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::proto::RpcStatus;
 use crate::server::Refusal;
+use crate::server::auth::Denied;
 use crate::server::body::BodyError;
 use crate::status::Code;
 
@@ -133,6 +134,13 @@ impl From<Outcome> for Reply {
                 Self::Unavailable { retry_after: after.unwrap_or(DEFAULT_RETRY_AFTER), message: reason }
             }
         }
+    }
+}
+
+impl From<Denied> for Refused {
+    fn from(denied: Denied) -> Self {
+        let message = denied.message().to_owned();
+        Self { reply: Reply::Unauthorized { message }, reason: Refusal::Unauthorized }
     }
 }
 

@@ -3,6 +3,9 @@
 //! Verification cannot be switched off. Certificates in files are followed (`crate::reload`): new connections use
 //! what is in the files then, old ones keep what they were made with.
 
+mod clients;
+mod validity;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -15,7 +18,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
 use crate::Protocol;
-use crate::reload::{Material, Reloading};
+use crate::reload::{Complaint, Material, Reloading};
+use crate::tls::clients::NamedClients;
 
 const VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
 
@@ -41,20 +45,27 @@ pub struct Identity {
 
 /// Certificates of a server and what it asks of its clients. Cheap to clone.
 #[derive(Clone)]
-pub struct ServerTls(Arc<Reloading<ServerMaterial>>);
+pub struct ServerTls(Arc<Reloading<ServerTlsOptions>>);
+
+/// Settings of [`ServerTls`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerTlsOptions {
+    /// What is spoken inside.
+    pub protocol: Protocol,
+    /// How the server shows who it is.
+    pub identity: Identity,
+    /// Clients must show a certificate that one of these signed; without, they need none.
+    pub client_authorities: Option<Pem>,
+    /// The certificate must carry one of these names too: exactly, as a DNS name or URI among its alternative names.
+    /// Empty: any name will do.
+    pub client_names: Vec<String>,
+}
 
 /// What a client trusts and how it shows who it is. Cheap to clone.
 #[derive(Clone)]
 pub struct ClientTls {
     config: Arc<Reloading<ClientTlsOptions>>,
     server_name: Option<String>,
-}
-
-#[derive(Clone, PartialEq, Eq)]
-struct ServerMaterial {
-    protocol: Protocol,
-    identity: Identity,
-    client_authorities: Option<Pem>,
 }
 
 /// Settings of [`ClientTls`].
@@ -135,6 +146,12 @@ impl Pem {
         Ok(roots)
     }
 
+    /// What is wrong with the time of its certificates.
+    fn complaints(&self) -> Vec<Complaint> {
+        let certificates = self.certificates().unwrap_or_default();
+        certificates.iter().filter_map(|certificate| validity::complaint(&self.name, certificate)).collect()
+    }
+
     fn invalid(&self, problem: String) -> TlsError {
         TlsError::Pem { name: self.name.clone(), problem }
     }
@@ -167,18 +184,20 @@ impl Identity {
 }
 
 impl ServerTls {
-    /// A server with this identity for one protocol. With `client_authorities`, clients must show a certificate that
-    /// one of them signed.
-    pub fn new(protocol: Protocol, identity: &Identity, client_authorities: Option<&Pem>) -> Result<Self, TlsError> {
-        let material =
-            ServerMaterial { protocol, identity: identity.clone(), client_authorities: client_authorities.cloned() };
-        Ok(Self(Arc::new(Reloading::new(material)?)))
+    /// A server with these settings.
+    pub fn new(options: &ServerTlsOptions) -> Result<Self, TlsError> {
+        Ok(Self(Arc::new(Reloading::new(options.clone())?)))
     }
 
     /// The same, looking for changed files at most every `interval` instead of every 10 s.
     pub fn looking_every(self, interval: Duration) -> Result<Self, TlsError> {
-        let material = self.0.material();
-        Ok(Self(Arc::new(Reloading::new(material)?.looking_every(interval))))
+        let options = self.0.material();
+        Ok(Self(Arc::new(Reloading::new(options)?.looking_every(interval))))
+    }
+
+    /// Has `ear` hear what is wrong with the certificates now and later. The first one stays.
+    pub fn report_to(&self, ear: impl Fn(Complaint) + Send + Sync + 'static) {
+        self.0.report_to(ear);
     }
 
     /// What takes new connections, with the certificates as they are now.
@@ -187,7 +206,14 @@ impl ServerTls {
     }
 }
 
-impl Material for ServerMaterial {
+impl ServerTlsOptions {
+    /// Clients need no certificate.
+    pub fn new(protocol: Protocol, identity: Identity) -> Self {
+        Self { protocol, identity, client_authorities: None, client_names: Vec::new() }
+    }
+}
+
+impl Material for ServerTlsOptions {
     type Made = ServerConfig;
     type Error = TlsError;
     const NAME: &'static str = CERTIFICATES;
@@ -198,7 +224,8 @@ impl Material for ServerMaterial {
 
     fn read_again(&self) -> Result<Self, TlsError> {
         let client_authorities = self.client_authorities.as_ref().map(Pem::read_again).transpose()?;
-        Ok(Self { protocol: self.protocol, identity: self.identity.read_again()?, client_authorities })
+        let (protocol, client_names) = (self.protocol, self.client_names.clone());
+        Ok(Self { protocol, identity: self.identity.read_again()?, client_authorities, client_names })
     }
 
     fn make(&self) -> Result<ServerConfig, TlsError> {
@@ -212,7 +239,7 @@ impl Material for ServerMaterial {
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider())
                     .build()
                     .map_err(|error| authorities.invalid(error.to_string()))?;
-                builder.with_client_cert_verifier(verifier)
+                builder.with_client_cert_verifier(NamedClients::among(verifier, &self.client_names))
             }
         };
         let Identity { certificates, key } = &self.identity;
@@ -221,6 +248,11 @@ impl Material for ServerMaterial {
             .map_err(|source| certificates.unusable(source))?;
         config.alpn_protocols = alpn(self.protocol);
         Ok(config)
+    }
+
+    fn complaints(&self) -> Vec<Complaint> {
+        let authorities = self.client_authorities.iter().flat_map(Pem::complaints);
+        self.identity.certificates.complaints().into_iter().chain(authorities).collect()
     }
 }
 
@@ -282,6 +314,11 @@ impl Material for ClientTlsOptions {
                 .with_client_auth_cert(certificates.certificates()?, key.private_key()?)
                 .map_err(|source| certificates.unusable(source)),
         }
+    }
+
+    fn complaints(&self) -> Vec<Complaint> {
+        let identity = self.identity.iter().flat_map(|identity| identity.certificates.complaints());
+        identity.chain(self.authorities.iter().flat_map(Pem::complaints)).collect()
     }
 }
 

@@ -366,3 +366,18 @@ async fn caps_connections() {
     assert_eq!(grpc_call(&server, grpc_message(0, b"")).await.grpc_status(), Some("0"));
     server.stop().await;
 }
+
+/// One address has no more connections than it may; a place that comes free is given again.
+#[tokio::test]
+async fn caps_connections_of_an_address() {
+    let server =
+        TestServer::builder(Protocol::Grpc).limits(|limits| limits.max_connections_per_address = Some(1)).start();
+    let first = http2(server.address).await;
+    eventually("the first connection is open", || server.counters.snapshot().connections_open == 1).await;
+    assert_eq!(raw_exchange(server.address, b"").await, "");
+    assert_eq!(server.counters.snapshot().refused(Refusal::ConnectionsPerAddress), 1);
+    drop(first);
+    eventually("the place is free", || server.counters.snapshot().connections_open == 0).await;
+    assert_eq!(grpc_call(&server, grpc_message(0, b"")).await.grpc_status(), Some("0"));
+    assert_eq!(server.stop().await.totals.refused(Refusal::Connections), 0);
+}

@@ -164,3 +164,84 @@ async fn cuts_connections_when_dropped() {
     eventually("everything is freed", || server.budget.used() == 0 && server.counters.snapshot().connections_open == 0)
         .await;
 }
+
+const ACK: u8 = 1;
+
+fn ping(flags: u8) -> Vec<u8> {
+    [&frame_head(8, 6, flags, 0)[..], &[7; 8]].concat()
+}
+
+/// Every PING of a flood is answered, and others are served meanwhile.
+#[tokio::test]
+async fn answers_pings_beside_others() {
+    let server = TestServer::builder(Protocol::Grpc).start();
+    let (mut reader, mut writer) = TcpStream::connect(server.address).await.unwrap().into_split();
+    let flood = tokio::spawn(async move {
+        writer.write_all(PREFACE).await.unwrap();
+        writer.write_all(&EMPTY_SETTINGS).await.unwrap();
+        writer.write_all(&ping(0).repeat(100_000)).await.unwrap();
+        writer
+    });
+    let answers = tokio::spawn(async move {
+        let (mut received, mut answered) = (Vec::new(), 0);
+        while answered < 100_000 {
+            assert!(reader.read_buf(&mut received).await.unwrap() > 0, "closed after {answered} answers");
+            let mut at = 0;
+            while let Some(head) = received[at..].first_chunk::<9>() {
+                let end = at + 9 + usize::from(head[1]) * 256 + usize::from(head[2]);
+                if end > received.len() {
+                    break;
+                }
+                answered += usize::from(head[3] == 6 && head[4] == ACK);
+                at = end;
+            }
+            received.drain(..at);
+        }
+    });
+    for _ in 0..10 {
+        assert_eq!(grpc_call(&server, grpc_message(0, b"")).await.grpc_status(), Some("0"));
+    }
+    tokio::time::timeout(PATIENCE, answers).await.unwrap().unwrap();
+    drop(flood.await.unwrap());
+    server.stop().await;
+}
+
+/// PINGs are no requests: a connection with nothing else is idle and closed, also when its peer never reads an answer.
+#[tokio::test]
+async fn closes_who_only_pings() {
+    let server = TestServer::builder(Protocol::Grpc)
+        .limits(|limits| {
+            limits.idle_timeout = Duration::from_millis(50);
+            limits.drain_grace = Duration::from_millis(50);
+        })
+        .start();
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
+    socket.write_all(PREFACE).await.unwrap();
+    socket.write_all(&EMPTY_SETTINGS).await.unwrap();
+    let pinging = async {
+        let pings = ping(0).repeat(1000);
+        while socket.write_all(&pings).await.is_ok() {}
+    };
+    tokio::time::timeout(PATIENCE, pinging).await.unwrap();
+    assert_eq!(server.stop().await.totals.connections_opened, 1);
+}
+
+/// A peer that gives no sign of life when it is asked is gone, also in the middle of a request.
+#[tokio::test]
+async fn closes_dead_peers() {
+    let server = TestServer::builder(Protocol::Http)
+        .limits(|limits| {
+            limits.keepalive_interval = Duration::from_millis(20);
+            limits.keepalive_timeout = Duration::from_millis(20);
+        })
+        .start();
+    for sent in [Vec::new(), request_headers(1)] {
+        let mut dead = TcpStream::connect(server.address).await.unwrap();
+        dead.write_all(&[PREFACE, &EMPTY_SETTINGS, &sent].concat()).await.unwrap();
+        let mut rest = Vec::new();
+        // Read, and never answered.
+        drop(tokio::time::timeout(PATIENCE, dead.read_to_end(&mut rest)).await.unwrap());
+        assert!(rest.windows(9).any(|bytes| bytes == frame_head(8, 6, 0, 0)), "it was asked");
+    }
+    server.stop().await;
+}

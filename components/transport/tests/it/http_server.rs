@@ -17,7 +17,7 @@ use crate::harness::{
 };
 
 /// A request over HTTP/1 on a new connection.
-async fn over_http1(server: &TestServer, request: http::request::Builder, body: Vec<u8>) -> Answer {
+pub(crate) async fn over_http1(server: &TestServer, request: http::request::Builder, body: Vec<u8>) -> Answer {
     let socket = TcpStream::connect(server.address).await.unwrap();
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(socket)).await.unwrap();
@@ -26,7 +26,7 @@ async fn over_http1(server: &TestServer, request: http::request::Builder, body: 
     read(tokio::time::timeout(PATIENCE, sender.send_request(request)).await.unwrap().unwrap()).await
 }
 
-fn post(path: &str) -> http::request::Builder {
+pub(crate) fn post(path: &str) -> http::request::Builder {
     http::Request::post(path).header("content-type", "application/x-protobuf")
 }
 
@@ -43,7 +43,7 @@ fn snappy_framed(content: &[u8]) -> Vec<u8> {
 }
 
 /// The error body, which must be a Status in the encoding that the answer names.
-fn status_of(answer: &Answer) -> Status {
+pub(crate) fn status_of(answer: &Answer) -> Status {
     assert_eq!(answer.header("content-type"), Some("application/x-protobuf"));
     let status = Status::decode(answer.body.clone()).unwrap();
     assert!(!status.message.is_empty());
@@ -403,12 +403,12 @@ async fn serves_both_families() {
 }
 
 /// An answer to a JSON request, which must be JSON.
-fn json_of(answer: &Answer) -> serde_json::Value {
+pub(crate) fn json_of(answer: &Answer) -> serde_json::Value {
     assert_eq!(answer.header("content-type"), Some("application/json"));
     serde_json::from_slice(&answer.body).unwrap()
 }
 
-fn post_json(path: &str) -> http::request::Builder {
+pub(crate) fn post_json(path: &str) -> http::request::Builder {
     http::Request::post(path).header("content-type", "application/json")
 }
 

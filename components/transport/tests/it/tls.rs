@@ -22,7 +22,7 @@ use tokio::net::TcpStream;
 use transport::Protocol;
 use transport::client::{Client, ClientOptions};
 use transport::server::Refusal;
-use transport::tls::{ClientTls, ClientTlsOptions, Identity, Pem, ServerTls};
+use transport::tls::{ClientTls, ClientTlsOptions, Identity, Pem, ServerTls, ServerTlsOptions};
 
 use crate::harness::{PATIENCE, TestServer, eventually, logs_bytes, raw_exchange};
 use crate::scripted::ScriptedServer;
@@ -76,8 +76,18 @@ pub(crate) fn start(protocol: Protocol, tls: ServerTls) -> TestServer {
     builder.start()
 }
 
+/// A server's side that asks clients for nothing.
+pub(crate) fn plain_tls(protocol: Protocol, identity: &Identity) -> ServerTls {
+    ServerTls::new(&ServerTlsOptions::new(protocol, identity.clone())).unwrap()
+}
+
 /// One export over TLS to `host` at the server's port.
-async fn export_over_tls(server: &TestServer, protocol: Protocol, host: &str, tls: ClientTlsOptions) -> Outcome {
+pub(crate) async fn export_over_tls(
+    server: &TestServer,
+    protocol: Protocol,
+    host: &str,
+    tls: ClientTlsOptions,
+) -> Outcome {
     let uri = format!("https://{host}:{}", server.address.port()).parse().unwrap();
     let mut options = ClientOptions::new(uri, protocol);
     options.tls = Some(ClientTls::new(&tls).unwrap());
@@ -90,7 +100,7 @@ async fn export_over_tls(server: &TestServer, protocol: Protocol, host: &str, tl
 async fn delivers_over_tls() {
     let authority = Authority::new();
     for protocol in [Protocol::Grpc, Protocol::Http] {
-        let tls = ServerTls::new(protocol, &authority.sign("localhost"), None).unwrap();
+        let tls = plain_tls(protocol, &authority.sign("localhost"));
         let server = start(protocol, tls);
         let trust = ClientTlsOptions { authorities: Some(authority.pem()), ..ClientTlsOptions::default() };
         assert_eq!(export_over_tls(&server, protocol, "localhost", trust).await, Outcome::Delivered);
@@ -154,7 +164,7 @@ async fn refuses_untrusted_servers() {
         (expired, trust(), "expired"),
     ];
     for (identity, tls, expected) in cases {
-        let server = start(Protocol::Grpc, ServerTls::new(Protocol::Grpc, &identity, None).unwrap());
+        let server = start(Protocol::Grpc, plain_tls(Protocol::Grpc, &identity));
         let outcome = export_over_tls(&server, Protocol::Grpc, "localhost", tls).await;
         let Outcome::Retry { reason, .. } = outcome else { panic!("sent to an untrusted server") };
         assert!(reason.contains(expected), "{reason}");
@@ -169,7 +179,7 @@ async fn refuses_untrusted_servers() {
 #[tokio::test]
 async fn verifies_the_configured_name() {
     let authority = Authority::new();
-    let tls = ServerTls::new(Protocol::Grpc, &authority.sign("gateway.internal"), None).unwrap();
+    let tls = plain_tls(Protocol::Grpc, &authority.sign("gateway.internal"));
     let server = start(Protocol::Grpc, tls);
     let options = ClientTlsOptions {
         authorities: Some(authority.pem()),
@@ -180,32 +190,13 @@ async fn verifies_the_configured_name() {
     server.stop().await;
 }
 
-/// A server with client authorities serves only who shows a certificate of theirs.
-#[tokio::test]
-async fn demands_client_certificates() {
-    let authority = Authority::new();
-    let clients = Authority::new();
-    let tls = || ServerTls::new(Protocol::Grpc, &authority.sign("localhost"), Some(&clients.pem())).unwrap();
-    let server = start(Protocol::Grpc, tls());
-    let with =
-        |identity| ClientTlsOptions { authorities: Some(authority.pem()), identity, ..ClientTlsOptions::default() };
-    let known = with(Some(clients.sign("agent")));
-    assert_eq!(export_over_tls(&server, Protocol::Grpc, "localhost", known).await, Outcome::Delivered);
-    for identity in [None, Some(authority.sign("agent"))] {
-        let outcome = export_over_tls(&server, Protocol::Grpc, "localhost", with(identity)).await;
-        assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
-    }
-    assert_eq!(server.handler.requests.lock().unwrap().len(), 1);
-    server.stop().await;
-}
-
 /// A peer that never finishes its handshake is closed in time, and plain text on a TLS port at once.
 #[tokio::test]
 async fn bounds_handshakes() {
     let authority = Authority::new();
     let mut builder =
         TestServer::builder(Protocol::Http).limits(|limits| limits.handshake_timeout = Duration::from_millis(50));
-    builder.options.tls = Some(ServerTls::new(Protocol::Http, &authority.sign("localhost"), None).unwrap());
+    builder.options.tls = Some(plain_tls(Protocol::Http, &authority.sign("localhost")));
     let server = builder.start();
     let mut silent = TcpStream::connect(server.address).await.unwrap();
     let mut rest = Vec::new();
@@ -236,7 +227,7 @@ fn names_bad_files() {
         (swapped, "the test's certificate: "),
         (no_key, "tls.key: no private key"),
     ] {
-        let error = ServerTls::new(Protocol::Grpc, &identity, None).unwrap_err().to_string();
+        let error = ServerTls::new(&ServerTlsOptions::new(Protocol::Grpc, identity.clone())).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");
         assert!(!format!("{identity:?}").contains("BEGIN"));
     }
@@ -259,7 +250,7 @@ async fn follows_files() {
     trust(&old);
 
     let identity = Identity::read(&path("tls.crt"), &path("tls.key")).unwrap();
-    let tls = ServerTls::new(Protocol::Grpc, &identity, None).unwrap().looking_every(Duration::ZERO).unwrap();
+    let tls = plain_tls(Protocol::Grpc, &identity).looking_every(Duration::ZERO).unwrap();
     let server = start(Protocol::Grpc, tls);
     let uri = format!("https://localhost:{}", server.address.port()).parse().unwrap();
     let mut options = ClientOptions::new(uri, Protocol::Grpc);

@@ -7,6 +7,8 @@ use std::fmt::Display;
 use serde_json::Value as Json;
 
 use crate::address::{Endpoint, ListenAddress};
+use crate::auth::is_user_name;
+use crate::cors::is_origin;
 use crate::id::InputRef;
 use crate::secret::SecretRef;
 use crate::sinks::otlp::is_header_text;
@@ -45,6 +47,8 @@ pub(super) fn check(name: &str, text: &str, schema: &Json) -> Result<(), Refusal
         "url-path" => must(is_url_path(text), || format!("`{text}` is not a path")),
         "header-name" => must(is_header_name(text), || "this is not the name of a header".to_owned()),
         "header-text" => must(is_header_text(text), || "a header cannot carry these characters".to_owned()),
+        "user-name" => must(is_user_name(text), || format!("`{}` is not the name of a user", text.escape_debug())),
+        "origin" => must(is_origin(text), || format!("`{}` is not an origin", text.escape_debug())),
         "attribute-key" => must(!text.is_empty(), || "an attribute needs a name".to_owned()),
         // Number formats such as "int64" say nothing about texts.
         _ => Ok(()),
@@ -60,6 +64,8 @@ pub(super) fn expected(name: &str) -> Option<&'static str> {
         "endpoint" => "an address such as \"http://host:4317\" or \"https://host:4317\"",
         "token-url" => "an address such as \"https://login.example.com/oauth2/token\"",
         "secret" => "\"file:/path\", \"directory:NAME\" or \"env:NAME\"",
+        "user-name" => "a name without a colon",
+        "origin" => "an origin such as \"https://shop.example.com\" or \"https://*.example.com\", or \"*\"",
         "input" => "the id of a component, or \"ID.output\"",
         "absolute-path" => "an absolute path such as \"/etc/telemetry/ca.pem\"",
         "file-path" => "the path of a file",
@@ -80,6 +86,7 @@ pub(super) fn example(name: &str) -> Option<&'static str> {
         "endpoint" => "https://unknown.invalid",
         "token-url" => "https://unknown.invalid/token",
         "secret" => "env:UNKNOWN",
+        "origin" => "https://unknown.invalid",
         "absolute-path" | "file-path" | "url-path" => "/unknown",
         "header-text" => "unknown",
         _ => return None,

@@ -6,7 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::address::ListenAddress;
-use crate::component::{ComponentOptions, Facts, Kind, Stability};
+use crate::auth::ServerAuth;
+use crate::component::{Checker, ComponentOptions, Facts, Kind, Stability};
+use crate::cors::Cors;
+use crate::omit::is_default;
 use crate::signal::SignalSet;
 use crate::size::ByteSize;
 use crate::span::Span;
@@ -36,9 +39,21 @@ pub struct Listener {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<ListenAddress>,
     /// TLS. Without it connections are in clear. The files are looked at again with the first connection 10 s after the
-    /// last look; a new content is in use from then on for new connections.
+    /// last look; a new content is in use from then on for new connections. While the files cannot be used, or certificate
+    /// and key do not belong together, the last good ones stay, and the log, `/status` and
+    /// `errors_total{kind="reload_failed"}` say so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<ServerTls>,
+    /// Who may send: with `basic` and `bearer` whoever has either. Others get 401 or UNAUTHENTICATED before anything of
+    /// their request is read. Without it everybody may. Files are looked at again with the first request 10 s after the
+    /// last look, and at once when somebody shows what is not known yet, at most every second; while a file is gone, empty
+    /// or unfit, what it held last stays good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<ServerAuth>,
+    /// Pages whose scripts may send, for telemetry out of browsers. Only for `http`. Without it browsers let no page of
+    /// another origin send.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
     /// Largest request after decompression. Larger ones are refused for good.
     #[schemars(extend("x-minimum" = "64KiB", "x-maximum" = "1GiB"))]
     pub max_request_size: ByteSize,
@@ -47,6 +62,11 @@ pub struct Listener {
     pub max_header_size: ByteSize,
     /// Connections that may be open at once. More are closed at once.
     pub max_connections: NonZeroU32,
+    /// Connections that one IPv4 address, or one IPv6 network of 64 bits, may have open at once. More are closed at once.
+    /// Without it one client may have all of them. Behind a proxy or load balancer that hides its clients' addresses they
+    /// all are one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections_per_address: Option<NonZeroU32>,
     /// Requests that one HTTP/2 connection may have under way at once.
     pub max_concurrent_streams: NonZeroU32,
     /// Longest TLS handshake.
@@ -62,6 +82,9 @@ pub struct Listener {
     /// A connection without a request is closed after this time.
     #[schemars(extend("x-minimum" = "1s"))]
     pub idle_timeout: Span,
+    /// How HTTP/2 connections whose peer is silent are found to be dead.
+    #[serde(skip_serializing_if = "is_default")]
+    pub keepalive: Keepalive,
     /// A connection is closed in good order after this time, 10 % more or less, so that clients spread over new
     /// instances. Without it connections live as long as the client likes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,19 +96,41 @@ pub struct Listener {
     pub drain_grace: Span,
 }
 
+/// How HTTP/2 connections whose peer is silent are found to be dead.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keepalive {
+    /// A peer that has sent nothing for so long is asked for a sign of life (PING).
+    #[schemars(extend("x-minimum" = "1s", "x-maximum" = "1h"))]
+    pub interval: Span,
+    /// A peer that does not answer for so long is gone, and its connection is closed.
+    #[schemars(extend("x-minimum" = "100ms", "x-maximum" = "10m"))]
+    pub timeout: Span,
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Self { interval: Span::secs(60), timeout: Span::secs(20) }
+    }
+}
+
 impl Default for Listener {
     fn default() -> Self {
         Self {
             listen: None,
             tls: None,
+            auth: None,
+            cors: None,
             max_request_size: ByteSize::mib(64),
             max_header_size: ByteSize::kib(16),
             max_connections: NonZeroU32::new(4096).expect("not zero"),
+            max_connections_per_address: None,
             max_concurrent_streams: NonZeroU32::new(200).expect("not zero"),
             handshake_timeout: Span::secs(10),
             header_timeout: Span::secs(30),
             request_timeout: Span::secs(30),
             idle_timeout: Span::secs(180),
+            keepalive: Keepalive::default(),
             max_connection_age: None,
             drain_grace: Span::secs(30),
         }
@@ -95,9 +140,26 @@ impl Default for Listener {
 impl Listener {
     fn facts(&self, name: &'static str, address: ListenAddress, facts: Facts) -> Facts {
         let facts = facts.listens([name, "listen"], address);
-        match &self.tls {
+        let facts = match &self.tls {
             Some(tls) => tls.references(facts, name),
             None => facts,
+        };
+        match &self.auth {
+            Some(auth) => auth.references(facts, name),
+            None => facts,
+        }
+    }
+
+    fn check(&self, name: &'static str, address: ListenAddress, checker: &mut Checker) {
+        if let Some(tls) = &self.tls {
+            tls.check(checker, name);
+        }
+        if let Some(auth) = &self.auth {
+            auth.check(checker, name, address, self.tls.is_none());
+        }
+        if self.max_connections_per_address.is_some_and(|most| most > self.max_connections) {
+            let message = "`max_connections_per_address` has no effect above `max_connections`";
+            checker.no_effect([name, "max_connections_per_address"], message).help("lower it, or raise the other");
         }
     }
 }
@@ -120,6 +182,19 @@ impl ComponentOptions for OtlpSource {
     const KIND: Kind = Kind::Source;
     const TYPE: &'static str = "otlp";
     const STABILITY: Stability = Stability::Beta;
+
+    fn check(&self, checker: &mut Checker) {
+        if let Some((address, grpc)) = self.grpc_listener() {
+            grpc.check("grpc", address, checker);
+            if grpc.cors.is_some() {
+                let message = "`cors` has no effect with gRPC, which browsers do not speak";
+                checker.no_effect(["grpc", "cors"], message).help("move it to `http`");
+            }
+        }
+        if let Some((address, http)) = self.http_listener() {
+            http.check("http", address, checker);
+        }
+    }
 
     fn facts(&self) -> Facts {
         let mut facts = Facts::source(SignalSet::ALL);

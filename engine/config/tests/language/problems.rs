@@ -367,6 +367,72 @@ max_files = 3
     "#);
 }
 
+/// Listeners that let in nobody, ask for nothing, or have everybody read their clients' passwords.
+#[test]
+fn contradictions_of_listeners() {
+    let text = refused(
+        r#"version = 1
+[sources.apps]
+type = "otlp"
+[sources.apps.grpc]
+listen = "[::]:4317"
+max_connections = 10
+max_connections_per_address = 11
+auth = {}
+cors = { allowed_origins = ["https://shop.example.com"] }
+tls = { certificate = "/tls.crt", key = "/tls.key", client_names = ["*.example.com"] }
+[sources.apps.http]
+listen = "[::]:4318"
+auth.bearer.tokens = ["file:/token", "file:/token"]
+auth.basic.users = { "a:b" = "file:/password" }
+cors = { allowed_origins = [] }
+[sources.open]
+type = "otlp"
+http.listen = "0.0.0.0:4319"
+http.auth.basic.users = { agents = "env:PASSWORD" }
+http.cors = { allowed_origins = ["shop.example.com", "https://*.*"], allowed_headers = ["a b"] }
+[sinks.console]
+type = "console"
+inputs = ["apps", "open"]
+"#,
+    );
+    assert_snapshot!(text, @r#"
+    engine.toml:13:38: sources.apps: `http.auth.bearer.tokens[1]` stands in the list already; remove it
+    engine.toml:14:22: sources.apps: the key `http.auth.basic.users."a:b"`: `a:b` is not the name of a user, expected a name without a colon
+    engine.toml:15:28: sources.apps: `http.cors.allowed_origins` is empty, expected a list, each item an origin such as "https://shop.example.com" or "https://*.example.com", or "*"
+    engine.toml:20:34: sources.open: `http.cors.allowed_origins[0]`: `shop.example.com` is not an origin, expected an origin such as "https://shop.example.com" or "https://*.example.com", or "*"
+    engine.toml:20:54: sources.open: `http.cors.allowed_origins[1]`: `https://*.*` is not an origin, expected an origin such as "https://shop.example.com" or "https://*.example.com", or "*"
+    engine.toml:20:89: sources.open: `http.cors.allowed_headers[0]`: this is not the name of a header, expected letters, digits and any of !#$%&'*+-.^_`|~
+    "#);
+    let text = refused(
+        r#"version = 1
+[sources.apps]
+type = "otlp"
+[sources.apps.grpc]
+listen = "[::]:4317"
+max_connections = 10
+max_connections_per_address = 11
+auth = {}
+cors = { allowed_origins = ["https://shop.example.com"] }
+tls = { certificate = "/tls.crt", key = "/tls.key", client_names = ["*.example.com"] }
+[sources.apps.http]
+listen = "0.0.0.0:4318"
+auth.basic.users = { agents = "env:PASSWORD" }
+[sinks.console]
+type = "console"
+inputs = ["apps"]
+"#,
+    );
+    assert_snapshot!(text, @r#"
+    engine.toml:7:31: sources.apps: `max_connections_per_address` has no effect above `max_connections`; lower it, or raise the other
+    engine.toml:8:1: sources.apps: `grpc.auth` names nobody who may send; name `basic.users` or `bearer.tokens`, or remove `auth`
+    engine.toml:9:1: sources.apps: `cors` has no effect with gRPC, which browsers do not speak; move it to `http`
+    engine.toml:10:68: sources.apps: `client_names` has no effect without `client_ca`: clients are asked for no certificate; set `client_ca`, or remove the names
+    engine.toml:10:68: sources.apps: `*.example.com` holds a wildcard, and names of clients are compared as they are, expected whole DNS names or URIs
+    engine.toml:13:1: warning: sources.apps: credentials come to 0.0.0.0:4318 in clear: whoever sees the traffic can send with them; set `http.tls`, or listen on a loopback address
+    "#);
+}
+
 /// Edits of attributes that contradict one another, do nothing, or cannot be.
 #[test]
 fn contradictions_of_attribute_edits() {
