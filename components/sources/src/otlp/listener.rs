@@ -91,3 +91,6 @@ fn cors(options: &engine_config::Cors) -> Result<Cors, BuildError> {
 fn caused(error: impl std::error::Error + Send + Sync + 'static) -> BuildError {
     BuildError::caused(error.to_string(), error)
 }
+
+#[cfg(test)]
+mod tests;
