@@ -57,14 +57,15 @@ pub struct ClientTls {
 }
 
 impl ServerTls {
-    pub(crate) fn check(&self, checker: &mut Checker, listener: &'static str) {
+    /// Checks what stands at `names`, the path of `client_names`.
+    pub(crate) fn check<const N: usize>(&self, checker: &mut Checker, names: [&str; N]) {
         if !self.client_names.is_empty() && self.client_ca.is_none() {
             let message = "`client_names` has no effect without `client_ca`: clients are asked for no certificate";
-            checker.no_effect([listener, "tls", "client_names"], message).help("set `client_ca`, or remove the names");
+            checker.no_effect(names, message).help("set `client_ca`, or remove the names");
         }
         if let Some(name) = self.client_names.iter().find(|name| name.contains('*')) {
             let message = format!("`{name}` holds a wildcard, and names of clients are compared as they are");
-            checker.invalid([listener, "tls", "client_names"], message).expected("whole DNS names or URIs");
+            checker.invalid(names, message).expected("whole DNS names or URIs");
         }
     }
 

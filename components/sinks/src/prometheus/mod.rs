@@ -28,7 +28,7 @@ use otlp::{Payload, Signal};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 use transport::Protocol;
-use transport::tls::{Identity, Pem, ServerTls};
+use transport::tls::ServerTls;
 
 use exposition::Timestamps;
 use ingest::{Ingest, REASONS, Tally};
@@ -97,6 +97,10 @@ impl Sink for Prometheus {
     fn serve(&self, context: SinkContext) -> Option<BoxFuture<'static, Result<(), ComponentError>>> {
         let counted = Arc::clone(&self.shared);
         context.telemetry.expose(move || counted.counts());
+        if let Some(tls) = &self.settings.tls {
+            let telemetry = Arc::clone(&context.telemetry);
+            tls.report_to(move |complaint| telemetry.error(complaint.kind, complaint.message));
+        }
         let socket = context.sockets.lend(&context.id, LISTEN, self.address);
         let (settings, shared, address) = (self.settings.clone(), Arc::clone(&self.shared), self.address);
         let sweep = (self.expiration / 2).clamp(Duration::from_millis(500), Duration::from_secs(60));
@@ -167,12 +171,7 @@ fn message(refused: &BTreeMap<&'static str, u64>) -> String {
 }
 
 fn server_tls(files: &engine_config::ServerTls) -> Result<ServerTls, BuildError> {
-    let read = || {
-        let identity = Identity::read(&files.certificate, &files.key)?;
-        let authorities = files.client_ca.as_deref().map(Pem::read).transpose()?;
-        ServerTls::new(Protocol::Http, &identity, authorities.as_ref())
-    };
-    read().map_err(|error| BuildError::caused(error.to_string(), error))
+    ServerTls::read(Protocol::Http, files).map_err(|error| BuildError::caused(error.to_string(), error))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use engine_core::registry::BuildError;
 use engine_core::telemetry::ComponentTelemetry;
 use transport::Protocol;
 use transport::server::{Auth, AuthOptions, Cors, CorsOptions, Limits, ServerOptions};
-use transport::tls::{Identity, Pem, ServerTls, ServerTlsOptions, TlsError};
+use transport::tls::ServerTls;
 
 /// One listener that does not serve yet.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(super) struct Prepared {
 impl Prepared {
     pub(super) fn new(protocol: Protocol, address: ListenAddress, listener: &Listener) -> Result<Self, BuildError> {
         let options = ServerOptions {
-            tls: listener.tls.as_ref().map(|files| tls(protocol, files)).transpose().map_err(caused)?,
+            tls: listener.tls.as_ref().map(|files| ServerTls::read(protocol, files)).transpose().map_err(caused)?,
             auth: listener.auth.as_ref().map(auth).transpose()?,
             cors: listener.cors.as_ref().map(cors).transpose()?,
             limits: limits(listener),
@@ -68,14 +68,6 @@ fn limits(listener: &Listener) -> Limits {
         drain_grace: listener.drain_grace.get(),
         ..Limits::default()
     }
-}
-
-fn tls(protocol: Protocol, files: &engine_config::ServerTls) -> Result<ServerTls, TlsError> {
-    ServerTls::new(&ServerTlsOptions {
-        client_authorities: files.client_ca.as_deref().map(Pem::read).transpose()?,
-        client_names: files.client_names.clone(),
-        ..ServerTlsOptions::new(protocol, Identity::read(&files.certificate, &files.key)?)
-    })
 }
 
 fn auth(options: &ServerAuth) -> Result<Auth, BuildError> {

@@ -184,6 +184,15 @@ impl Identity {
 }
 
 impl ServerTls {
+    /// A server with the files that a configuration names.
+    pub fn read(protocol: Protocol, files: &engine_config::ServerTls) -> Result<Self, TlsError> {
+        Self::new(&ServerTlsOptions {
+            client_authorities: files.client_ca.as_deref().map(Pem::read).transpose()?,
+            client_names: files.client_names.clone(),
+            ..ServerTlsOptions::new(protocol, Identity::read(&files.certificate, &files.key)?)
+        })
+    }
+
     /// A server with these settings.
     pub fn new(options: &ServerTlsOptions) -> Result<Self, TlsError> {
         Ok(Self(Arc::new(Reloading::new(options.clone())?)))

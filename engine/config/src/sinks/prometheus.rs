@@ -105,6 +105,9 @@ impl ComponentOptions for Prometheus {
     const STABILITY: Stability = Stability::Beta;
 
     fn check(&self, checker: &mut Checker) {
+        if let Some(tls) = &self.tls {
+            tls.check(checker, ["tls", "client_names"]);
+        }
         if let Some(namespace) = self.namespace.as_deref().filter(|namespace| !is_metric_name(namespace)) {
             let message = format!("`{namespace}` cannot begin the name of a metric");
             checker

@@ -152,7 +152,7 @@ impl Listener {
 
     fn check(&self, name: &'static str, address: ListenAddress, checker: &mut Checker) {
         if let Some(tls) = &self.tls {
-            tls.check(checker, name);
+            tls.check(checker, [name, "tls", "client_names"]);
         }
         if let Some(auth) = &self.auth {
             auth.check(checker, name, address, self.tls.is_none());
