@@ -186,15 +186,22 @@ impl Identity {
 impl ServerTls {
     /// A server with the files that a configuration names.
     pub fn read(protocol: Protocol, files: &engine_config::ServerTls) -> Result<Self, TlsError> {
-        Self::new(&ServerTlsOptions {
+        Self::with_options(&ServerTlsOptions {
             client_authorities: files.client_ca.as_deref().map(Pem::read).transpose()?,
             client_names: files.client_names.clone(),
             ..ServerTlsOptions::new(protocol, Identity::read(&files.certificate, &files.key)?)
         })
     }
 
+    /// A server with this identity for one protocol. With `client_authorities`, clients must show a certificate that
+    /// one of them signed.
+    pub fn new(protocol: Protocol, identity: &Identity, client_authorities: Option<&Pem>) -> Result<Self, TlsError> {
+        let options = ServerTlsOptions::new(protocol, identity.clone());
+        Self::with_options(&ServerTlsOptions { client_authorities: client_authorities.cloned(), ..options })
+    }
+
     /// A server with these settings.
-    pub fn new(options: &ServerTlsOptions) -> Result<Self, TlsError> {
+    pub fn with_options(options: &ServerTlsOptions) -> Result<Self, TlsError> {
         Ok(Self(Arc::new(Reloading::new(options.clone())?)))
     }
 

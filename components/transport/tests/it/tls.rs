@@ -78,7 +78,7 @@ pub(crate) fn start(protocol: Protocol, tls: ServerTls) -> TestServer {
 
 /// A server's side that asks clients for nothing.
 pub(crate) fn plain_tls(protocol: Protocol, identity: &Identity) -> ServerTls {
-    ServerTls::new(&ServerTlsOptions::new(protocol, identity.clone())).unwrap()
+    ServerTls::with_options(&ServerTlsOptions::new(protocol, identity.clone())).unwrap()
 }
 
 /// One export over TLS to `host` at the server's port.
@@ -227,7 +227,8 @@ fn names_bad_files() {
         (swapped, "the test's certificate: "),
         (no_key, "tls.key: no private key"),
     ] {
-        let error = ServerTls::new(&ServerTlsOptions::new(Protocol::Grpc, identity.clone())).unwrap_err().to_string();
+        let error =
+            ServerTls::with_options(&ServerTlsOptions::new(Protocol::Grpc, identity.clone())).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");
         assert!(!format!("{identity:?}").contains("BEGIN"));
     }

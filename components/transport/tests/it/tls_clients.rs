@@ -67,7 +67,7 @@ async fn demands_client_certificates() {
         client_authorities: Some(clients.pem()),
         ..ServerTlsOptions::new(Protocol::Grpc, authority.sign("localhost"))
     };
-    let server = start(Protocol::Grpc, ServerTls::new(&options).unwrap());
+    let server = start(Protocol::Grpc, ServerTls::with_options(&options).unwrap());
     let with =
         |identity| ClientTlsOptions { authorities: Some(authority.pem()), identity, ..ClientTlsOptions::default() };
     let known = with(Some(clients.sign("agent")));
@@ -92,7 +92,7 @@ async fn lets_named_clients_in() {
         client_names: names.map(str::to_owned).to_vec(),
         ..ServerTlsOptions::new(Protocol::Grpc, authority.sign("localhost"))
     };
-    let server = start(Protocol::Grpc, ServerTls::new(&options).unwrap());
+    let server = start(Protocol::Grpc, ServerTls::with_options(&options).unwrap());
     let trust =
         |identity| ClientTlsOptions { authorities: Some(authority.pem()), identity, ..ClientTlsOptions::default() };
     let by_uri = |name: &str| authority.sign_with("unused", |params| uri(params, name));
@@ -160,7 +160,7 @@ async fn follows_client_authorities() {
         client_authorities: Some(Pem::read(&file).unwrap()),
         ..ServerTlsOptions::new(Protocol::Grpc, authority.sign("localhost"))
     };
-    let tls = ServerTls::new(&options).unwrap().looking_every(Duration::ZERO).unwrap();
+    let tls = ServerTls::with_options(&options).unwrap().looking_every(Duration::ZERO).unwrap();
     let heard = Heard::listen(&tls);
     let server = start(Protocol::Grpc, tls);
     let signed_by = |clients: &Authority| ClientTlsOptions {
