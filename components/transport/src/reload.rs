@@ -81,6 +81,14 @@ struct State<M: Material> {
     looked: Instant,
 }
 
+/// What a look found.
+struct Found<M: Material> {
+    /// What to use, if it differs from what is known.
+    renewed: Option<State<M>>,
+    /// What is wrong with it, which time alone may change.
+    complaints: Vec<Complaint>,
+}
+
 impl<M: Material> Reloading<M> {
     /// Makes it for the first time.
     ///
@@ -121,7 +129,8 @@ impl<M: Material> Reloading<M> {
             }
             (Arc::clone(&state.made), is_due)
         };
-        if is_due { self.instead_of(&used).await } else { used }
+        // Boxed, because it is rare and everybody who asks would carry its state.
+        if is_due { Box::pin(self.instead_of(&used)).await } else { used }
     }
 
     /// What is to be used now, after a look at the files unless somebody looked less than `interval` ago: for whoever was
@@ -135,7 +144,7 @@ impl<M: Material> Reloading<M> {
             }
             is_due
         };
-        if is_due { self.instead_of(used).await } else { Arc::clone(&self.lock().made) }
+        if is_due { Box::pin(self.instead_of(used)).await } else { Arc::clone(&self.lock().made) }
     }
 
     /// What is to be used now, after a look at the files: for whoever was told that `used` is of no use any more.
@@ -219,14 +228,7 @@ impl Complaint {
     }
 }
 
-/// What a look found.
-struct Found<M: Material> {
-    /// What to use, if it differs from what is known.
-    renewed: Option<State<M>>,
-    /// What is wrong with it, which time alone may change.
-    complaints: Vec<Complaint>,
-}
-
+/// Looks at the files that `known` was read from.
 fn renewed<M: Material>(known: &M) -> Result<Found<M>, M::Error> {
     let material = known.read_again()?;
     if material == *known {

@@ -55,6 +55,8 @@ enum Trust {
 }
 
 impl Cors {
+    /// The answers that follow from these options.
+    ///
     /// # Errors
     ///
     /// When what should be the name of a header is none.
