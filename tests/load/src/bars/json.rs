@@ -21,8 +21,9 @@ use crate::{
     signal::Signal,
 };
 
-/// Largest share of what the structs cost.
-const BOUND: f64 = 0.5;
+/// Largest shares of what the structs cost.
+const BOUND_IN: f64 = 0.5;
+const BOUND_OUT: f64 = 0.8;
 const PAIRS: usize = 9;
 const PAIRS_LONG: usize = 25;
 /// Distinct requests of 1000 records.
@@ -35,7 +36,7 @@ const STEP: usize = 256 * 1024;
 pub(super) const BAR: Bar = Bar {
     name: "json",
     about: "OTLP/JSON in: text to admitted protobuf; out: protobuf to text; both over serde_json and prost",
-    bound: "CPU <= 0.50 x structs, both ways, each signal",
+    bound: "CPU in <= 0.50 x, out <= 0.80 x structs, each signal",
     measure: |_, options| measure(options),
 };
 
@@ -71,7 +72,7 @@ fn measure(options: &Options) -> Result<Verdict> {
     }
     Ok(Verdict {
         measured: format!("CPU in {worst_in:.2} x, out {worst_out:.2} x structs"),
-        holds: worst_in <= BOUND && worst_out <= BOUND,
+        holds: worst_in <= BOUND_IN && worst_out <= BOUND_OUT,
     })
 }
 
