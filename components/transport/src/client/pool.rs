@@ -114,11 +114,36 @@ impl Pool {
         // Ages are judged at the time of the call: what is dialled for it is young enough.
         let now = Instant::now();
         self.dialer.addresses().look_if_due(now);
-        let mut slot = match &self.spread {
-            None => Arc::clone(&self.slots[lane]),
-            // Boxed, as everything that is rare: it would be a part of every request's future.
-            Some(_) => Box::pin(self.choose(lane)).await?,
-        };
+        if self.spread.is_none()
+            && let Some(connection) = self.at_hand(&self.slots[lane], now)
+        {
+            return Ok(connection);
+        }
+        // Boxed: connecting is rare and its future large, and it would be a part of every request's.
+        Box::pin(self.connect(lane, now)).await
+    }
+
+    /// A connection that can be used at once.
+    fn at_hand(&self, slot: &Arc<Slot>, now: Instant) -> Option<Connection> {
+        match self.offer(slot, now) {
+            Offer::Open(open) => Some(Connection::Http2 { open, slot: Arc::clone(slot) }),
+            Offer::Idle(idle) => {
+                let mut state = slot.lock();
+                if !idle.sender.is_ready() {
+                    state.idle.push(idle);
+                    return None;
+                }
+                let Idle { sender, retire_at, .. } = idle;
+                let generation = state.generation;
+                Some(Connection::Http1 { sender, retire_at, generation, slot: Arc::clone(slot) })
+            }
+            Offer::Wait(_) | Offer::DialOwn => None,
+        }
+    }
+
+    /// Waits for a connection, and makes one if there is none.
+    async fn connect(&self, lane: usize, now: Instant) -> Result<Connection, DialError> {
+        let mut slot = self.choose(lane).await?;
         loop {
             match self.offer(&slot, now) {
                 Offer::Open(open) => return Ok(Connection::Http2 { open, slot }),
@@ -131,16 +156,16 @@ impl Pool {
                 }
                 Offer::Wait(dialing) => {
                     if let Err(error) = dialing.await {
-                        slot = Box::pin(self.instead(lane, now, error)).await?;
+                        slot = self.instead(lane, now, error).await?;
                     }
                 }
-                Offer::DialOwn => match Box::pin(self.dialer.dial(slot.address)).await {
+                Offer::DialOwn => match self.dialer.dial(slot.address).await {
                     Ok(dialed) => {
                         if let Some(connection) = slot.admit(dialed, self.retire_at(), &slot) {
                             return Ok(connection);
                         }
                     }
-                    Err(error) => slot = Box::pin(self.instead(lane, now, error)).await?,
+                    Err(error) => slot = self.instead(lane, now, error).await?,
                 },
             }
         }

@@ -273,7 +273,8 @@ async fn grpc_message(headers: &HeaderMap, data: &[u8], max_size: usize) -> Resu
         1 => {
             let encoding = headers.get(GRPC_ENCODING).and_then(|name| encoding_named(name.as_bytes()));
             let encoding = encoding.ok_or("the answer is compressed in an unknown way")?;
-            inflate(encoding, message, max_size).await
+            // Boxed: compressed answers are rare, and it would be a part of every request's future.
+            Box::pin(inflate(encoding, message, max_size)).await
         }
         _ => Err("the answer has an invalid compression flag".to_owned()),
     }
@@ -285,7 +286,7 @@ async fn http_body(headers: &HeaderMap, data: Vec<u8>, max_size: usize) -> Resul
         return Ok(data.into());
     }
     let encoding = encoding_named(name).ok_or("the answer is compressed in an unknown way")?;
-    inflate(encoding, &data, max_size).await
+    Box::pin(inflate(encoding, &data, max_size)).await
 }
 
 async fn inflate(encoding: Encoding, data: &[u8], max_size: usize) -> Result<Bytes, String> {

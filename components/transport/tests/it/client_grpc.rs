@@ -408,6 +408,15 @@ async fn sends_its_headers() {
     assert!(headers["user-agent"].to_str().unwrap().starts_with("telemetry-engine/"));
 }
 
+/// What a request carries along does not grow with what a client can do besides: dialling, proxies, spreading and inflating
+/// are boxed. The compiler is pinned, so the size is as well.
+#[tokio::test]
+async fn requests_stay_small() {
+    let client = client("http://127.0.0.1:1".parse().unwrap(), Protocol::Grpc);
+    let size = size_of_val(&client.export(Signal::Logs, Rope::new()));
+    assert!(size <= 1752, "{size} bytes");
+}
+
 /// Endpoints that cannot work are refused when the client is made.
 #[test]
 fn refuses_unusable_endpoints() {
