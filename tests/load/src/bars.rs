@@ -11,6 +11,7 @@ use crate::{
 
 mod cases;
 mod compare;
+mod conformance;
 mod idle;
 mod json;
 mod lanes;
@@ -82,7 +83,7 @@ pub struct Verdict {
 
 /// Every bar.
 pub fn all() -> impl Iterator<Item = &'static Bar> {
-    cases::BARS.iter().chain([&idle::BAR, &lanes::BAR, &json::BAR, &matrix::BAR])
+    cases::BARS.iter().chain([&idle::BAR, &lanes::BAR, &json::BAR, &matrix::BAR, &conformance::BAR])
 }
 
 impl Bar {

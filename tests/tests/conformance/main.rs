@@ -47,6 +47,7 @@
 //! | S37 | overload (SHOULD) | UNAVAILABLE with RetryInfo, 503 (never 429) with Retry-After in whole seconds |
 //! | S38 | buffer full, backend away | the same, after at most 5 s |
 //! | S39 | shutdown | GOAWAY or `connection: close`, requests under way are answered |
+//! | S40 | credentials | UNAUTHENTICATED or 401 with `www-authenticate`, before the body is read; never 403 |
 //! | S41 | final refusal of the backend | INVALID_ARGUMENT or 400; RESOURCE_EXHAUSTED or 413 when it was the size |
 //! | S42 | huge messages (MUST) | 1 KiB at most |
 //! | S43 | `accept-encoding` (MAY) | answers are a few bytes and not compressed |
@@ -54,6 +55,7 @@
 //! | S45 | cancelled call | memory given back; the record is counted once, delivered or returned |
 //! | S46 | pings, idleness | pings are answered without end; idle connections end after 3 min (`idle_timeout`) and HTTP/1 after 30 s |
 //! | S47 | versions of HTTP | HTTP/1.0, HTTP/1.1, HTTP/2 without TLS, `expect: 100-continue` |
+//! | S48 | CORS | none by default; with `http.cors` 204 for the origins it names, 403 for others |
 //! | S49 | profiles | 404, UNIMPLEMENTED |
 //! | S50 | unknown method | UNIMPLEMENTED |
 //! | S51 | one port for both (MAY) | not offered: each port says what it speaks |
@@ -81,8 +83,10 @@
 //! | K17 | compression | named; a refusal is final and degrades the sink |
 //! | K18 | JSON | hexadecimal ids, numbers for enumerations, texts for 64-bit integers, lowerCamelCase, no empty envelopes |
 //! | K19 | redirects | not followed; the target is named |
+//! | K20 | certificates | new ones and new authorities without a restart, the latter within 10 s; expired and misnamed ones are not trusted; never in clear |
 //! | K21 | GOAWAY | sent once more elsewhere, nothing is lost |
 //! | K22 | false success | none is believed; final, as for K11 |
+//! | K23 | addresses of a name | resolved again every 30 s; connections go to the next address in turn, with `spread` requests take turns |
 //! | K24 | shutdown | within the grace; then waiting clients are told to come again, and what a memory buffer held is counted as lost: there is no buffer that outlives the process |
 //!
 //! # Round trip

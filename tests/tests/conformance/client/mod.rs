@@ -3,8 +3,10 @@
 mod answers;
 mod connections;
 mod json;
+mod names;
 mod retries;
 mod sizes;
+mod tls;
 
 use std::time::Duration;
 
@@ -18,12 +20,17 @@ const QUICKLY: &str = "retry = { initial_interval = \"5ms\", max_interval = \"20
 
 /// Options of a sink that sends this way.
 fn options(way: Transport, backend: &Backend) -> String {
+    options_for(way, &backend.url())
+}
+
+/// The same to any endpoint.
+fn options_for(way: Transport, endpoint: &str) -> String {
     let protocol = match way {
         Transport::Grpc => "protocol = \"grpc\"",
         Transport::Protobuf => "protocol = \"http\"",
         Transport::Json => "protocol = \"http\"\nencoding = \"json\"",
     };
-    format!("type = \"otlp\"\n{protocol}\nendpoint = \"{}\"\n", backend.url())
+    format!("type = \"otlp\"\n{protocol}\nendpoint = \"{endpoint}\"\n")
 }
 
 impl Bench {

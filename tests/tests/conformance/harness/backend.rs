@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,9 +19,11 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message as _;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tonic_types::StatusExt as _;
 
@@ -73,6 +76,11 @@ struct Inner {
     otherwise: Mutex<Say>,
     received: Mutex<Vec<Received>>,
     connections: Mutex<Vec<Instant>>,
+    /// What new connections are secured with; in clear without.
+    tls: Mutex<Option<TlsAcceptor>>,
+    failed_handshakes: AtomicUsize,
+    /// Ends all connections that stand when it is cancelled.
+    standing: Mutex<CancellationToken>,
     held: Semaphore,
 }
 
@@ -90,6 +98,9 @@ impl Backend {
             otherwise: Mutex::new(Say::Success),
             received: Mutex::default(),
             connections: Mutex::default(),
+            tls: Mutex::default(),
+            failed_handshakes: AtomicUsize::new(0),
+            standing: Mutex::default(),
             held: Semaphore::new(0),
         }));
         let accepting = backend.clone();
@@ -101,6 +112,10 @@ impl Backend {
             }
         });
         backend
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.address
     }
 
     /// The endpoint for a sink.
@@ -142,8 +157,32 @@ impl Backend {
         self.0.connections.lock().unwrap().clone()
     }
 
+    /// Secures connections with this from now on, and ends those that stand.
+    pub(crate) fn secure(&self, tls: TlsAcceptor) {
+        *self.0.tls.lock().unwrap() = Some(tls);
+        std::mem::take(&mut *self.0.standing.lock().unwrap()).cancel();
+    }
+
+    /// Handshakes of TLS that did not come to their end.
+    pub(crate) fn failed_handshakes(&self) -> usize {
+        self.0.failed_handshakes.load(Ordering::SeqCst)
+    }
+
     async fn serve(self, socket: TcpStream) {
-        let hung_up = CancellationToken::new();
+        let tls = self.0.tls.lock().unwrap().clone();
+        match tls {
+            None => self.serve_stream(socket).await,
+            Some(tls) => match tls.accept(socket).await {
+                Ok(stream) => self.serve_stream(stream).await,
+                Err(_) => {
+                    self.0.failed_handshakes.fetch_add(1, Ordering::SeqCst);
+                }
+            },
+        }
+    }
+
+    async fn serve_stream(self, socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let hung_up = self.0.standing.lock().unwrap().child_token();
         let (backend, hang_up) = (self.clone(), hung_up.clone());
         let service = service_fn(move |request| backend.clone().answer(request, hang_up.clone()));
         let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());

@@ -12,6 +12,9 @@ use tokio::process::{Child, Command};
 
 use super::{eventually, within};
 
+/// Another program to test than the one of this build, in the environment.
+const ENGINE: &str = "TESTS_ENGINE";
+
 /// A running engine. It is killed when dropped.
 pub(crate) struct Engine {
     child: Child,
@@ -141,8 +144,12 @@ fn listener(line: &str) -> (String, SocketAddr) {
     (format!("{component} {key}"), address.parse().unwrap())
 }
 
-/// The program of this build; cargo puts test binaries into a folder beside it.
+/// The program that the environment names, in the words of [`ENGINE`], or the one of this build; cargo puts test binaries
+/// into a folder beside it.
 fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os(ENGINE) {
+        return path.into();
+    }
     let test = std::env::current_exe().unwrap();
     let binary = test.parent().and_then(|deps| deps.parent()).unwrap().join("telemetry-engine");
     assert!(binary.is_file(), "{} is not there: build it with `cargo build -p telemetry-engine`", binary.display());

@@ -81,6 +81,8 @@ pub(crate) enum Verdict {
     Method,
     /// UNIMPLEMENTED, 415.
     Unsupported,
+    /// UNAUTHENTICATED, 401.
+    Unauthenticated,
 }
 
 /// What a refusal says.
@@ -376,6 +378,7 @@ impl Verdict {
             Self::TooLarge => tonic::Code::ResourceExhausted,
             Self::Later => tonic::Code::Unavailable,
             Self::Unknown | Self::Method | Self::Unsupported => tonic::Code::Unimplemented,
+            Self::Unauthenticated => tonic::Code::Unauthenticated,
         }
     }
 
@@ -387,6 +390,7 @@ impl Verdict {
             Self::Unknown => 404,
             Self::Method => 405,
             Self::Unsupported => 415,
+            Self::Unauthenticated => 401,
         }
     }
 }

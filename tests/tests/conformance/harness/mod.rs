@@ -4,6 +4,7 @@
 //! Not here: what a case expects.
 
 pub(crate) mod backend;
+pub(crate) mod certificates;
 pub(crate) mod data;
 pub(crate) mod engine;
 pub(crate) mod export;

@@ -1,5 +1,6 @@
 //! What the `otlp` source answers.
 
+mod access;
 mod answers;
 mod basics;
 mod connections;
