@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine_config::{ComponentId, Plan};
+use engine_core::self_telemetry::{self, Identity, SelfTelemetry};
+use engine_core::service::Services;
 use engine_core::socket::{BindError, Bound, Sockets};
 use engine_core::telemetry::HealthState;
 use tokio::runtime::Runtime;
@@ -31,6 +33,8 @@ pub struct Start {
     pub address_file: Option<PathBuf>,
     /// What the log suppresses, to be summarised now and then.
     pub repeats: Arc<Repeats>,
+    /// What components get that send the engine's own telemetry on; the log goes there already.
+    pub own: SelfTelemetry,
 }
 
 /// How a run ended.
@@ -74,7 +78,7 @@ pub enum StartError {
 /// # Errors
 /// Everything that stands in the way of the start, at once.
 pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
-    let Start { plan, config_hash, address_file, repeats } = start;
+    let Start { plan, config_hash, address_file, repeats, own } = start;
     let limit = plan.memory.limit.0;
     let series = Series::of(&plan);
     let facts = Facts { role: plan.settings.role.clone(), config_hash, memory_limit: limit, series };
@@ -82,7 +86,8 @@ pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
     let admin_id = ComponentId::new(admin::ID).expect("a literal of the grammar");
     let admin_listen = plan.settings.admin_listen;
     let bound = admin_sockets.bind(&admin_id, admin::LISTEN, admin_listen);
-    let built = topology::build(plan);
+    own.identify(identity(plan.settings.role.as_deref()));
+    let built = topology::build_with(plan, Services::default().with("", own.clone()));
     let (built, ()) = match (built, bound) {
         (Ok(built), Ok(())) => (built, ()),
         (built, bound) => {
@@ -95,6 +100,9 @@ pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
     let listener = admin_sockets.lend(&admin_id, admin::LISTEN, admin_listen);
     let listener = listener.map_err(system("the administration server"))?;
     let state = Arc::new(State::new(facts, repeats));
+    // The state has what reads it; a strong reference would be a circle.
+    let measured = Arc::downgrade(&state);
+    own.measure(move || measured.upgrade().map(|state| admin::measure(&state)).unwrap_or_default());
     let admin = admin::start(listener, Arc::clone(&state)).map_err(system("the administration server"))?;
     let shared = shared_runtime().map_err(system("the shared runtime"))?;
     let running = {
@@ -120,6 +128,20 @@ pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
     // Work on the blocking pool that does not come back must not hold up the end.
     shared.shutdown_timeout(Duration::from_secs(1));
     Ok(ending)
+}
+
+/// Who this process is to those who get its telemetry.
+fn identity(role: Option<&str>) -> Identity {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let attributes = [
+        ("service.name", "telemetry-engine".to_owned()),
+        ("service.version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("service.instance.id", self_telemetry::random_id()),
+        ("host.name", host.trim().to_owned()),
+        ("telemetry_engine.role", role.unwrap_or_default().to_owned()),
+    ];
+    let known = attributes.into_iter().filter(|(_, value)| !value.is_empty());
+    Identity { attributes: known.collect(), started_unix_nanos: self_telemetry::unix_nanos() }
 }
 
 fn shared_runtime() -> io::Result<Runtime> {

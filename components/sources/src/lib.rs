@@ -6,5 +6,6 @@ mod host_metrics;
 #[cfg(not(target_os = "linux"))]
 #[path = "host_metrics/unsupported.rs"]
 mod host_metrics;
+mod internal;
 mod otlp;
 mod pull;

@@ -41,6 +41,7 @@ impl Catalog {
         Self::empty()
             .with::<sources::Generate>()
             .with::<sources::HostMetrics>()
+            .with::<sources::Internal>()
             .with::<sources::OtlpSource>()
             .with::<transforms::Attributes>()
             .with::<transforms::Resource>()

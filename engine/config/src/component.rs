@@ -320,6 +320,8 @@ impl Facts {
 impl ServiceId {
     /// The kind of the service that keeps small documents.
     pub const STATE: &str = "state";
+    /// The kind of the service that has the engine's own metrics and log.
+    pub const SELF_TELEMETRY: &str = "self_telemetry";
 
     /// The service of this kind and key.
     pub fn new(type_name: &'static str, key: impl Into<String>) -> Self {
@@ -329,6 +331,11 @@ impl ServiceId {
     /// The service that keeps small documents in `state.directory`.
     pub fn state() -> Self {
         Self::new(Self::STATE, "")
+    }
+
+    /// The service that has the engine's own metrics and log.
+    pub fn self_telemetry() -> Self {
+        Self::new(Self::SELF_TELEMETRY, "")
     }
 }
 

@@ -13,6 +13,7 @@ pub mod outcome;
 pub mod poison;
 pub mod receipt;
 pub mod registry;
+pub mod self_telemetry;
 pub mod service;
 pub mod sink;
 pub mod socket;

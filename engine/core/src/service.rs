@@ -114,6 +114,11 @@ impl Services {
         self
     }
 
+    /// Whether this service is open.
+    pub fn contains(&self, id: &ServiceId) -> bool {
+        self.0.contains_key(id)
+    }
+
     /// Those that are needed, or none when one of them is not open.
     pub fn for_needs(&self, needs: &[ServiceNeed]) -> Option<Self> {
         let one = |need: &ServiceNeed| Some((need.service.clone(), self.0.get(&need.service)?.clone()));

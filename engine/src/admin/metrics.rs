@@ -1,97 +1,141 @@
-//! Readings to Prometheus text.
+//! Readings to metrics: one list, which `/metrics` shows as Prometheus' text and the source `internal` sends as OTLP.
 //!
-//! The engine counts where things happen, without metric names; at a scrape the counts become a fresh registry, which is
-//! rendered and dropped. Labels are of bounded number: ids, types, signals, outputs, and reasons that the code spells.
+//! The engine counts where things happen, without metric names; when somebody asks, the counts get names, and for text a
+//! fresh registry, which is rendered and dropped. Labels are of bounded number: ids, types, signals, outputs, and reasons
+//! that the code spells.
+
+use std::collections::HashMap;
 
 use engine_config::status::{Component, ComponentState, Flow, Sink};
+use engine_core::self_telemetry::{OwnMetric, OwnPoint, OwnValue};
 use metrics::{Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
+use metrics_exporter_prometheus::PrometheusBuilder;
 
 use super::state::State;
 use super::{process, status};
 
 const METADATA: Metadata<'static> = Metadata::new("engine", Level::INFO, None);
 
+/// How the name of a counter ends.
+const TOTAL: &str = "_total";
+
 /// All metrics now.
-pub(super) fn render(state: &State) -> String {
-    let registry = Registry { recorder: PrometheusBuilder::new().build_recorder() };
-    registry.describe();
-    let usage = process::usage();
-    registry.process(state, usage);
+pub fn measure(state: &State) -> Vec<OwnMetric> {
+    let mut reading = Reading::new();
+    reading.process(state, process::usage());
     for mut component in status::document(state).components {
         state.facts().series.fill(&mut component);
-        registry.component(&component);
+        reading.component(&component);
     }
-    let mut text = registry.recorder.handle().render();
-    if let Some(usage) = usage {
-        text.push_str(&cpu_seconds(usage.cpu_seconds));
-    }
-    text
+    reading.metrics.retain(|metric| !metric.points.is_empty());
+    reading.metrics
 }
 
-/// Written by hand: a counter of the registry is an integer, and a whole second of processor time is a coarse unit.
-fn cpu_seconds(seconds: f64) -> String {
-    const NAME: &str = "process_cpu_seconds_total";
-    format!("# HELP {NAME} Processor time, user and system.\n# TYPE {NAME} counter\n{NAME} {seconds}\n")
-}
-
-/// One scrape's registry.
-struct Registry {
-    recorder: PrometheusRecorder,
-}
-
-/// Name, help. Counters end in `_total`.
-const HELP: &[(&str, &str)] = &[
-    ("telemetry_engine_build_info", "Always 1; labels say what runs."),
-    ("telemetry_engine_ready", "Whether /readyz says yes."),
-    ("telemetry_engine_uptime_seconds", "Seconds since the start."),
-    ("telemetry_engine_memory_limit_bytes", "Bytes that the process allows itself for data."),
-    ("telemetry_engine_admission_limit_bytes", "Bytes for requests in flight and held data."),
-    ("telemetry_engine_admission_used_bytes", "Bytes of requests in flight and held data."),
-    ("telemetry_engine_component_healthy", "0 while a component has a lasting error or has failed, else 1."),
-    ("telemetry_engine_component_received_batches_total", "Batches that came into a component."),
-    ("telemetry_engine_component_received_records_total", "Log records, spans or data points that came in."),
-    ("telemetry_engine_component_received_bytes_total", "Encoded bytes that came in."),
-    ("telemetry_engine_component_sent_batches_total", "Batches that went out of an output."),
-    ("telemetry_engine_component_sent_records_total", "Log records, spans or data points that went out of an output."),
-    ("telemetry_engine_component_sent_bytes_total", "Encoded bytes that went out of an output."),
-    ("telemetry_engine_component_discarded_records_total", "Records lost on purpose."),
-    ("telemetry_engine_component_errors_total", "Errors."),
-    ("telemetry_engine_component_panics_total", "Panics caught."),
-    ("telemetry_engine_component_count", "Counts that only this type of component has."),
-    ("telemetry_engine_component_network_bytes_total", "Bytes as they were on the wire."),
-    ("telemetry_engine_sink_recovered_records_total", "Records found in a durable buffer at start."),
-    ("telemetry_engine_sink_accepted_records_total", "Records taken at the entrance, after selection."),
-    ("telemetry_engine_sink_created_records_total", "Records made on the way."),
-    ("telemetry_engine_sink_delivered_records_total", "Records that the far end confirmed."),
-    ("telemetry_engine_sink_dropped_records_total", "Records lost after they were accepted."),
-    ("telemetry_engine_sink_returned_records_total", "Accepted records given back to be sent again."),
-    ("telemetry_engine_sink_merged_records_total", "Records replaced by fewer."),
-    ("telemetry_engine_sink_refused_records_total", "Records turned away at the entrance, never accepted."),
-    ("telemetry_engine_sink_held_records", "Records held now."),
-    ("telemetry_engine_sink_ledger_balanced", "Whether every accepted record is accounted for."),
-    ("telemetry_engine_sink_buffer_used_bytes", "Encoded bytes in the buffer and in flight."),
-    ("telemetry_engine_sink_buffer_max_bytes", "The most encoded bytes that are held."),
-    ("telemetry_engine_runtime_longest_delay_seconds", "The longest wait for a turn in the last one to two minutes."),
-    ("process_resident_memory_bytes", "Resident memory."),
-    ("process_open_fds", "Open file descriptors."),
-    ("process_threads", "Threads."),
-    ("process_start_time_seconds", "Start of the process in seconds since 1970."),
-];
-
-impl Registry {
-    fn describe(&self) {
-        for (name, help) in HELP {
-            let (name, help) = (KeyName::from_const_str(name), SharedString::const_str(help));
-            if name.as_str().ends_with("_total") {
-                self.recorder.describe_counter(name, None::<Unit>, help);
-            } else {
-                self.recorder.describe_gauge(name, None::<Unit>, help);
+/// All metrics now, as Prometheus' text.
+pub(super) fn render(state: &State) -> String {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let mut by_hand = String::new();
+    for metric in measure(state) {
+        let OwnMetric { name, description, points, .. } = metric;
+        let help = SharedString::const_str(description);
+        if name.ends_with(TOTAL) {
+            recorder.describe_counter(KeyName::from_const_str(name), None::<Unit>, help);
+        } else {
+            recorder.describe_gauge(KeyName::from_const_str(name), None::<Unit>, help);
+        }
+        for OwnPoint { attributes, value } in points {
+            let labels: Vec<Label> = attributes.into_iter().map(|(name, value)| Label::new(name, value)).collect();
+            let key = Key::from_parts(name, labels);
+            match value {
+                OwnValue::Count(count) if name.ends_with(TOTAL) => {
+                    recorder.register_counter(&key, &METADATA).absolute(count);
+                }
+                // A counter of the registry is an integer, and a whole second of processor time is a coarse unit.
+                OwnValue::Double(number) if name.ends_with(TOTAL) => {
+                    by_hand.push_str(&format!("# HELP {name} {description}\n# TYPE {name} counter\n{name} {number}\n"));
+                }
+                OwnValue::Count(count) => recorder.register_gauge(&key, &METADATA).set(count as f64),
+                OwnValue::Double(number) => recorder.register_gauge(&key, &METADATA).set(number),
             }
         }
     }
+    recorder.handle().render() + &by_hand
+}
 
-    fn process(&self, state: &State, usage: Option<process::Usage>) {
+/// One reading, being made.
+struct Reading {
+    metrics: Vec<OwnMetric>,
+    places: HashMap<&'static str, usize>,
+}
+
+type Labels = Vec<(&'static str, String)>;
+
+/// Name, unit, help. Counters end in `_total`.
+const METRICS: &[(&str, &str, &str)] = &[
+    ("telemetry_engine_build_info", "", "Always 1; labels say what runs."),
+    ("telemetry_engine_ready", "", "Whether /readyz says yes."),
+    ("telemetry_engine_uptime_seconds", "s", "Seconds since the start."),
+    ("telemetry_engine_memory_limit_bytes", "By", "Bytes that the process allows itself for data."),
+    ("telemetry_engine_admission_limit_bytes", "By", "Bytes for requests in flight and held data."),
+    ("telemetry_engine_admission_used_bytes", "By", "Bytes of requests in flight and held data."),
+    ("telemetry_engine_component_healthy", "", "0 while a component has a lasting error or has failed, else 1."),
+    ("telemetry_engine_component_received_batches_total", "{batch}", "Batches that came into a component."),
+    (
+        "telemetry_engine_component_received_records_total",
+        "{record}",
+        "Log records, spans or data points that came in.",
+    ),
+    ("telemetry_engine_component_received_bytes_total", "By", "Encoded bytes that came in."),
+    ("telemetry_engine_component_sent_batches_total", "{batch}", "Batches that went out of an output."),
+    (
+        "telemetry_engine_component_sent_records_total",
+        "{record}",
+        "Log records, spans or data points that went out of an output.",
+    ),
+    ("telemetry_engine_component_sent_bytes_total", "By", "Encoded bytes that went out of an output."),
+    ("telemetry_engine_component_discarded_records_total", "{record}", "Records lost on purpose."),
+    ("telemetry_engine_component_errors_total", "{error}", "Errors."),
+    ("telemetry_engine_component_panics_total", "{panic}", "Panics caught."),
+    ("telemetry_engine_component_count", "", "Counts that only this type of component has."),
+    ("telemetry_engine_component_network_bytes_total", "By", "Bytes as they were on the wire."),
+    ("telemetry_engine_sink_recovered_records_total", "{record}", "Records found in a durable buffer at start."),
+    ("telemetry_engine_sink_accepted_records_total", "{record}", "Records taken at the entrance, after selection."),
+    ("telemetry_engine_sink_created_records_total", "{record}", "Records made on the way."),
+    ("telemetry_engine_sink_delivered_records_total", "{record}", "Records that the far end confirmed."),
+    ("telemetry_engine_sink_dropped_records_total", "{record}", "Records lost after they were accepted."),
+    ("telemetry_engine_sink_returned_records_total", "{record}", "Accepted records given back to be sent again."),
+    ("telemetry_engine_sink_merged_records_total", "{record}", "Records replaced by fewer."),
+    ("telemetry_engine_sink_refused_records_total", "{record}", "Records turned away at the entrance, never accepted."),
+    ("telemetry_engine_sink_held_records", "{record}", "Records held now."),
+    ("telemetry_engine_sink_ledger_balanced", "", "Whether every accepted record is accounted for."),
+    ("telemetry_engine_sink_buffer_used_bytes", "By", "Encoded bytes in the buffer and in flight."),
+    ("telemetry_engine_sink_buffer_max_bytes", "By", "The most encoded bytes that are held."),
+    (
+        "telemetry_engine_runtime_longest_delay_seconds",
+        "s",
+        "The longest wait for a turn in the last one to two minutes.",
+    ),
+    ("process_resident_memory_bytes", "By", "Resident memory."),
+    ("process_open_fds", "{file}", "Open file descriptors."),
+    ("process_threads", "{thread}", "Threads."),
+    ("process_start_time_seconds", "s", "Start of the process in seconds since 1970."),
+    ("process_cpu_seconds_total", "s", "Processor time, user and system."),
+];
+
+impl Reading {
+    fn new() -> Self {
+        let metric = |(name, unit, description): &(&'static str, &'static str, &'static str)| OwnMetric {
+            name,
+            description,
+            unit,
+            points: Vec::new(),
+        };
+        let metrics: Vec<OwnMetric> = METRICS.iter().map(metric).collect();
+        let places = metrics.iter().enumerate().map(|(place, metric)| (metric.name, place)).collect();
+        Self { metrics, places }
+    }
+
+    fn process(&mut self, state: &State, usage: Option<process::Usage>) {
         let facts = state.facts();
         let role = facts.role.as_deref().unwrap_or_default().to_owned();
         let build = [
@@ -100,26 +144,27 @@ impl Registry {
             ("config_hash", facts.config_hash.clone()),
         ];
         self.gauge("telemetry_engine_build_info", &labels(build), 1.0);
-        self.gauge("telemetry_engine_ready", &[], flag(state.not_ready_because().is_none()));
-        self.gauge("telemetry_engine_uptime_seconds", &[], state.uptime().as_secs_f64());
-        self.gauge("telemetry_engine_memory_limit_bytes", &[], facts.memory_limit as f64);
+        self.gauge("telemetry_engine_ready", &Labels::new(), flag(state.not_ready_because().is_none()));
+        self.gauge("telemetry_engine_uptime_seconds", &Labels::new(), state.uptime().as_secs_f64());
+        self.gauge("telemetry_engine_memory_limit_bytes", &Labels::new(), facts.memory_limit as f64);
         if let Some(graph) = state.graph() {
-            self.gauge("telemetry_engine_admission_limit_bytes", &[], graph.admission.limit() as f64);
-            self.gauge("telemetry_engine_admission_used_bytes", &[], graph.admission.used() as f64);
+            self.gauge("telemetry_engine_admission_limit_bytes", &Labels::new(), graph.admission.limit() as f64);
+            self.gauge("telemetry_engine_admission_used_bytes", &Labels::new(), graph.admission.used() as f64);
         }
         for (runtime, delay) in state.heartbeats().longest_delays() {
             let labels = labels([("runtime", runtime)]);
             self.gauge("telemetry_engine_runtime_longest_delay_seconds", &labels, delay.as_secs_f64());
         }
-        self.gauge("process_start_time_seconds", &[], state.started_at_unix().as_secs_f64());
+        self.gauge("process_start_time_seconds", &Labels::new(), state.started_at_unix().as_secs_f64());
         if let Some(usage) = usage {
-            self.gauge("process_resident_memory_bytes", &[], usage.resident_bytes as f64);
-            self.gauge("process_open_fds", &[], usage.open_files as f64);
-            self.gauge("process_threads", &[], usage.threads as f64);
+            self.gauge("process_resident_memory_bytes", &Labels::new(), usage.resident_bytes as f64);
+            self.gauge("process_open_fds", &Labels::new(), usage.open_files as f64);
+            self.gauge("process_threads", &Labels::new(), usage.threads as f64);
+            self.add("process_cpu_seconds_total", &Labels::new(), OwnValue::Double(usage.cpu_seconds));
         }
     }
 
-    fn component(&self, component: &Component) {
+    fn component(&mut self, component: &Component) {
         let own = labels([
             ("component_id", component.id.to_string()),
             ("component_kind", component.kind.to_string()),
@@ -161,13 +206,13 @@ impl Registry {
         }
     }
 
-    fn flow(&self, [batches, records, bytes]: [&str; 3], labels: &[Label], flow: &Flow) {
+    fn flow(&mut self, [batches, records, bytes]: [&str; 3], labels: &Labels, flow: &Flow) {
         for (name, count) in [(batches, flow.batches), (records, flow.records), (bytes, flow.bytes)] {
             self.counter(&format!("telemetry_engine_component_{name}_total"), labels, count);
         }
     }
 
-    fn sink(&self, own: &[Label], sink: &Sink) {
+    fn sink(&mut self, own: &Labels, sink: &Sink) {
         let ledger = &sink.ledger;
         self.counter("telemetry_engine_sink_recovered_records_total", own, ledger.recovered);
         self.counter("telemetry_engine_sink_accepted_records_total", own, ledger.accepted);
@@ -193,21 +238,26 @@ impl Registry {
         self.gauge("telemetry_engine_sink_buffer_max_bytes", own, sink.buffer.max_bytes as f64);
     }
 
-    fn counter(&self, name: &str, labels: &[Label], value: u64) {
-        self.recorder.register_counter(&Key::from_parts(name.to_owned(), labels.to_vec()), &METADATA).absolute(value);
+    fn counter(&mut self, name: &str, labels: &Labels, value: u64) {
+        self.add(name, labels, OwnValue::Count(value));
     }
 
-    fn gauge(&self, name: &str, labels: &[Label], value: f64) {
-        self.recorder.register_gauge(&Key::from_parts(name.to_owned(), labels.to_vec()), &METADATA).set(value);
+    fn gauge(&mut self, name: &str, labels: &Labels, value: f64) {
+        self.add(name, labels, OwnValue::Double(value));
+    }
+
+    fn add(&mut self, name: &str, labels: &Labels, value: OwnValue) {
+        let place = self.places.get(name).copied().expect("every metric stands in the table");
+        self.metrics[place].points.push(OwnPoint { attributes: labels.clone(), value });
     }
 }
 
-fn labels<const N: usize>(pairs: [(&'static str, String); N]) -> Vec<Label> {
-    pairs.into_iter().map(|(name, value)| Label::new(name, value)).collect()
+fn labels<const N: usize>(pairs: [(&'static str, String); N]) -> Labels {
+    pairs.into()
 }
 
-fn with<const N: usize>(own: &[Label], more: [(&'static str, &String); N]) -> Vec<Label> {
-    own.iter().cloned().chain(more.map(|(name, value)| Label::new(name, value.clone()))).collect()
+fn with<const N: usize>(own: &Labels, more: [(&'static str, &String); N]) -> Labels {
+    own.iter().cloned().chain(more.map(|(name, value)| (name, value.clone()))).collect()
 }
 
 fn flag(condition: bool) -> f64 {

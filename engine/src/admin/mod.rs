@@ -22,6 +22,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub use heartbeat::Heartbeats;
+pub use metrics::measure;
 pub use series::Series;
 pub use state::{Facts, Graph, State};
 

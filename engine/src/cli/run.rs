@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use engine_core::self_telemetry::SelfTelemetry;
+
 use super::arguments::RunArguments;
 use super::files::DEFAULT_NAME;
 use super::streams::{Color, Streams};
@@ -22,7 +24,8 @@ pub(super) fn run(
         Color::Always => LogColor::Always,
         Color::Never => LogColor::Never,
     };
-    let repeats = logging::start(arguments.log_format, arguments.log_level, color);
+    let own = SelfTelemetry::default();
+    let repeats = logging::start(arguments.log_format, arguments.log_level, color, own.clone());
     for warning in &loaded.plan.warnings {
         tracing::warn!(code = warning.code.as_str(), "{warning}");
     }
@@ -38,6 +41,7 @@ pub(super) fn run(
         config_hash: engine_config::status::config_hash(&files),
         address_file: arguments.address_file.clone(),
         repeats,
+        own,
     };
     match lifecycle::run(start) {
         Ok(Ending::Clean) => Ok(OK),

@@ -4,6 +4,7 @@
 
 mod line;
 mod repeats;
+mod tap;
 
 use std::error::Error;
 use std::fmt;
@@ -11,6 +12,7 @@ use std::io;
 use std::sync::Arc;
 
 use clap::ValueEnum;
+use engine_core::self_telemetry::SelfTelemetry;
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -63,32 +65,42 @@ pub enum LogColor {
 /// An error with its causes on one line.
 pub struct Chain<'e>(pub &'e dyn Error);
 
-/// Makes `tracing` write to standard error from now on. The answer must be asked to [`Repeats::summarise`] now and then.
-pub fn start(format: LogFormat, level: LogLevel, color: LogColor) -> Arc<Repeats> {
+/// Makes `tracing` write to standard error, and tell `own`, from now on. The answer must be asked to
+/// [`Repeats::summarise`] now and then.
+pub fn start(format: LogFormat, level: LogLevel, color: LogColor, own: SelfTelemetry) -> Arc<Repeats> {
     let repeats = Arc::new(Repeats::default());
-    let subscriber = subscriber(format, level, color, Arc::clone(&repeats), io::stderr);
+    let subscriber = subscriber(format, level, color, Told { repeats: Arc::clone(&repeats), own }, io::stderr);
     // An error means that this process logs already, as in tests that run several engines.
     tracing::subscriber::set_global_default(subscriber).ok();
     repeats
+}
+
+/// What decides about events, and who hears of them besides the log.
+struct Told {
+    repeats: Arc<Repeats>,
+    own: SelfTelemetry,
 }
 
 fn subscriber<W>(
     format: LogFormat,
     level: LogLevel,
     color: LogColor,
-    repeats: Arc<Repeats>,
+    told: Told,
     writer: W,
 ) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
+    let Told { repeats, own } = told;
     let lines = tracing_subscriber::fmt::layer().with_writer(line::Clean { writer, color });
     let wanted = tracing_subscriber::registry().with(level.filter());
+    // One filter for both, so that what is not told is no record either.
+    let (filter, tap) = (repeats::Filter(repeats), tap::Tap(own));
     match format {
         LogFormat::Text => {
-            Box::new(wanted.with(lines.with_ansi(color == LogColor::Always).with_filter(repeats::Filter(repeats))))
+            Box::new(wanted.with(lines.with_ansi(color == LogColor::Always).and_then(tap).with_filter(filter)))
         }
-        LogFormat::Json => Box::new(wanted.with(lines.json().with_filter(repeats::Filter(repeats)))),
+        LogFormat::Json => Box::new(wanted.with(lines.json().and_then(tap).with_filter(filter))),
     }
 }
 

@@ -21,9 +21,20 @@ impl io::Write for Lines {
 }
 
 fn logged(format: LogFormat, level: LogLevel, color: LogColor, work: impl FnOnce(&Repeats)) -> String {
+    logged_beside(&SelfTelemetry::default(), format, level, color, work)
+}
+
+fn logged_beside(
+    own: &SelfTelemetry,
+    format: LogFormat,
+    level: LogLevel,
+    color: LogColor,
+    work: impl FnOnce(&Repeats),
+) -> String {
     let lines = Lines::default();
     let (repeats, writer) = (Arc::new(Repeats::default()), lines.clone());
-    let subscriber = subscriber(format, level, color, Arc::clone(&repeats), move || writer.clone());
+    let told = Told { repeats: Arc::clone(&repeats), own: own.clone() };
+    let subscriber = subscriber(format, level, color, told, move || writer.clone());
     tracing::subscriber::with_default(subscriber, || work(&repeats));
     let bytes = lines.0.lock().unwrap().clone();
     String::from_utf8(bytes).unwrap()
@@ -43,6 +54,42 @@ fn a_flood_is_summarised() {
     let last = &lines.last().unwrap()["fields"];
     assert_eq!(last["repeats"], 1000 - repeats::TOLD);
     assert_eq!((&last["of"], &last["component"]), (&"delivery failed".into(), &"out".into()));
+}
+
+/// Who takes the engine's own telemetry gets the same events as the log, a flood as few, with fields and levels; what is
+/// less important than asked for or unheard is in the log only.
+#[test]
+fn events_are_records_too() {
+    use engine_config::sources::internal::LogLevel as OwnLevel;
+    use engine_core::self_telemetry::{OwnField, unheard};
+    let own = SelfTelemetry::default();
+    assert!(own.want_logs(OwnLevel::Info));
+    let text = logged_beside(&own, LogFormat::Json, LogLevel::Debug, LogColor::Never, |repeats| {
+        tracing::debug!("not important");
+        for attempt in 0..1000_u64 {
+            tracing::error!(sink = "out", attempt, ratio = 0.5, last = false, reason = %"down", "delivery failed");
+        }
+        futures::executor::block_on(unheard(async { tracing::warn!("about own records") }));
+        repeats.finish();
+    });
+    assert!(text.contains("not important") && text.contains("about own records"), "{text}");
+    let records = own.take_logs().records;
+    assert_eq!(records.len() as u64, repeats::TOLD + 1, "{records:?}");
+    let first = &records[0];
+    assert_eq!(
+        (first.level, first.message.as_str(), first.target),
+        (OwnLevel::Error, "delivery failed", "engine::logging::tests")
+    );
+    let text = |text: &str| OwnField::Text(text.to_owned());
+    let expected = [
+        ("sink", text("out")),
+        ("attempt", OwnField::Int(0)),
+        ("ratio", OwnField::Double(0.5)),
+        ("last", OwnField::Bool(false)),
+        ("reason", text("down")),
+    ];
+    assert_eq!(first.fields, expected);
+    assert_eq!(records.last().map(|record| record.message.as_str()), Some("repeats suppressed"));
 }
 
 /// Libraries stay silent below warnings until everything is asked for.

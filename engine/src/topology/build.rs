@@ -81,9 +81,17 @@ pub enum BuildFailure {
 /// # Errors
 /// Every service that cannot be opened, every component that cannot be built and every address that cannot be bound.
 pub fn build(plan: Plan) -> Result<Built, Vec<BuildFailure>> {
+    build_with(plan, Services::default())
+}
+
+/// The same with services that are open already.
+///
+/// # Errors
+/// Those of [`build`].
+pub fn build_with(plan: Plan, provided: Services) -> Result<Built, Vec<BuildFailure>> {
     let lanes = LaneThreads::start(plan.settings.lanes).map_err(|error| vec![BuildFailure::Lanes(error)])?;
     let mut failures = Vec::new();
-    let services = open_services(&plan.services, &plan.settings, &mut failures);
+    let services = open_services(provided, &plan.services, &plan.settings, &mut failures);
     let mut components = Vec::new();
     for node in &plan.nodes {
         // Without one of its services it was named in that failure already.
@@ -128,9 +136,17 @@ impl Built {
     }
 }
 
-fn open_services(planned: &[PlannedService], settings: &ProcessSettings, failures: &mut Vec<BuildFailure>) -> Services {
-    let mut services = Services::default();
+fn open_services(
+    provided: Services,
+    planned: &[PlannedService],
+    settings: &ProcessSettings,
+    failures: &mut Vec<BuildFailure>,
+) -> Services {
+    let mut services = provided;
     for PlannedService { id, users } in planned {
+        if services.contains(id) {
+            continue;
+        }
         let (service, users) = (id.clone(), users.clone());
         let Some(registration) = ServiceRegistration::find(id.type_name) else {
             failures.push(BuildFailure::NoSuchService { service, users });

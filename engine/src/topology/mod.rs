@@ -7,6 +7,6 @@ mod drain;
 mod run;
 mod services;
 
-pub use build::{BuildFailure, Built, build};
+pub use build::{BuildFailure, Built, build, build_with};
 pub use drain::DrainReport;
 pub use run::{Running, RunningNode};

@@ -1,9 +1,11 @@
 //! The sink `prometheus` against a real Prometheus: it scrapes both formats, and its API has what was sent. The checker that
-//! comes with it has nothing to say about the text.
+//! comes with it has nothing to say about the text. With that sink, and without Prometheus, the source `internal` is looked
+//! at too.
 //!
 //! Needs Prometheus of Debian or any other one from 2.42 on; `tests/all` unpacks it where it is missing.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+mod own;
 mod request;
 mod scraper;
 
@@ -22,7 +24,17 @@ use scraper::{Scraper, only_text};
 /// Every kind of metric arrives with its name, type, labels and value by both formats, exemplars by OpenMetrics.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_real_prometheus_has_what_was_sent() {
-    let engine = Engine::start().await;
+    let config = r#"
+        [sources.apps]
+        type = "otlp"
+        http.listen = "127.0.0.1:0"
+        [sinks.scraped]
+        type = "prometheus"
+        inputs = ["apps"]
+        listen = "127.0.0.1:0"
+        acknowledge = "delivered"
+    "#;
+    let engine = Engine::start(config, "scraped").await;
     let sink = engine.addresses["scraped"];
     let answer = post(engine.addresses["apps"], "/v1/metrics", &request::of_every_kind()).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -90,7 +102,7 @@ async fn a_real_prometheus_has_what_was_sent() {
     assert_eq!(scraper.exemplar("shop_duration_seconds_bucket").await, "ab".repeat(16));
 }
 
-/// A running engine that takes OTLP over HTTP and has its metrics scraped.
+/// A running engine.
 struct Engine {
     addresses: BTreeMap<String, SocketAddr>,
     _child: Child,
@@ -98,21 +110,11 @@ struct Engine {
 }
 
 impl Engine {
-    async fn start() -> Self {
+    /// Starts one with this configuration and an administration server, and waits until `listener` listens.
+    async fn start(rest: &str, listener: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("engine.toml");
-        let text = r#"
-            version = 1
-            admin.listen = "127.0.0.1:0"
-            [sources.apps]
-            type = "otlp"
-            http.listen = "127.0.0.1:0"
-            [sinks.scraped]
-            type = "prometheus"
-            inputs = ["apps"]
-            listen = "127.0.0.1:0"
-            acknowledge = "delivered"
-        "#;
+        let text = format!("version = 1\nadmin.listen = \"127.0.0.1:0\"\n{rest}");
         std::fs::write(&config, text).unwrap();
         let file = folder.path().join("addresses");
         let mut child = Command::new(built("telemetry-engine"))
@@ -133,7 +135,7 @@ impl Engine {
                 Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
             };
             let found: Option<BTreeMap<String, SocketAddr>> = text.lines().map(line).collect();
-            std::future::ready(found.filter(|found| found.contains_key("scraped")))
+            std::future::ready(found.filter(|found| found.contains_key(listener)))
         })
         .await;
         Self { addresses, _child: child, _folder: folder }

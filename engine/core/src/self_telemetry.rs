@@ -1,0 +1,330 @@
+//! What the engine tells of itself: its metrics when somebody asks, and its log as records that wait for somebody.
+//!
+//! A service, so that a component gets it by naming it and never sees the engine. The engine makes it and fills it; who
+//! takes from it sends on. Nobody who fills it waits: a queue that is full forgets its oldest records and counts them.
+//!
+//! Records about the engine's own records must not make more of them for ever. What is sent by whoever takes from here runs
+//! [`unheard`]: what is logged meanwhile is no record. What is logged elsewhere because of such records (a sink that cannot
+//! deliver them) is limited as the log itself is, by place in the code and component, whatever the number of records.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use engine_config::{ServiceId, sources::internal::LogLevel};
+use parking_lot::Mutex;
+
+use crate::registry::BuildError;
+use crate::service::{Service, ServiceContext};
+
+/// Log records that wait at most.
+pub const QUEUED_LOGS: usize = 2048;
+
+/// Bytes of the texts of a log record; more is cut off.
+pub const LOG_BYTES: usize = 16 * 1024;
+
+/// No level is wanted.
+const SILENT: u8 = 0;
+
+thread_local! {
+    static UNHEARD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What the engine tells of itself. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct SelfTelemetry(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    identity: OnceLock<Identity>,
+    metrics: OnceLock<Reader>,
+    logs: Logs,
+}
+
+/// Who this process is: the attributes of the resource of everything that it tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Attributes by key.
+    pub attributes: Vec<(&'static str, String)>,
+    /// When the process started, in nanoseconds since 1970.
+    pub started_unix_nanos: u64,
+}
+
+/// One of the engine's metrics with its points.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OwnMetric {
+    /// The name in Prometheus' text. That of a counter ends in `_total`.
+    pub name: &'static str,
+    /// What it says.
+    pub description: &'static str,
+    /// As OTLP spells it (UCUM); empty when there is none.
+    pub unit: &'static str,
+    /// The points, one a set of attributes.
+    pub points: Vec<OwnPoint>,
+}
+
+/// One point of a metric.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OwnPoint {
+    /// Names and values.
+    pub attributes: Vec<(&'static str, String)>,
+    /// The value now.
+    pub value: OwnValue,
+}
+
+/// A value of a metric.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum OwnValue {
+    /// A whole number.
+    Count(u64),
+    /// A number with a fraction.
+    Double(f64),
+}
+
+/// An event of the log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OwnLog {
+    /// When it happened, in nanoseconds since 1970.
+    pub unix_nanos: u64,
+    /// How important it is.
+    pub level: LogLevel,
+    /// The part of the program that it comes from.
+    pub target: &'static str,
+    /// What happened.
+    pub message: String,
+    /// The fields of the event besides.
+    pub fields: Vec<(&'static str, OwnField)>,
+}
+
+/// A field of an event.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OwnField {
+    /// A text, or anything as text.
+    Text(String),
+    /// A whole number.
+    Int(i64),
+    /// A number with a fraction.
+    Double(f64),
+    /// True or false.
+    Bool(bool),
+}
+
+/// Log records that were taken from the queue.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TakenLogs {
+    /// The records, the oldest first.
+    pub records: Vec<OwnLog>,
+    /// Records that had to make room since the last time.
+    pub forgotten: u64,
+}
+
+struct Reader(Box<dyn Fn() -> Vec<OwnMetric> + Send + Sync>);
+
+#[derive(Debug, Default)]
+struct Logs {
+    /// The least important level that somebody wants, as [`rank`] counts; [`SILENT`] while nobody takes.
+    wanted: AtomicU8,
+    is_taken: AtomicBool,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    records: VecDeque<OwnLog>,
+    forgotten: u64,
+}
+
+impl Service for SelfTelemetry {
+    const TYPE: &'static str = ServiceId::SELF_TELEMETRY;
+
+    fn open(_: &ServiceContext<'_>) -> Result<Self, BuildError> {
+        Err(BuildError::new("only a running engine has telemetry of its own"))
+    }
+}
+
+impl SelfTelemetry {
+    /// Says who this process is. The first call counts.
+    pub fn identify(&self, identity: Identity) {
+        self.0.identity.get_or_init(|| identity);
+    }
+
+    /// Says how metrics are read. The first call counts.
+    pub fn measure(&self, read: impl Fn() -> Vec<OwnMetric> + Send + Sync + 'static) {
+        self.0.metrics.get_or_init(|| Reader(Box::new(read)));
+    }
+
+    /// Who this process is.
+    pub fn identity(&self) -> Identity {
+        self.0.identity.get().cloned().unwrap_or_default()
+    }
+
+    /// All metrics now; none before there is anything to measure.
+    pub fn metrics(&self) -> Vec<OwnMetric> {
+        self.0.metrics.get().map(|reader| (reader.0)()).unwrap_or_default()
+    }
+
+    /// Asks for the log from now on, down to this level. Whether it may be had: only one can take it.
+    #[must_use]
+    pub fn want_logs(&self, level: LogLevel) -> bool {
+        if self.0.logs.is_taken.swap(true, Ordering::Relaxed) {
+            return false;
+        }
+        self.0.logs.wanted.store(rank(level), Ordering::Relaxed);
+        true
+    }
+
+    /// Whether anybody wants an event of this level from the current thread. One look at a number while nobody does.
+    pub fn wants(&self, level: LogLevel) -> bool {
+        let wanted = self.0.logs.wanted.load(Ordering::Relaxed);
+        wanted != SILENT && rank(level) <= wanted && !UNHEARD.get()
+    }
+
+    /// Puts an event into the queue; the oldest one makes room.
+    pub fn log(&self, mut event: OwnLog) {
+        bound(&mut event);
+        let mut queue = self.0.logs.queue.lock();
+        if queue.records.len() >= QUEUED_LOGS {
+            queue.records.pop_front();
+            queue.forgotten += 1;
+        }
+        queue.records.push_back(event);
+    }
+
+    /// Takes what is in the queue.
+    pub fn take_logs(&self) -> TakenLogs {
+        let Queue { records, forgotten } = std::mem::take(&mut *self.0.logs.queue.lock());
+        TakenLogs { records: records.into(), forgotten }
+    }
+}
+
+/// Does work whose events are no records: the work of handing records of the engine's own on.
+pub async fn unheard<F: Future>(work: F) -> F::Output {
+    let mut work = pin!(work);
+    std::future::poll_fn(|context| {
+        let before = UNHEARD.replace(true);
+        let polled = work.as_mut().poll(context);
+        UNHEARD.set(before);
+        polled
+    })
+    .await
+}
+
+/// A random id in the form of a UUID (RFC 9562, version 4).
+pub fn random_id() -> String {
+    let random: u128 = rand::random();
+    let bits = random & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+    let hex = format!("{bits:032x}");
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
+/// Nanoseconds since 1970.
+pub fn unix_nanos() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Cuts texts off, so that a record takes a bounded amount of memory.
+fn bound(event: &mut OwnLog) {
+    let mut left = LOG_BYTES;
+    let texts = event.fields.iter_mut().filter_map(|(_, field)| match field {
+        OwnField::Text(text) => Some(text),
+        OwnField::Int(_) | OwnField::Double(_) | OwnField::Bool(_) => None,
+    });
+    for text in std::iter::once(&mut event.message).chain(texts) {
+        text.truncate(text.floor_char_boundary(left));
+        text.shrink_to_fit();
+        left -= text.len();
+    }
+}
+
+const fn rank(level: LogLevel) -> u8 {
+    match level {
+        LogLevel::Error => 1,
+        LogLevel::Warn => 2,
+        LogLevel::Info => 3,
+        LogLevel::Debug => 4,
+        LogLevel::Trace => 5,
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Reader")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(message: &str) -> OwnLog {
+        OwnLog { unix_nanos: 1, level: LogLevel::Warn, target: "test", message: message.to_owned(), fields: Vec::new() }
+    }
+
+    /// Nothing is wanted until somebody asks, then what is as important as that; only one can ask.
+    #[test]
+    fn levels() {
+        let own = SelfTelemetry::default();
+        assert!(!own.wants(LogLevel::Error));
+        assert!(own.want_logs(LogLevel::Warn));
+        let wanted = [LogLevel::Error, LogLevel::Warn, LogLevel::Info].map(|level| own.wants(level));
+        assert_eq!(wanted, [true, true, false]);
+        assert!(!own.want_logs(LogLevel::Trace), "somebody has it");
+    }
+
+    /// A full queue forgets the oldest and says how many.
+    #[test]
+    fn the_oldest_make_room() {
+        let own = SelfTelemetry::default();
+        for number in 0..QUEUED_LOGS + 3 {
+            own.log(event(&number.to_string()));
+        }
+        let taken = own.take_logs();
+        assert_eq!((taken.records.len(), taken.forgotten), (QUEUED_LOGS, 3));
+        assert_eq!(taken.records[0].message, "3");
+        assert_eq!(own.take_logs(), TakenLogs::default());
+    }
+
+    /// Texts are cut at a character.
+    #[test]
+    fn records_are_bounded() {
+        let own = SelfTelemetry::default();
+        let long = "ü".repeat(LOG_BYTES);
+        own.log(OwnLog { fields: vec![("a", OwnField::Text(long.clone()))], ..event(&long[..3 * 2]) });
+        let taken = own.take_logs().records.remove(0);
+        assert_eq!(taken.message, "üüü");
+        assert_eq!(taken.fields, [("a", OwnField::Text("ü".repeat((LOG_BYTES - 6) / 2)))]);
+    }
+
+    /// Ids differ and say that they are random.
+    #[test]
+    fn ids() {
+        let id = random_id();
+        let lengths: Vec<usize> = id.split('-').map(str::len).collect();
+        assert_eq!(lengths, [8, 4, 4, 4, 12], "{id}");
+        assert!(id.as_bytes()[14] == b'4' && b"89ab".contains(&id.as_bytes()[19]), "{id}");
+        assert_ne!(id, random_id());
+    }
+
+    /// Work is unheard while it runs and not while it waits.
+    #[tokio::test]
+    async fn unheard_work() {
+        let own = SelfTelemetry::default();
+        assert!(own.want_logs(LogLevel::Info));
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let asked = own.clone();
+        let work = tokio::spawn(unheard(async move {
+            let before = asked.wants(LogLevel::Error);
+            receiver.await.ok();
+            [before, asked.wants(LogLevel::Error)]
+        }));
+        tokio::task::yield_now().await;
+        assert!(own.wants(LogLevel::Error), "others are heard meanwhile");
+        sender.send(()).ok();
+        assert_eq!(work.await.ok(), Some([false, false]));
+    }
+}
