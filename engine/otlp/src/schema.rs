@@ -97,6 +97,12 @@ impl Field {
         self.once == 0
     }
 
+    /// Whether a value of so many bytes is one that this field may have, if it holds ids: none, or as many as an id has.
+    pub(crate) fn is_id_of(&self, len: usize) -> bool {
+        let expected = if self.name == "trace_id" { 16 } else { 8 };
+        len == 0 || len == expected
+    }
+
     const fn member_of(self, oneof: u32) -> Self {
         Self { once: 1 << oneof, ..self }
     }

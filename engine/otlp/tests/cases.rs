@@ -482,6 +482,37 @@ fn amplification_is_bounded() {
     assert_eq!(readmit(Signal::Logs, empty.into()).unwrap().records(), 2_000_000);
 }
 
+/// A record with an id of a wrong length is left out and counted, wherever the id is; one without ids, or with an id of
+/// zeros, stays.
+#[test]
+fn wrong_ids_cost_their_record_only() {
+    let good = [nested(1, &[7; 16]), nested(2, &[7; 8])].concat();
+    let zero = [nested(1, &[0; 16]), nested(2, &[0; 8])].concat();
+    let short = [nested(1, &[7; 15]), nested(2, &[7; 8])].concat();
+    let swapped = [nested(1, &[7; 8]), nested(2, &[7; 16])].concat();
+    let parent = [&good[..], &nested(4, &[7; 9])].concat();
+    let link = [&good[..], &nested(13, &short)].concat();
+    let replaced = [&nested(2, &[7; 9])[..], &good].concat();
+    let wire = admitted(
+        Signal::Traces,
+        &request(b"", &[&good, &short, &zero, &swapped, b"", &parent, &link, &replaced, &good]),
+    );
+    assert_eq!((wire.records(), wire.left_out()), (5, 4));
+    assert_eq!(wire.decode().records(), 5);
+
+    let log = |trace: usize, span: usize| [nested(9, &vec![7; trace]), nested(10, &vec![7; span])].concat();
+    let wire = admitted(Signal::Logs, &request(b"", &[&log(16, 8), &log(32, 8), &log(0, 0), &log(16, 4)]));
+    assert_eq!((wire.records(), wire.left_out()), (2, 2));
+
+    let exemplar = |trace: usize| nested(5, &[nested(5, &vec![7; trace]), nested(4, &[7; 8])].concat());
+    let gauge = nested(5, &[nested(1, &exemplar(16)), nested(1, &exemplar(17)), nested(1, b"")].concat());
+    let wire = admitted(Signal::Metrics, &request(b"", &[&gauge]));
+    assert_eq!((wire.records(), wire.left_out()), (2, 1));
+
+    let all = admitted(Signal::Traces, &request(b"", &[&short]));
+    assert_eq!((all.records(), all.left_out(), all.len()), (0, 1, 0));
+}
+
 /// What is larger than a step and cannot be divided is not begun without being asked for: a record, a Resource, a scope,
 /// an unknown field, an entry in need of normalisation.
 #[test]

@@ -31,6 +31,8 @@ inventory::submit! { Registration::source::<Otlp>() }
 const ADMITTED_AT_ONCE: usize = 1024 * 1024;
 /// The kind of error that counts requests with names in snake_case.
 const SNAKE_CASE: &str = "snake_case_keys";
+/// The reason under which records count whose ids have a wrong length.
+const WRONG_ID: &str = "wrong_id_length";
 /// The wait asked of clients when whoever refused named none.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -97,9 +99,13 @@ impl Handler for Intake {
             Ok(wire) => wire,
             Err(refusal) => return refusal,
         };
+        let left_out = wire.left_out();
         let (batch, receipt) = Batch::new(Payload::Wire(wire));
         self.output.send(batch.charged(request.charge)).await;
-        let reply = reply_to(receipt.await);
+        let mut reply = reply_to(receipt.await);
+        if left_out > 0 {
+            reply = self.without_wrong_ids(reply, left_out);
+        }
         match request.snake_case {
             Some(snake_case) => self.warned(reply, snake_case, request.peer),
             None => reply,
@@ -108,6 +114,21 @@ impl Handler for Intake {
 }
 
 impl Intake {
+    /// Counts records that were left out because of their ids, and tells the client, unless it is to send all of them again.
+    fn without_wrong_ids(&self, reply: Reply, left_out: u64) -> Reply {
+        let message = format!("{left_out} records have a trace id or span id of a wrong length");
+        let reply = match reply {
+            Reply::Accepted => Reply::Partial { rejected: left_out, message: message.clone() },
+            Reply::Partial { rejected, message: others } => {
+                Reply::Partial { rejected: rejected + left_out, message: format!("{message}; {others}") }
+            }
+            other => return other,
+        };
+        self.telemetry.discarded(WRONG_ID, left_out);
+        self.telemetry.error(WRONG_ID, message);
+        reply
+    }
+
     /// Tells that keys were ignored: in the log, in the count of errors, and to a client that would hear of success only.
     fn warned(&self, reply: Reply, SnakeCase { first, keys }: SnakeCase, peer: SocketAddr) -> Reply {
         let others = if keys > 1 { format!(" and {} more", keys - 1) } else { String::new() };
@@ -211,6 +232,29 @@ mod tests {
         assert_eq!(intake.handle(request(test_kit::logs(&[], 0..3))).await, Reply::Accepted);
         let refused = intake.handle(request(test_kit::traces(&[], 0..3))).await;
         assert!(matches!(&refused, Reply::Unsupported { message } if message.contains("traces")), "{refused:?}");
+    }
+
+    /// A record with a wrong id takes nobody with it; the client hears how many there were, and so does the user.
+    #[tokio::test]
+    async fn wrong_ids_are_a_partial_success() {
+        let telemetry = Arc::new(ComponentTelemetry::new(["default".to_owned()]));
+        let (output, batches) = test_kit::captured(&telemetry, 0);
+        let (_delivered, _task) = test_kit::deliver_all(batches);
+        let id = ComponentId::new("apps").unwrap();
+        let intake = Intake { id, output, signals: SignalSet::ALL, telemetry: Arc::clone(&telemetry) };
+        // Two spans, one of them with a span id of one byte.
+        let body = [0x0a, 11, 0x12, 9, 0x12, 0, 0x12, 3, 0x12, 1, 7, 0x12, 0];
+        let request = Request {
+            signal: Signal::Traces,
+            charge: Budget::new(1 << 20).try_charge(0).unwrap(),
+            body: body.to_vec().into(),
+            peer: ([127, 0, 0, 1], 1).into(),
+            wire_bytes: 0,
+            snake_case: None,
+        };
+        assert!(matches!(intake.handle(request).await, Reply::Partial { rejected: 1, .. }));
+        let counted = telemetry.read();
+        assert_eq!((counted.discarded[WRONG_ID], counted.sent["default"]["traces"].records), (1, 2));
     }
 
     /// Whoever writes names in snake_case hears that they are ignored, and so does the user.

@@ -26,7 +26,7 @@ pub(crate) struct Checker<'a> {
 pub(crate) struct State {
     /// Records met.
     pub(crate) records: u64,
-    /// Whether something was met that must be normalised: a singular field twice, or a group.
+    /// Whether something was met that must be normalised: a singular field twice, a group, or an id of a wrong length.
     pub(crate) irregular: bool,
     /// Whether text that is not ASCII was met, so that fast checks take the way that allows for it.
     pub(crate) exact: bool,
@@ -141,7 +141,12 @@ impl<'a> Checker<'a> {
             (Kind::Varint(_) | Kind::Varints, WireType::Varint) => self.varint(key.at, key.value, end),
             (Kind::Fixed64(_) | Kind::Fixed64s(_), WireType::Fixed64) => self.fixed(8, key, end),
             (Kind::Fixed32, WireType::Fixed32) => self.fixed(4, key, end),
-            (Kind::Bytes | Kind::Id, WireType::Length) => self.length(key, end).map(|(_, next)| next),
+            (Kind::Bytes, WireType::Length) => self.length(key, end).map(|(_, next)| next),
+            (Kind::Id, WireType::Length) => {
+                let (start, next) = self.length(key, end)?;
+                self.state.irregular |= !field.is_id_of(next - start);
+                Some(next)
+            }
             (Kind::Fixed64s(_), WireType::Length) => {
                 let (start, next) = self.length(key, end)?;
                 if (next - start).is_multiple_of(8) { Some(next) } else { self.fail(key.at, Fault::Truncated) }

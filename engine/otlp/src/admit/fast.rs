@@ -22,7 +22,8 @@ pub(super) fn log_record(checker: &mut Checker<'_>, body: &[u8], at: usize, end:
             0x1a | 0x62 => scan.string()?,
             0x2a => scan.value(checker)?,
             0x45 => scan.binary(5)?,
-            0x4a | 0x52 => scan.id()?,
+            0x4a => scan.id::<16>()?,
+            0x52 => scan.id::<8>()?,
             _ => return None,
         }
         once(&mut seen, 1 << (tag >> 3))?;
@@ -49,7 +50,8 @@ pub(super) fn span(checker: &mut Checker<'_>, body: &[u8], at: usize, end: usize
                 scan.delegate(&schema::LINK, checker)?;
                 continue;
             }
-            0x0a | 0x12 | 0x22 => scan.id()?,
+            0x0a => scan.id::<16>()?,
+            0x12 | 0x22 => scan.id::<8>()?,
             0x1a | 0x2a => scan.string()?,
             0x30 | 0x50 | 0x60 | 0x70 => scan.varint()?,
             0x39 | 0x41 => scan.binary(9)?,

@@ -5,7 +5,8 @@
 //! groups are gone. Left out is what carries nothing: entries without records, and unknown fields of the request
 //! itself, which would mean nothing once requests are split and joined. Other unknown fields survive.
 //!
-//! It does not look at meaning: a span without a trace id is admitted.
+//! It hardly looks at meaning: a span without a trace id, or with one of zeros, is admitted. A record with an id of a
+//! wrong length is no record that anybody could use; it is left out and counted, and takes nobody with it.
 
 mod ascii;
 mod attribute;
@@ -74,6 +75,8 @@ pub struct Admission {
     /// The largest piece of work that the step in hand may do in one go, in bytes.
     longest: usize,
     normalised: bool,
+    /// Records that are not in the normal forms.
+    left_out: u64,
     /// Bytes of normal forms in the rope.
     written: usize,
     /// What is kept of the body before `kept_from`, if that is not simply all of it.
@@ -139,6 +142,7 @@ impl Admission {
             entries: Entries::new(),
             state: State::default(),
             normalised: false,
+            left_out: 0,
             written: 0,
             rope: Rope::new(),
             kept_from: 0,
@@ -289,7 +293,7 @@ impl Admission {
     fn normalise(&mut self, entry: &OpenEntry, refusals: &mut Checker<'_>, body: &[u8]) -> Option<Entry> {
         let message = schema::entry(self.signal);
         let mut content = Vec::with_capacity(entry.end - entry.content);
-        normalise::rewrite(message, &[&body[entry.content..entry.end]], &mut content);
+        self.left_out += normalise::rewrite(message, &[&body[entry.content..entry.end]], &mut content);
         let mut checker = Checker::new(&content, State::default());
         if checker.message(message, 0, content.len(), ENTRY_DEPTH).is_none() {
             refusals.fault = checker.fault.map(|fault| FaultAt { at: entry.start, ..fault });
@@ -332,6 +336,7 @@ impl Admission {
             entries: std::mem::take(&mut self.entries),
             records: std::mem::take(&mut self.state).records,
             normalised: self.normalised,
+            left_out: self.left_out,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Rewrites a message so that every singular field and oneof occurs at most once and no group is left, which is what
 //! the rest of the crate relies on. The result means what the original means to a protobuf decoder: the last scalar
-//! wins, messages merge, a oneof keeps its last member. Unknown fields survive; groups do not.
+//! wins, messages merge, a oneof keeps its last member. Unknown fields survive; groups do not. Records that hold an id
+//! of a wrong length are left out.
 //!
 //! It works on bytes, so that its cost is bounded by the size of the input (decoding 20 MB of empty records into
 //! structs takes gigabytes). The input has been checked.
@@ -8,7 +9,7 @@
 use smallvec::SmallVec;
 
 use crate::protobuf::{Field, Fields, WireType, field_head, put_length_head, varint, varint_len};
-use crate::schema::{Kind, Message};
+use crate::schema::{self, Kind, Message};
 
 /// Merging is concatenation: a message given in several parts is the fields of all parts in order.
 type Parts<'a> = SmallVec<[&'a [u8]; 2]>;
@@ -24,29 +25,32 @@ struct Census {
     member_since: u32,
 }
 
-/// Appends the normal form of the message whose content is `parts`.
+/// Appends the normal form of the message whose content is `parts`, and answers how many records it leaves out.
 ///
 /// Lengths come first, in the order in which they are written: else every level of nesting would copy its content.
-pub(super) fn rewrite(message: &'static Message, parts: &[&[u8]], out: &mut Vec<u8>) {
+pub(super) fn rewrite(message: &'static Message, parts: &[&[u8]], out: &mut Vec<u8>) -> u64 {
     let mut lengths = Vec::new();
-    measure(message, parts, &mut lengths);
+    let mut left_out = 0;
+    measure(message, parts, &mut lengths, &mut left_out);
     write(message, parts, &mut lengths.into_iter(), out);
+    left_out
 }
 
 /// The length of a message's normal form; those of all messages inside are added to `lengths`.
-fn measure(message: &'static Message, parts: &[&[u8]], lengths: &mut Vec<usize>) -> usize {
-    let mut len = 0;
-    walk(message, parts, |field, inner| {
+fn measure(message: &'static Message, parts: &[&[u8]], lengths: &mut Vec<usize>, left_out: &mut u64) -> usize {
+    let (mut len, mut inside) = (0, 0);
+    *left_out += walk(message, parts, |field, inner| {
         let Some((inner, content)) = inner else {
             len += field.raw.len();
             return;
         };
         let place = lengths.len();
         lengths.push(0);
-        let content_len = measure(inner, &content, lengths);
+        let content_len = measure(inner, &content, lengths, &mut inside);
         lengths[place] = content_len;
         len += varint_len(u64::from(field.number) << 3) + varint_len(content_len as u64) + content_len;
     });
+    *left_out += inside;
     len
 }
 
@@ -61,12 +65,14 @@ fn write(message: &'static Message, parts: &[&[u8]], lengths: &mut std::vec::Int
     });
 }
 
-/// Calls `each` with the fields that count, and with the content of those that are messages, in all its parts.
+/// Calls `each` with the fields that count, and with the content of those that are messages, in all its parts. Answers how
+/// many records do not count.
 fn walk<'a>(
     message: &'static Message,
     parts: &[&'a [u8]],
     mut each: impl FnMut(&Field<'a>, Option<(&'static Message, Parts<'a>)>),
-) {
+) -> u64 {
+    let mut left_out = 0;
     let census = Census::of(message, parts);
     for (ordinal, field) in (0..).zip(fields(parts)) {
         let Some(known) = message.field(field.number) else {
@@ -81,10 +87,36 @@ fn walk<'a>(
             each(&field, None);
             continue;
         };
+        if known.record && !has_sound_ids(inner, field.payload) {
+            left_out += 1;
+            continue;
+        }
         let is_alone = known.is_repeated() || census.times[bit] == 1;
         let content = if is_alone { Parts::from_slice(&[field.payload]) } else { merged(parts, &field, &census) };
         each(&field, Some((inner, content)));
     }
+    left_out
+}
+
+/// Whether all ids in a record, its links and its exemplars are of the right length.
+fn has_sound_ids(message: &'static Message, record: &[u8]) -> bool {
+    let mut unsound = 0_u32;
+    for field in fields(&[record]) {
+        let Some(known) = message.field(field.number) else { continue };
+        match known.kind {
+            // The last occurrence counts.
+            Kind::Id if known.is_id_of(field.payload.len()) => unsound &= !known.once,
+            Kind::Id => unsound |= known.once,
+            Kind::Message(inner) if holds_ids(inner) && !has_sound_ids(inner, field.payload) => return false,
+            _ => {}
+        }
+    }
+    unsound == 0
+}
+
+/// Whether this message inside of a record has ids.
+fn holds_ids(message: &'static Message) -> bool {
+    std::ptr::eq(message, &schema::LINK) || std::ptr::eq(message, &schema::EXEMPLAR)
 }
 
 impl Census {

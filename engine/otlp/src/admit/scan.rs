@@ -61,11 +61,11 @@ impl<'a> Scan<'a> {
         Some(())
     }
 
-    /// Passes an id: bytes with a short length.
+    /// Passes an id of this length, or none.
     #[inline(always)]
-    pub(super) fn id(&mut self) -> Option<()> {
+    pub(super) fn id<const LEN: u8>(&mut self) -> Option<()> {
         let len = *self.bytes.get(self.at + 1)?;
-        if len >= 0x80 {
+        if len != LEN && len != 0 {
             return None;
         }
         self.binary(2 + usize::from(len))

@@ -91,6 +91,7 @@ impl<'a> Builder<'a> {
             records: self.records,
             retained: shared + self.own_len.max(self.own_capacity),
             normalised: source.normalised,
+            left_out: 0,
         }
     }
 

@@ -40,6 +40,8 @@ pub struct Wire {
     /// Bytes of the allocations that the pieces keep alive.
     pub(crate) retained: usize,
     pub(crate) normalised: bool,
+    /// Records that admission left out.
+    pub(crate) left_out: u64,
 }
 
 /// The entries of a [`Wire`], in order.
@@ -56,7 +58,15 @@ pub(crate) struct Entry {
 impl Wire {
     /// A request without entries.
     pub fn empty(signal: Signal) -> Self {
-        Self { signal, rope: Rope::new(), entries: Entries::new(), records: 0, retained: 0, normalised: false }
+        Self {
+            signal,
+            rope: Rope::new(),
+            entries: Entries::new(),
+            records: 0,
+            retained: 0,
+            normalised: false,
+            left_out: 0,
+        }
     }
 
     /// The signal of all records.
@@ -87,6 +97,12 @@ impl Wire {
     /// Whether admission had to rewrite something that protobuf allows and nobody writes.
     pub const fn normalised(&self) -> bool {
         self.normalised
+    }
+
+    /// Records that admission left out, because an id in them has a wrong length. Nothing that is made of this request
+    /// tells it.
+    pub const fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     /// Bytes of the allocations that this request keeps alive: slices keep the whole allocation they were cut from, and

@@ -40,6 +40,7 @@ pub fn admission(signal: Signal, body: &[u8]) -> (Verdict, Option<Wire>) {
     let judged = Decoded::decode(signal, Bytes::copy_from_slice(body));
     match (admitted, judged) {
         (Ok(wire), Ok(mut decoded)) => {
+            assert_eq!(wire.left_out(), model::drop_records_with_wrong_ids(&mut decoded), "wrong ids are counted");
             model::drop_entries_without_records(&mut decoded);
             assert_eq!(wire.records(), decoded.records(), "records are counted as prost sees them");
             assert!(same(&wire.decode(), &decoded), "admission keeps the meaning");
@@ -79,6 +80,7 @@ fn in_steps_the_same(signal: Signal, body: &[u8], at_once: &Result<Wire, AdmitEr
         (Ok(whole), Ok(stepped)) => {
             assert_eq!(whole.rope(), stepped.rope());
             assert_eq!(whole.records(), stepped.records());
+            assert_eq!(whole.left_out(), stepped.left_out());
             assert_eq!(records_by_resource(whole), records_by_resource(&stepped));
         }
         (Err(whole), Err(stepped)) => assert_eq!(*whole, stepped),

@@ -1,7 +1,7 @@
 //! The operations of the crate on decoded structs, written in the plainest way.
 
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
-use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data};
+use opentelemetry_proto::tonic::metrics::v1::{Exemplar, Metric, metric::Data};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use otlp::{AttributeEdit, AttributeValue, Decoded, EditAction, KeyPattern, ResourceEdit};
 use prost::Message;
@@ -13,6 +13,45 @@ pub fn encode(decoded: &Decoded) -> Vec<u8> {
         Decoded::Metrics(request) => request.encode_to_vec(),
         Decoded::Traces(request) => request.encode_to_vec(),
     }
+}
+
+/// Takes out the records that hold an id of a wrong length, and answers how many they were.
+pub fn drop_records_with_wrong_ids(decoded: &mut Decoded) -> u64 {
+    let is_id = |id: &[u8], len: usize| id.is_empty() || id.len() == len;
+    let are_ids = |trace: &[u8], span: &[u8]| is_id(trace, 16) && is_id(span, 8);
+    let before = decoded.records();
+    match decoded {
+        Decoded::Logs(request) => {
+            for scope in request.resource_logs.iter_mut().flat_map(|entry| &mut entry.scope_logs) {
+                scope.log_records.retain(|log| are_ids(&log.trace_id, &log.span_id));
+            }
+        }
+        Decoded::Traces(request) => {
+            for scope in request.resource_spans.iter_mut().flat_map(|entry| &mut entry.scope_spans) {
+                scope.spans.retain(|span| {
+                    are_ids(&span.trace_id, &span.span_id)
+                        && is_id(&span.parent_span_id, 8)
+                        && span.links.iter().all(|link| are_ids(&link.trace_id, &link.span_id))
+                });
+            }
+        }
+        Decoded::Metrics(request) => {
+            let sound = |exemplars: &[Exemplar]| {
+                exemplars.iter().all(|exemplar| are_ids(&exemplar.trace_id, &exemplar.span_id))
+            };
+            let scopes = request.resource_metrics.iter_mut().flat_map(|entry| &mut entry.scope_metrics);
+            for metric in scopes.flat_map(|scope| &mut scope.metrics) {
+                match &mut metric.data {
+                    Some(Data::Gauge(data)) => data.data_points.retain(|point| sound(&point.exemplars)),
+                    Some(Data::Sum(data)) => data.data_points.retain(|point| sound(&point.exemplars)),
+                    Some(Data::Histogram(data)) => data.data_points.retain(|point| sound(&point.exemplars)),
+                    Some(Data::ExponentialHistogram(data)) => data.data_points.retain(|point| sound(&point.exemplars)),
+                    Some(Data::Summary(_)) | None => {}
+                }
+            }
+        }
+    }
+    before - decoded.records()
 }
 
 pub fn drop_entries_without_records(decoded: &mut Decoded) {
