@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::FutureExt;
+use otlp::Wire;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
@@ -15,6 +16,7 @@ use super::apart::tolerated_rejections;
 use super::part::{Exit, Item};
 use super::{Driver, EXPIRED, HOLD, PARTIAL, SHUTDOWN};
 use crate::edge::panic_message;
+use crate::lane;
 use crate::outcome::{Outcome, Rejection, RejectionKind};
 use crate::telemetry::HealthState;
 
@@ -24,6 +26,9 @@ const TOLERATED_PANICS: u32 = 3;
 /// What no backend is known to call too large. One that does has another reason: it is busy, say, and answers
 /// RESOURCE_EXHAUSTED; asking it for every record by itself would make that worse.
 const SMALL_FOR_ALL: usize = 16 * 1024;
+
+/// Bytes of a request that are looked through on the lane to find its middle.
+const HALVED_INLINE: usize = 1024 * 1024;
 
 /// A request under way on one part.
 pub(super) struct Request {
@@ -60,7 +65,7 @@ impl Request {
                 End::Answered(answered, Outcome::Rejected(rejection)) => {
                     // What is too large says nothing about its parts.
                     rejections += u32::from(rejection.kind != RejectionKind::TooLarge);
-                    if let Some(halves) = self.divide(answered, &rejection) {
+                    if let Some(halves) = self.divide(answered, &rejection).await {
                         groups.extend(halves);
                     }
                     if rejections > tolerated && !groups.is_empty() {
@@ -148,7 +153,7 @@ impl Request {
 
     /// After a refusal for good: halves to try again, so that one bad part takes nobody with it, or none when this is
     /// the bad part (or dividing cannot help) and it has been settled.
-    fn divide(&self, mut items: Vec<Item>, rejection: &Rejection) -> Option<[Vec<Item>; 2]> {
+    async fn divide(&self, mut items: Vec<Item>, rejection: &Rejection) -> Option<[Vec<Item>; 2]> {
         let may_help =
             matches!(rejection.kind, RejectionKind::Invalid | RejectionKind::TooLarge | RejectionKind::Panic);
         let is_too_large = rejection.kind == RejectionKind::TooLarge;
@@ -165,15 +170,16 @@ impl Request {
             return None;
         }
         let item = items.pop().expect("there is one item");
-        match item.wire.clone().halve() {
-            Ok((first, second)) => {
+        match halves(item.wire.clone()).await {
+            Some((first, second)) => {
                 let (since, room) = (item.since, item.room);
                 let [debts, other_debts] = item.debts.halved(first.records(), second.records());
                 let other = Item { wire: second, debts: other_debts, since, room: Arc::clone(&room) };
                 // The first half is sent first: groups are taken from the end.
                 Some([vec![other], vec![Item { wire: first, debts, since, room }]])
             }
-            Err(_one_record) => {
+            // It is one record, or the process ends.
+            None => {
                 self.reject(vec![item], rejection);
                 None
             }
@@ -251,6 +257,15 @@ impl Request {
     fn leave(&self, exits: &[Exit]) {
         self.driver.parts[self.part].leave(exits);
     }
+}
+
+/// A request cut in two, beside the lane when there is much to look through.
+async fn halves(wire: Wire) -> Option<(Wire, Wire)> {
+    if wire.len() <= HALVED_INLINE {
+        return wire.halve().ok();
+    }
+    // Boxed, because every request has this future and few are so large.
+    Box::pin(lane::beside(move || wire.halve().ok())).await.ok().flatten()
 }
 
 /// What a sender is told whose data the far end has not taken for [`HOLD`].
