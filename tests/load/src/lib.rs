@@ -9,6 +9,7 @@ pub mod counting_sink;
 pub mod frames;
 pub mod generator;
 pub mod hop;
+pub mod hostile;
 pub mod null_hop;
 pub mod payload;
 pub mod peer;

@@ -96,11 +96,8 @@ impl Peer {
                 Process::Role(Actor::start(Role::NullHop, &spec)?)
             }
             Program::Engine(binary) => {
-                let file = directory.path().join("engine.toml");
-                std::fs::write(&file, setting.hop.toml(address, setting.endpoint))?;
-                let mut command = on_cores(binary.as_os_str(), setting.cores);
-                command.args(["run".as_ref(), "--config".as_ref(), file.as_os_str()]);
-                Process::Program(spawn(command, &directory)?)
+                let command = on_cores(binary.as_os_str(), setting.cores);
+                return Peer::configured(command, &setting.hop.toml(address, setting.endpoint), address);
             }
             Program::Command(template) => {
                 let line = template
@@ -113,6 +110,21 @@ impl Peer {
             }
         };
         let mut peer = Peer { address, process, directory };
+        peer.wait_until_listening()?;
+        Ok(peer)
+    }
+
+    /// Starts a command that ends in a binary with the engine's command line, with this configuration, and waits until it
+    /// accepts connections at `address`.
+    ///
+    /// # Errors
+    /// When it ends or does not listen in time, with the end of its output.
+    pub fn configured(mut command: Command, configuration: &str, address: SocketAddr) -> Result<Peer> {
+        let directory = TempDir::with_prefix("bars-")?;
+        let file = directory.path().join("engine.toml");
+        std::fs::write(&file, configuration)?;
+        command.args(["run".as_ref(), "--config".as_ref(), file.as_os_str()]);
+        let mut peer = Peer { address, process: Process::Program(spawn(command, &directory)?), directory };
         peer.wait_until_listening()?;
         Ok(peer)
     }
@@ -196,6 +208,6 @@ fn spawn(mut command: Command, directory: &TempDir) -> Result<Child> {
 }
 
 /// A loopback address whose port was free a moment ago.
-fn free_address() -> Result<SocketAddr> {
+pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }

@@ -1,0 +1,81 @@
+//! Connections that take a place and bring nothing: incomplete headers, bodies byte by byte, answers that nobody reads,
+//! handshakes that stop half-way.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::Result;
+use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet};
+
+use super::Victim;
+
+/// Time between two bytes.
+const DRIP: Duration = Duration::from_secs(1);
+/// The preface and empty SETTINGS of HTTP/2: a connection that then says nothing.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// A GET that is answered at once with an error.
+const UNKNOWN: &[u8] = b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// Slow connections; they end when this is dropped.
+#[derive(Debug)]
+pub struct SlowCrowd {
+    _tasks: JoinSet<()>,
+}
+
+/// What a connection does.
+#[derive(Debug, Clone, Copy)]
+enum Habit {
+    /// Headers of HTTP/1, a byte a second.
+    Headers,
+    /// A body of HTTP/1, a byte a second.
+    Body,
+    /// Many requests, no answer read.
+    Deaf,
+    /// HTTP/2 without a request.
+    Silent,
+}
+
+const HABITS: [Habit; 4] = [Habit::Headers, Habit::Body, Habit::Deaf, Habit::Silent];
+
+impl SlowCrowd {
+    /// Opens so many connections, a quarter for each habit.
+    ///
+    /// # Errors
+    /// When a connection cannot be opened.
+    pub async fn gather(victim: &Victim, connections: usize) -> Result<SlowCrowd> {
+        let mut tasks = JoinSet::new();
+        for index in 0..connections {
+            let habit = HABITS[index % HABITS.len()];
+            let target: SocketAddr = match habit {
+                Habit::Silent => victim.grpc,
+                Habit::Headers | Habit::Body | Habit::Deaf => victim.http,
+            };
+            let stream = TcpStream::connect(target).await?;
+            // The engine may close the connection, which is what its time limits are for.
+            tasks.spawn(async move { drop(habit.live(stream).await) });
+        }
+        Ok(SlowCrowd { _tasks: tasks })
+    }
+}
+
+impl Habit {
+    async fn live(self, mut stream: TcpStream) -> Result<()> {
+        match self {
+            Habit::Headers => stream.write_all(b"POST /v1/logs HTTP/1.1\r\nHost: a\r\nX-Filler: ").await?,
+            Habit::Body => {
+                let head = b"POST /v1/logs HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-protobuf\r\n\
+                    Content-Length: 4000000\r\n\r\n";
+                stream.write_all(head).await?;
+            }
+            Habit::Silent => stream.write_all(PREFACE).await?,
+            Habit::Deaf => loop {
+                stream.write_all(UNKNOWN).await?;
+            },
+        }
+        loop {
+            tokio::time::sleep(DRIP).await;
+            if !matches!(self, Habit::Silent) {
+                stream.write_all(b"x").await?;
+            }
+        }
+    }
+}
