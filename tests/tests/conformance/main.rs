@@ -30,7 +30,7 @@
 //! | S20 | default limit (RECOMMENDED) | 64 MiB, `max_request_size` |
 //! | S21 | wrong Content-Length, chunks | 408 or 400, never a hang; chunks 200 |
 //! | S22 | hexadecimal ids (MUST) | either case, exact |
-//! | S23 | ids in base64 or broken | 400: a request that is not OTLP/JSON is refused as a whole |
+//! | S23 | ids in base64 or broken | 400: a request that is not OTLP/JSON is refused as a whole; hexadecimal of a wrong length is S35 |
 //! | S24 | empty and zero ids | passed on as they are and counted; meaning is for whoever stores them |
 //! | S25 | enumerations | numbers; names are 400, OTLP/JSON has none |
 //! | S26 | unknown number of an enumeration | passed on |
@@ -42,7 +42,7 @@
 //! | S32 | null | unset |
 //! | S33 | kinds of values (MUST) | all, unset and empty ones too |
 //! | S34 | nesting | as deep as every receiver decodes (32 maps, 48 lists), deeper is 400 |
-//! | S35 | some records invalid (MUST) | no record is invalid by itself here; what a backend rejects is passed on as `rejected_*`, with `acknowledge = "delivered"` |
+//! | S35 | some records invalid (MUST) | a record with an id of a wrong length is rejected and the rest delivered; what a backend rejects is passed on as `rejected_*`, with `acknowledge = "delivered"` |
 //! | S36 | warning (MUST) | rejected 0 and the message, from the backend as well |
 //! | S37 | overload (SHOULD) | UNAVAILABLE with RetryInfo, 503 (never 429) with Retry-After in whole seconds |
 //! | S38 | buffer full, backend away | the same, after at most 5 s |

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use opentelemetry_proto::tonic::metrics::v1::{Exemplar, metric::Data as MetricData};
+use opentelemetry_proto::tonic::trace::v1::span::Link;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tonic::Code;
 
 use crate::harness::{Backend, Bench, Data, Engine, Export, Say, Signal, Transport, Verdict, eventually};
 
-/// Records that the backend rejects are counted in the answer, with its message, and the others are delivered. No record
-/// is wrong by itself here: what protobuf can decode is passed on.
+/// Records that the backend rejects are counted in the answer, with its message, and the others are delivered.
 #[tokio::test]
 async fn s35_partial_success() {
     let bench = Bench::start().await;
@@ -22,6 +23,47 @@ async fn s35_partial_success() {
     }
     let ledger = bench.engine.settled("out").await;
     assert_eq!((ledger.accepted, ledger.delivered, ledger.dropped["partial"]), (63, 45, 18));
+}
+
+/// Records whose ids have a wrong length are rejected by their number, and the others are delivered.
+#[tokio::test]
+async fn s35_records_with_wrong_ids() {
+    let bench = Bench::start().await;
+    for transport in Transport::ALL {
+        for signal in Signal::ALL {
+            let answer = Export::new(transport, &two_of_seven_wrong(signal)).send(&bench.engine).await;
+            let (rejected, message) = answer.partial();
+            assert_eq!(rejected, 2);
+            assert!(message.contains("wrong length"), "{message}");
+        }
+    }
+    let ledger = bench.engine.settled("out").await;
+    assert_eq!((ledger.accepted, ledger.delivered), (45, 45));
+}
+
+fn two_of_seven_wrong(signal: Signal) -> Data {
+    let mut data = Data::of(signal, 7);
+    match &mut data {
+        Data::Logs(request) => {
+            let records = &mut request.resource_logs[0].scope_logs[0].log_records;
+            records[1].trace_id = vec![7; 15];
+            records[6].span_id = vec![7; 9];
+        }
+        Data::Traces(request) => {
+            let spans = &mut request.resource_spans[0].scope_spans[0].spans;
+            spans[0].trace_id = vec![7; 8];
+            spans[3].links.push(Link { span_id: vec![7; 16], ..Link::default() });
+        }
+        Data::Metrics(request) => {
+            let Some(MetricData::Gauge(gauge)) = &mut request.resource_metrics[0].scope_metrics[0].metrics[0].data
+            else {
+                panic!("the metric is a gauge")
+            };
+            gauge.data_points[2].exemplars.push(Exemplar { trace_id: vec![7; 1], ..Exemplar::default() });
+            gauge.data_points[5].exemplars.push(Exemplar { span_id: vec![7; 7], ..Exemplar::default() });
+        }
+    }
+    data
 }
 
 /// A warning is a partial success that rejects nothing.

@@ -88,14 +88,14 @@ async fn s23_ids_that_are_no_hexadecimal() {
     assert!(bench.backend.received().is_empty());
 }
 
-/// Empty ids, ids of zeros and ids of another length are passed on as they are, with the rest of the request, and count as
-/// any record: what they mean is for whoever stores them.
+/// Empty ids and ids of zeros are passed on as they are, with the rest of the request, and count as any record: what they
+/// mean is for whoever stores them.
 #[tokio::test]
 async fn s24_ids_without_meaning() {
     let bench = Bench::start().await;
     let zeros = "0".repeat(32);
-    let ids = ["", &zeros, "a0a1", "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf"];
-    let bytes = [vec![], vec![0; 16], vec![0xa0, 0xa1], (0xa0..0xb0).collect()];
+    let ids = ["", &zeros, "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf"];
+    let bytes = [vec![], vec![0; 16], (0xa0..0xb0).collect()];
     let records: Vec<_> = ids.iter().map(|id| json!({ "traceId": id })).collect();
     let spans = json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": records }] }] });
     let Data::Traces(request) = bench.passes_json((Signal::Traces, spans)).await else { panic!("no traces") };
@@ -105,7 +105,7 @@ async fn s24_ids_without_meaning() {
     let Data::Logs(request) = bench.passes_json((Signal::Logs, logs)).await else { panic!("no logs") };
     let arrived = request.resource_logs[0].scope_logs[0].log_records.iter().map(|record| record.trace_id.clone());
     assert_eq!(arrived.collect::<Vec<_>>(), bytes);
-    assert_eq!(bench.engine.ledger("out").await.delivered, 8);
+    assert_eq!(bench.engine.ledger("out").await.delivered, 6);
 }
 
 /// Enumerations are numbers; names are refused, as OTLP/JSON does not have them.
