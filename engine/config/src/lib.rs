@@ -34,6 +34,7 @@ mod catalog;
 mod check;
 mod component;
 mod cors;
+mod covered;
 mod document;
 mod environment;
 mod id;
@@ -68,6 +69,7 @@ pub use component::{
     ServiceNeed, SharedOptions, Stability,
 };
 pub use cors::Cors;
+pub use covered::covered;
 pub use environment::{Environment, Known};
 pub use id::{ComponentId, IdError, InputRef, MAX_ID_LENGTH, PortRef};
 pub use keys::KeyDoc;

@@ -1,10 +1,10 @@
 //! Draws problems of a configuration: the line, the place underlined, what was expected, what to do.
 //!
-//! What is wrong is decided by `engine-config`.
+//! What is wrong, and what of a file may be shown, is decided by `engine-config`.
 
 use std::fmt;
 
-use engine_config::{Problem, Problems, Severity, SourceFile};
+use engine_config::{Catalog, Problem, Problems, Severity, SourceFile, covered};
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
 
 use super::streams::Color;
@@ -19,12 +19,14 @@ pub(super) fn draw(problems: &Problems, files: &[SourceFile], color: Color) -> S
         Color::Always => GraphicalTheme::unicode(),
     };
     let handler = GraphicalReportHandler::new_themed(theme).with_width(WIDTH).with_links(false).with_context_lines(1);
+    let catalog = Catalog::builtin();
+    let shown: Vec<(&String, String)> = files.iter().map(|file| (&file.name, covered(file, &catalog))).collect();
     let mut text = String::new();
     for problem in problems {
-        let source = files.iter().find(|file| problem.file.as_ref() == Some(&file.name));
+        let source = shown.iter().find(|(name, _)| problem.file.as_ref() == Some(*name));
         let drawing = Drawing {
             problem,
-            source: source.map(|file| NamedSource::new(&file.name, file.text.clone()).with_language("toml")),
+            source: source.map(|(name, text)| NamedSource::new(*name, text.clone()).with_language("toml")),
         };
         handler.render_report(&mut text, &drawing).expect("writing to a String does not fail");
         text.push('\n');

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use serde_json::{Map, Value as Json};
 
 use super::format;
+use crate::covered::may_hold_secrets;
 use crate::document::{Node, Value};
 use crate::schema::{branches_of, choices_of, types_of};
 
@@ -100,13 +101,21 @@ impl Range {
     }
 }
 
-/// What stands there. Values of sensitive keys are not repeated.
+/// What stands there. Values that may be secret are not repeated.
 pub(super) fn found(node: &Node, schema: &Json) -> String {
-    let is_sensitive = std::iter::once(schema)
-        .chain(branches_of(schema))
-        .any(|candidate| candidate.get("x-sensitive").is_some() || format::of(candidate) == Some("secret"));
+    if may_hold_secrets(schema) {
+        return match &node.value {
+            Value::Text(_) | Value::Unknown(_) => "a string",
+            Value::Integer(_) => "an integer",
+            Value::Float(_) => "a float",
+            Value::Bool(_) => "a boolean",
+            Value::Date(_) => "a date",
+            Value::List(_) => "a list",
+            Value::Table(_) => "a table",
+        }
+        .to_owned();
+    }
     match &node.value {
-        Value::Text(_) | Value::Unknown(_) if is_sensitive => "a string".to_owned(),
         Value::Text(text) | Value::Unknown(text) => {
             let shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
             let rest = if text.chars().count() > 60 { "..." } else { "" };

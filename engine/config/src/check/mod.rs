@@ -12,9 +12,11 @@ pub(crate) use nearest::did_you_mean;
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::covered::may_hold_secrets;
 use crate::document::{At, Entry, Finding, Node, Report, Value};
 use crate::problem::Code;
 use crate::schema::{branches_of, choices_of, types_of};
+use crate::secret::SecretRef;
 
 /// One walk through a document.
 pub(crate) struct Check<'r, 'f> {
@@ -237,6 +239,9 @@ impl<'r, 'f> Check<'r, 'f> {
     /// One value where a list of such values is due.
     fn list_help(node: &Node, schema: &Json) -> Option<String> {
         let Value::Text(text) = &node.value else { return None };
+        if may_hold_secrets(schema) && text.parse::<SecretRef>().is_err() {
+            return None;
+        }
         let items =
             schema.get("items").filter(|items| expect::fits(&node.value, items) || choices_of(items).is_some())?;
         let is_choice = choices_of(items).is_none_or(|choices| choices.contains(&text.as_str()));
