@@ -1,7 +1,7 @@
 //! Engines as processes: start, answers, signals, ends.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 
 use engine_config::status::{Phase, Status};
@@ -190,6 +190,32 @@ fn snake_case_in_json_is_told() {
     let (_, errors) = counted.iter().find(|(name, _)| name.contains("kind=\"snake_case_keys\"")).unwrap();
     assert_eq!(errors, "1");
     assert_eq!(engine.post("apps", "/v1/traces", r#"{"resourceSpans":[]}"#), (200, "{}".to_owned()));
+}
+
+/// Whatever clients send, no part of it becomes a series: labels come from the configuration and from fixed sets.
+#[test]
+fn clients_add_no_series() {
+    let engine = Engine::start(&ENDLESS.replace("grpc.listen", "http.listen"));
+    let quiet = series(&engine);
+    let address = engine.address("apps");
+    for number in 0..50 {
+        let head = format!(
+            "POST /v1/logs?label={number} HTTP/1.1\r\nhost: h{number}\r\nuser-agent: agent-{number}\r\n\
+             content-type: type/{number}\r\ncontent-encoding: coding-{number}\r\ncontent-length: 0"
+        );
+        let odd =
+            [head.clone(), head.replace("/v1/logs", &format!("/v{number}/logs")), format!("M{number} / HTTP/1.1")];
+        for head in odd {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream.write_all(format!("{head}\r\nconnection: close\r\n\r\n").as_bytes()).unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).unwrap();
+            assert!(answer.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&answer));
+        }
+        let json = format!(r#"{{"resourceLogs":[{{"key-{number}":1}}],"resource_logs_{number}":[]}}"#);
+        assert_eq!(engine.post("apps", "/v1/logs", &json).0, 200);
+    }
+    assert_eq!(series(&engine).keys().collect::<Vec<_>>(), quiet.keys().collect::<Vec<_>>());
 }
 
 /// The counters of components and their values, as a scrape shows them.

@@ -5,6 +5,7 @@
 
 mod layers;
 mod layout;
+mod security;
 mod supply;
 mod words;
 

@@ -18,11 +18,18 @@ const BANNED: [(&str, &str); 5] = [
 ];
 
 /// Versions below these have faults that we would inherit.
-const AT_LEAST: [(&str, &str, &str); 5] = [
-    ("tonic", "0.14.3", "its decoding limit held for the compressed size only"),
+const AT_LEAST: [(&str, &str, &str); 12] = [
+    ("bytes", "1.11.1", "reserving could overflow"),
+    ("crossbeam-channel", "0.5.15", "a double free"),
     ("h2", "0.4.4", "CONTINUATION floods"),
     ("opentelemetry-proto", "0.33.1", "its serde lost metric data"),
-    ("rustls", "0.23.5", "a loop in complete_io"),
+    ("ring", "0.17.12", "a panic on long inputs where overflow is checked"),
+    ("rustls", "0.23.18", "a panic that peers could cause, a loop in complete_io"),
+    ("slab", "0.4.11", "reading beyond what was initialised"),
+    ("tokio", "1.44.2", "a value that is not Sync was cloned by several threads"),
+    ("tonic", "0.14.3", "its decoding limit held for the compressed size only"),
+    ("tracing-subscriber", "0.3.20", "control characters in logs"),
+    ("idna", "1.0.0", "names that are not what they look like"),
     ("zlib-rs", "0.5.0", "decompression faults of early versions"),
 ];
 

@@ -7,6 +7,7 @@ mod client_grpc;
 mod client_http;
 mod client_tls;
 mod cors;
+mod floods;
 mod grpc_server;
 mod harness;
 mod hostile;
