@@ -7,6 +7,7 @@ use std::env::VarError;
 use std::io;
 
 use engine_config::{SecretRef, SecretString};
+use zeroize::Zeroizing;
 
 /// The text of a secret without the line end behind it.
 ///
@@ -15,9 +16,9 @@ use engine_config::{SecretRef, SecretString};
 /// When it cannot be read or is empty. The error never says the text.
 pub fn read(reference: &SecretRef) -> io::Result<SecretString> {
     let text = match reference {
-        SecretRef::File(path) => std::fs::read_to_string(path)?,
+        SecretRef::File(path) => Zeroizing::new(std::fs::read_to_string(path)?),
         SecretRef::Directory(_) => return Err(io::Error::other("a plan did not resolve it")),
-        SecretRef::Env(variable) => std::env::var(variable).map_err(unreadable)?,
+        SecretRef::Env(variable) => Zeroizing::new(std::env::var(variable).map_err(unreadable)?),
     };
     match text.trim_end_matches(['\r', '\n']) {
         // Also what is seen of a file that is being written.

@@ -31,7 +31,8 @@ pub fn covered(file: &SourceFile, catalog: &Catalog) -> String {
 
 /// Whether a value of this schema, or something in it, is a secret or may be sensitive.
 pub(crate) fn may_hold_secrets(schema: &Json) -> bool {
-    let is_secret = schema.get("x-sensitive").is_some() || schema.get("format").and_then(Json::as_str) == Some("secret");
+    let is_secret =
+        schema.get("x-sensitive").is_some() || schema.get("format").and_then(Json::as_str) == Some("secret");
     let inner = [schema.get("items"), schema.get("additionalProperties")];
     is_secret
         || branches_of(schema).iter().any(may_hold_secrets)

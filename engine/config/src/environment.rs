@@ -17,8 +17,8 @@ pub enum Environment {
     Known(Known),
 }
 
-/// What is known about the process that will run a configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What is known about the process that will run a configuration. Debug says the names of variables, not their values.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Known {
     /// Environment variables.
     pub variables: BTreeMap<String, String>,
@@ -33,6 +33,20 @@ pub struct Known {
     pub memory_total: Option<ByteSize>,
     /// Available parallelism.
     pub cores: Option<usize>,
+}
+
+impl std::fmt::Debug for Known {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Known")
+            .field("variables", &self.variables.keys().collect::<Vec<_>>())
+            .field("secrets", &self.secrets)
+            .field("secret_names", &self.secret_names)
+            .field("memory_limit", &self.memory_limit)
+            .field("memory_total", &self.memory_total)
+            .field("cores", &self.cores)
+            .finish()
+    }
 }
 
 impl Environment {

@@ -96,8 +96,8 @@ pub use validate::validate;
 
 pub use otlp::Signal;
 
-/// One file of a configuration, already read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One file of a configuration, already read. Debug says its name only: the text may hold sensitive values.
+#[derive(Clone, PartialEq, Eq)]
 pub struct SourceFile {
     /// The name that problems show.
     pub name: String,
@@ -109,5 +109,11 @@ impl SourceFile {
     /// A file from its name and text.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
         Self { name: name.into(), text: text.into() }
+    }
+}
+
+impl std::fmt::Debug for SourceFile {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("SourceFile").field("name", &self.name).finish_non_exhaustive()
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use zeroize::Zeroizing;
 
 /// What is printed in place of a secret.
 pub const REDACTED: &str = "[redacted]";
@@ -43,9 +44,10 @@ pub enum SecretError {
     VariableName(String),
 }
 
-/// A secret that was read. Debug, Display and Serialize print [`REDACTED`]; only [`SecretString::expose`] shows it.
+/// A secret that was read. Debug, Display and Serialize print [`REDACTED`]; only [`SecretString::expose`] shows it. Its
+/// memory is overwritten when the last clone is dropped; what was made of it, such as a header, is not.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SecretString(Arc<str>);
+pub struct SecretString(Arc<Zeroizing<String>>);
 
 /// A text that stands in the configuration and may be sensitive, such as the value of a header. Debug hides it and
 /// printing a configuration redacts it; Serialize keeps it, because the operator writes configurations.
@@ -55,8 +57,8 @@ pub struct SensitiveText(String);
 
 impl SecretString {
     /// Takes over a secret.
-    pub fn new(text: impl Into<Arc<str>>) -> Self {
-        Self(text.into())
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(Arc::new(Zeroizing::new(text.into())))
     }
 
     /// The secret itself. Never pass it to a log, a metric or an error.

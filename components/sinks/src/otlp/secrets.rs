@@ -2,7 +2,6 @@
 //!
 //! When that is due is the matter of `transport::reload`. Nothing here prints a text.
 
-use std::env::VarError;
 use std::io;
 use std::sync::Arc;
 
@@ -75,37 +74,10 @@ impl PartialEq for Secret {
     }
 }
 
-/// The secret without the line end that editors put at the end of a file.
 fn read(name: &Arc<str>, reference: &SecretRef) -> Result<SecretString, SecretError> {
-    let read = match reference {
-        SecretRef::File(path) => std::fs::read_to_string(path),
-        SecretRef::Directory(_) => Err(io::Error::other("a plan did not resolve it")),
-        SecretRef::Env(variable) => std::env::var(variable).map_err(unreadable),
-    };
-    let filled = read.and_then(|text| match text.trim_end_matches(['\r', '\n']) {
-        // Also what is seen of a file that is being written.
-        "" => Err(io::Error::new(io::ErrorKind::InvalidData, "it is empty")),
-        secret => Ok(SecretString::new(secret)),
-    });
-    filled.map_err(|source| SecretError { name: Arc::clone(name), reference: reference.clone(), source })
-}
-
-/// Why a variable cannot be read. The standard library's text of one that is not UTF-8 would say its value.
-fn unreadable(error: VarError) -> io::Error {
-    match error {
-        VarError::NotPresent => io::Error::new(io::ErrorKind::NotFound, "it is not set"),
-        VarError::NotUnicode(_) => io::Error::new(io::ErrorKind::InvalidData, "it is not valid UTF-8"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What a secret's variable holds is never part of an error, whatever it is.
-    #[test]
-    fn errors_do_not_say_secrets() {
-        let error = unreadable(VarError::NotUnicode("canary".into()));
-        assert!(!format!("{error} {error:?}").contains("canary"));
-    }
+    transport::secret::read(reference).map_err(|source| SecretError {
+        name: Arc::clone(name),
+        reference: reference.clone(),
+        source,
+    })
 }

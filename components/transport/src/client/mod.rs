@@ -13,6 +13,7 @@ mod http;
 mod json;
 mod pool;
 mod proxy;
+mod redact;
 mod response;
 mod spread;
 pub mod token;
@@ -206,7 +207,7 @@ impl Client {
         let mut used = None;
         let attempt = self.attempt(signal, body, &mut used);
         if let Ok(outcome) = tokio::time::timeout(self.0.options.timeout, attempt).await {
-            return outcome;
+            return redact::outcome(outcome, &self.0.options.headers);
         }
         if let Some(connection) = used {
             self.0.pool.suspect(connection);

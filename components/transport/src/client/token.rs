@@ -2,6 +2,7 @@
 //!
 //! One question, one answer. Keeping tokens and asking again is the caller's work. No error says a secret or a token.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::Protocol;
 use crate::client::body::RequestBody;
 use crate::client::dial::Dialer;
 use crate::client::handshake::Dialed;
-use crate::client::{ClientError, ClientOptions, Head, Proxy, describe, head, response};
+use crate::client::{ClientError, ClientOptions, Head, Proxy, describe, head, redact, response};
 use crate::status::shorten;
 use crate::tls::ClientTls;
 
@@ -27,9 +28,6 @@ const FORM_ESCAPES: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remo
 
 /// Tokens with many claims take kilobytes; nothing of use is larger than this.
 const MAX_ANSWER: usize = 1024 * 1024;
-
-/// What stands in place of the secret in texts of the server.
-const REDACTED: &str = "[redacted]";
 
 /// Settings of a [`TokenEndpoint`].
 #[derive(Clone, Debug)]
@@ -154,11 +152,7 @@ impl TokenEndpoint {
             Err(_) => Err(Problem::other(format!("no answer within {:?}", self.timeout))),
         };
         answer.map_err(|Problem { text, retry_after, kind }| {
-            let problem = match credentials.secret.as_str() {
-                "" => text,
-                // A server may repeat what it was sent.
-                secret => text.replace(secret, REDACTED),
-            };
+            let problem = redact::text_without(text, &credentials.secrets());
             TokenError { url: self.url.clone(), problem, retry_after, kind }
         })
     }
@@ -210,6 +204,16 @@ impl ClientCredentials {
             add(name, value);
         }
         form
+    }
+
+    /// What a server may repeat of a question, in the forms in which it is sent.
+    fn secrets(&self) -> Vec<Cow<'_, str>> {
+        let basic = STANDARD.encode(format!("{}:{}", escaped(&self.id), escaped(&self.secret)));
+        let mut secrets = vec![Cow::from(self.secret.as_str()), escaped(&self.secret).into(), basic.into()];
+        for (_, value) in &self.parameters {
+            secrets.extend([Cow::from(value.as_str()), escaped(value).into()]);
+        }
+        secrets
     }
 
     /// Id and secret are escaped before they are joined (RFC 6749, section 2.3.1), so that both may hold anything.

@@ -13,9 +13,10 @@ use std::time::Duration;
 use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
-use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
+use zeroize::Zeroizing;
 
 use crate::Protocol;
 use crate::reload::{Complaint, Material, Reloading};
@@ -26,12 +27,13 @@ const VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustl
 /// What the log calls the files that are followed.
 const CERTIFICATES: &str = "certificates";
 
-/// Certificates or keys as PEM text, from a file or with the name that errors give them.
+/// Certificates or keys as PEM text, from a file or with the name that errors give them. Its memory is overwritten when it
+/// is dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pem {
     name: String,
     file: Option<PathBuf>,
-    text: Vec<u8>,
+    text: Zeroizing<Vec<u8>>,
 }
 
 /// A certificate chain and its private key.
@@ -112,12 +114,12 @@ impl Pem {
     /// Reads a file, which servers and clients then follow.
     pub fn read(path: &Path) -> Result<Self, TlsError> {
         let text = std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })?;
-        Ok(Self { name: path.display().to_string(), file: Some(path.to_owned()), text })
+        Ok(Self { name: path.display().to_string(), file: Some(path.to_owned()), text: text.into() })
     }
 
     /// Takes text that came another way; `name` says in errors what it is.
     pub fn new(name: impl Into<String>, text: impl Into<Vec<u8>>) -> Self {
-        Self { name: name.into(), file: None, text: text.into() }
+        Self { name: name.into(), file: None, text: Zeroizing::new(text.into()) }
     }
 
     fn read_again(&self) -> Result<Self, TlsError> {
@@ -127,7 +129,7 @@ impl Pem {
     fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         let certificates = CertificateDer::pem_slice_iter(&self.text)
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| self.invalid(error.to_string()))?;
+            .map_err(|error| self.invalid(problem(&error).to_owned()))?;
         if certificates.is_empty() {
             return Err(self.invalid("it holds no certificate".to_owned()));
         }
@@ -135,7 +137,8 @@ impl Pem {
     }
 
     fn private_key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
-        PrivateKeyDer::from_pem_slice(&self.text).map_err(|error| self.invalid(format!("no private key: {error}")))
+        PrivateKeyDer::from_pem_slice(&self.text)
+            .map_err(|error| self.invalid(format!("no private key: {}", problem(&error))))
     }
 
     fn roots(&self) -> Result<RootCertStore, TlsError> {
@@ -347,6 +350,18 @@ impl std::fmt::Debug for ServerTls {
 impl std::fmt::Debug for ClientTls {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("ClientTls").field("server_name", &self.server_name).finish_non_exhaustive()
+    }
+}
+
+/// What is wrong with a PEM text, without any of it: the library's own words repeat a line, which in a key that lost its
+/// line ends is the key.
+fn problem(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::NoItemsFound => "no such section is in it",
+        pem::Error::MissingSectionEnd { .. } => "a section has no end",
+        pem::Error::IllegalSectionStart { .. } => "the line that begins a section is not one of its own",
+        pem::Error::Base64Decode(_) => "a section is not base64",
+        _ => "it cannot be read",
     }
 }
 

@@ -13,15 +13,15 @@ use toml::de::{DeTable, DeValue};
 
 use crate::problem::Code;
 
-/// A value and where it stands.
-#[derive(Clone, Debug, PartialEq)]
+/// A value and where it stands. Debug says the place only: the value may be sensitive.
+#[derive(Clone, PartialEq)]
 pub(crate) struct Node {
     pub(crate) at: At,
     pub(crate) value: Value,
 }
 
 /// The types of TOML.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(crate) enum Value {
     Text(String),
     /// A text with a variable whose value nobody knows here: its form cannot be judged.
@@ -40,6 +40,12 @@ pub(crate) struct Entry {
     pub(crate) key: String,
     pub(crate) key_at: At,
     pub(crate) node: Node,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Node").field("at", &self.at).finish_non_exhaustive()
+    }
 }
 
 impl Node {
