@@ -78,8 +78,12 @@ impl Source for Otlp {
             for Prepared { key, address, options } in self.listeners {
                 let socket =
                     context.sockets.lend(&context.id, key, address).and_then(tokio::net::TcpListener::from_std);
-                let listener =
-                    socket.map_err(|error| ComponentError::caused(format!("cannot serve {address}"), error))?;
+                let listener = match socket {
+                    Ok(listener) => listener,
+                    // The end began before this task had its first turn, and sockets are closed by then.
+                    Err(_) if context.drain.is_cancelled() => continue,
+                    Err(error) => return Err(ComponentError::caused(format!("cannot serve {address}"), error)),
+                };
                 let (lanes, budget) = (context.lanes.clone(), context.budget.clone());
                 serving.push(serve(listener, lanes, budget, options, Arc::clone(&intake), context.drain.clone()));
             }

@@ -1,7 +1,7 @@
 //! What must hold for whatever peers send, as functions that panic when it does not: of servers for whole requests and for
 //! raw bytes, of clients for answers. The replay of the fuzzing seeds and the fuzz targets call them, over loopback.
 #![allow(unreachable_pub, reason = "the fuzz crate includes this module by path")]
-#![allow(dead_code, reason = "each user of this module calls some of it")]
+#![allow(dead_code, unused_imports, reason = "each user of this module calls some of it")]
 #![allow(clippy::unwrap_used, reason = "a check fails by panicking")]
 
 mod answers;

@@ -4,6 +4,7 @@
 //! - it writes `NaN` and infinities as null, but in quantiles, and does not read them as strings;
 //! - it wants `key`, `values` and the fields of entity references, which may be left out;
 //! - it reads bytes only in the standard alphabet with padding, and numbers below 64 bits only as numbers;
+//! - it looks at no string that it skips, UTF-8 or not;
 //! - it takes lists for objects, `0x` before ids, and one member of a oneof after another;
 //! - what is wrong inside the data of a metric, or the value of a data point, makes it have none, without an error.
 
@@ -109,6 +110,7 @@ pub fn judged_as_with_serde(signal: Signal, text: &[u8]) {
                 "`\"+",
                 "nested",
                 "one entry too many",
+                "a string is not valid UTF-8",
             ];
             let leading_zero = said.contains("found `\"0") || said.contains("found `\"-0");
             assert!(
