@@ -69,6 +69,7 @@ pub fn agrees_with_serde(wire: &Wire) -> bool {
 /// What admission leaves of a request.
 fn kept(decoded: &Decoded) -> Decoded {
     let mut kept = decoded.clone();
+    model::drop_records_with_wrong_ids(&mut kept);
     model::drop_entries_without_records(&mut kept);
     kept
 }
