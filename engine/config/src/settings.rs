@@ -46,7 +46,8 @@ pub struct AdminSettings {
 #[serde(deny_unknown_fields, default)]
 pub struct MemorySettings {
     /// Bytes for connections, requests in flight, buffers and held data together. Default: 70 % of the control group's
-    /// memory limit; without one a quarter of the machine's memory, at most 1GiB.
+    /// memory limit, in small groups less, so that 48MiB are left for everything else; without a group a quarter of the
+    /// machine's memory, at most 1GiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-minimum" = "16MiB"))]
     pub limit: Option<ByteSize>,

@@ -16,6 +16,9 @@ const MIB: u32 = 1024 * KIB;
 /// The part of the budget that large frames of all connections may reserve.
 const LARGE_FRAMES_SHARE: usize = 8;
 
+/// Memory of an HTTP/2 connection without a request, as `cargo bars connections` finds it.
+const STATE: usize = 32 * KIB as usize;
+
 /// How a server listens and what it allows.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
@@ -124,17 +127,25 @@ impl Windows {
     pub(super) const LARGE: Self = Self { frame: MIB, stream: 2 * MIB, connection: 16 * MIB };
     /// What thousands of connections can be offered.
     pub(super) const SMALL: Self = Self { frame: 16 * KIB, stream: 64 * KIB, connection: 256 * KIB };
+    /// What is offered while memory is short: as little as HTTP/2 gets on with.
+    pub(super) const LEAST: Self = Self { frame: 16 * KIB, stream: 16 * KIB, connection: 64 * KIB };
+
+    /// Memory that a connection with these windows takes before anything of a request is charged: its state, and what may
+    /// have been read of a request whose turn has not come.
+    fn cost(self) -> usize {
+        STATE + self.stream.max(self.frame) as usize
+    }
 }
 
 impl WindowPool {
-    /// Windows for one more connection. A frame reaches us only when it is complete, so the room for one is charged
-    /// up front; small frames of a connection are served even when the budget has no room for their charge, because
-    /// the peer shall get an answer that says so.
+    /// Windows for one more connection. A frame reaches us only when it is complete, and frames of several connections come
+    /// before one of them has its turn, so all that is charged up front. The least of connections is served even when the
+    /// budget has no room for its charge, because the peer shall get an answer that says so.
     pub(super) fn lease(&self, budget: &Budget) -> WindowLease {
         let frame = Windows::LARGE.frame as usize;
         let large_after = self.large.fetch_add(1, Ordering::Relaxed) + 1;
         if large_after * frame <= budget.limit() / LARGE_FRAMES_SHARE
-            && let Ok(charge) = budget.try_charge(frame)
+            && let Ok(charge) = budget.try_charge(Windows::LARGE.cost())
         {
             return WindowLease {
                 windows: Windows::LARGE,
@@ -143,8 +154,10 @@ impl WindowPool {
             };
         }
         self.large.fetch_sub(1, Ordering::Relaxed);
-        let charge = budget.try_charge(Windows::SMALL.frame as usize).ok();
-        WindowLease { windows: Windows::SMALL, _charge: charge, large: None }
+        // Half of the budget is left to requests.
+        let is_short = budget.used() + Windows::SMALL.cost() > budget.limit() / 2;
+        let windows = if is_short { Windows::LEAST } else { Windows::SMALL };
+        WindowLease { windows, _charge: budget.try_charge(windows.cost()).ok(), large: None }
     }
 }
 
@@ -175,11 +188,25 @@ mod tests {
         assert_eq!(budget.used(), 0);
     }
 
-    /// A full budget still serves small windows, uncharged, so that peers hear why they are refused.
+    /// A full budget still serves the smallest windows, uncharged, so that peers hear why they are refused.
     #[test]
-    fn serves_small_windows_from_a_full_budget() {
+    fn serves_the_least_from_a_full_budget() {
         let budget = Budget::new(64 * MIB as usize);
         let _held = budget.try_charge(64 * MIB as usize);
-        assert_eq!(WindowPool::default().lease(&budget).windows, Windows::SMALL);
+        assert_eq!(WindowPool::default().lease(&budget).windows, Windows::LEAST);
+    }
+
+    /// Connections are charged for what they take, and from half of the budget on they are offered less, so that a crowd
+    /// leaves room for requests.
+    #[test]
+    fn a_crowd_leaves_room_for_requests() {
+        let budget = Budget::new(32 * MIB as usize);
+        let pool = WindowPool::default();
+        let crowd: Vec<_> = (0..300).map(|_| pool.lease(&budget)).collect();
+        let count = |windows| crowd.iter().filter(|lease| lease.windows == windows).count();
+        assert_eq!((count(Windows::LARGE), count(Windows::SMALL), count(Windows::LEAST)), (4, 84, 212));
+        assert!(budget.used() < budget.limit());
+        drop(crowd);
+        assert_eq!(budget.used(), 0);
     }
 }

@@ -23,6 +23,9 @@ pub struct MemoryPlan {
     pub admission: ByteSize,
 }
 
+/// Memory of a control group that is never for data, and the limit below which that does not matter any more.
+const BESIDE_DATA: ByteSize = ByteSize::mib(48);
+const LEAST_LIMIT: ByteSize = ByteSize::mib(16);
 /// Without a control group: at most this.
 const MOST_WITHOUT_LIMIT: ByteSize = ByteSize::gib(1);
 /// Limits of a buffer's share when it is not configured.
@@ -62,6 +65,13 @@ pub(super) fn divide(pipeline: &Pipeline, environment: &Environment, report: &mu
     MemoryPlan { limit, frames: ByteSize(frames), buffers, admission: ByteSize(limit.0.saturating_sub(reserved)) }
 }
 
+/// What a control group's limit leaves for data. Programs, stacks and what the allocator keeps take about as much in a small
+/// group as in a large one.
+fn of_group(limit: ByteSize) -> ByteSize {
+    let share = ByteSize(limit.0 / 10 * 7);
+    share.min(ByteSize(limit.0.saturating_sub(BESIDE_DATA.0))).max(LEAST_LIMIT.min(share))
+}
+
 /// The limit, and whether it is more than a guess.
 fn limit(pipeline: &Pipeline, environment: &Environment) -> (ByteSize, bool) {
     if let Some(limit) = pipeline.settings.memory.limit {
@@ -69,7 +79,7 @@ fn limit(pipeline: &Pipeline, environment: &Environment) -> (ByteSize, bool) {
     }
     let Environment::Known(known) = environment else { return (MOST_WITHOUT_LIMIT, false) };
     match (known.memory_limit, known.memory_total) {
-        (Some(limit), _) => (ByteSize(limit.0 / 10 * 7), true),
+        (Some(limit), _) => (of_group(limit), true),
         (None, Some(total)) => (ByteSize(total.0 / 4).min(MOST_WITHOUT_LIMIT), true),
         (None, None) => (MOST_WITHOUT_LIMIT, false),
     }

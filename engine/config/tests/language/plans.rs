@@ -205,8 +205,10 @@ inputs = ["apps"]
         memory_total: Option::map(memory_total, ByteSize::mib),
         ..Known::default()
     };
-    let cases: [(&str, &str, Known, u64, u64, u64); 5] = [
-        ("", "", known(Some(100), Some(64_000)), 70, 17, 17),
+    let cases: [(&str, &str, Known, u64, u64, u64); 7] = [
+        ("", "", known(Some(200), Some(64_000)), 140, 35, 35),
+        ("", "", known(Some(100), Some(64_000)), 52, 13, 13),
+        ("", "", known(Some(40), Some(64_000)), 16, 4, 4),
         ("", "", known(None, Some(2_000)), 500, 64, 64),
         ("", "", known(None, Some(64_000)), 1024, 64, 64),
         ("memory.limit = \"40MiB\"", "", known(Some(100), None), 40, 10, 10),

@@ -236,7 +236,7 @@ inputs = ["apps"]
     assert_snapshot!(text, @r#"engine.toml:9:19: sinks.backend: the buffers want 97MiB, and the memory limit of 128MiB leaves 96MiB for them beside connections and requests in flight; lower `buffer.max_size` of this or other sinks, or raise `memory.limit`"#);
     let text = pair("", "generate", "type = \"console\"\nbuffer.max_size = \"96MiB\"");
     let small = Known { memory_limit: Some(ByteSize::mib(100)), ..Known::default() };
-    assert_snapshot!(judge_in(&text, &Environment::Known(small)).unwrap_err(), @"engine.toml:8:19: sinks.b: the buffers want 96MiB, and the memory limit of 70MiB leaves 61MiB for them beside connections and requests in flight; lower `buffer.max_size` of this or other sinks, or raise `memory.limit`");
+    assert_snapshot!(judge_in(&text, &Environment::Known(small)).unwrap_err(), @"engine.toml:8:19: sinks.b: the buffers want 96MiB, and the memory limit of 52MiB leaves 45MiB for them beside connections and requests in flight; lower `buffer.max_size` of this or other sinks, or raise `memory.limit`");
 }
 
 /// Everything that is wrong is said at once, in the order of the file, each with its place.
