@@ -46,7 +46,7 @@ pub fn large() -> Result<Vec<Named>> {
         named("one record with one value", protobuf(Signal::Logs, one_record(&text(5, LIMIT - 64), LIMIT))),
         named("one resource of many attributes", protobuf(Signal::Logs, one_resource(LIMIT))),
         named("a field that occurs again", protobuf(Signal::Logs, irregular(LIMIT))),
-        named("gzip", Body { encoding: Some("gzip"), ..protobuf(Signal::Logs, gzip(&logs)?) }),
+        named("gzip", Body { encoding: Some("gzip"), ..protobuf(Signal::Logs, gzip(&logs, Compression::fast())?) }),
         named("zstd", Body { encoding: Some("zstd"), ..protobuf(Signal::Logs, zstd::bulk::compress(&logs, 1)?) }),
         named("JSON", Body { media_type: "application/json", ..protobuf(Signal::Logs, json_logs(LIMIT)) }),
     ])
@@ -60,7 +60,7 @@ pub fn bombs() -> Result<Vec<Named>> {
     let inflated = one_record(&text(5, 3 * LIMIT), 3 * LIMIT);
     let of = |encoding, bytes: Vec<u8>| Body { encoding: Some(encoding), ..protobuf(Signal::Logs, bytes) };
     Ok(vec![
-        Named { name: "gzip bomb", body: of("gzip", gzip(&inflated)?) },
+        Named { name: "gzip bomb", body: of("gzip", gzip(&inflated, Compression::best())?) },
         Named { name: "zstd bomb", body: of("zstd", zstd::bulk::compress(&inflated, 1)?) },
     ])
 }
@@ -117,8 +117,8 @@ fn irregular(limit: usize) -> Vec<u8> {
     field(1, &[field(1, b""), field(1, b""), field(2, &many)].concat())
 }
 
-fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+fn gzip(bytes: &[u8], level: Compression) -> Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), level);
     encoder.write_all(bytes)?;
     Ok(encoder.finish()?)
 }

@@ -1,10 +1,14 @@
 //! Connections that take a place and bring nothing: incomplete headers, bodies byte by byte, answers that nobody reads,
-//! handshakes that stop half-way.
+//! handshakes that stop half-way. They are slow: a flood would measure the cores that it takes from everybody.
 
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Result;
-use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpSocket, TcpStream},
+    task::JoinSet,
+};
 
 use super::Victim;
 
@@ -12,8 +16,13 @@ use super::Victim;
 const DRIP: Duration = Duration::from_secs(1);
 /// The preface and empty SETTINGS of HTTP/2: a connection that then says nothing.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-/// A GET that is answered at once with an error.
+/// A GET that is answered at once with an error, and how many of them are sent before the first pause: their answers are
+/// more than the small receive buffer of who does not read them.
 const UNKNOWN: &[u8] = b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n";
+const UNREAD: usize = 200;
+const RECEIVE_BUFFER: u32 = 4096;
+/// How long the engine may take until the crowd has come to rest.
+const SETTLED: Duration = Duration::from_secs(2);
 
 /// Slow connections; they end when this is dropped.
 #[derive(Debug)]
@@ -37,7 +46,7 @@ enum Habit {
 const HABITS: [Habit; 4] = [Habit::Headers, Habit::Body, Habit::Deaf, Habit::Silent];
 
 impl SlowCrowd {
-    /// Opens so many connections, a quarter for each habit.
+    /// Opens so many connections, a quarter for each habit, and waits until they have done what they do at first.
     ///
     /// # Errors
     /// When a connection cannot be opened.
@@ -49,10 +58,13 @@ impl SlowCrowd {
                 Habit::Silent => victim.grpc,
                 Habit::Headers | Habit::Body | Habit::Deaf => victim.http,
             };
-            let stream = TcpStream::connect(target).await?;
+            let socket = TcpSocket::new_v4()?;
+            socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+            let stream = socket.connect(target).await?;
             // The engine may close the connection, which is what its time limits are for.
             tasks.spawn(async move { drop(habit.live(stream).await) });
         }
+        tokio::time::sleep(SETTLED).await;
         Ok(SlowCrowd { _tasks: tasks })
     }
 }
@@ -67,14 +79,14 @@ impl Habit {
                 stream.write_all(head).await?;
             }
             Habit::Silent => stream.write_all(PREFACE).await?,
-            Habit::Deaf => loop {
-                stream.write_all(UNKNOWN).await?;
-            },
+            Habit::Deaf => stream.write_all(&UNKNOWN.repeat(UNREAD)).await?,
         }
         loop {
             tokio::time::sleep(DRIP).await;
-            if !matches!(self, Habit::Silent) {
-                stream.write_all(b"x").await?;
+            match self {
+                Habit::Headers | Habit::Body => stream.write_all(b"x").await?,
+                Habit::Deaf => stream.write_all(UNKNOWN).await?,
+                Habit::Silent => {}
             }
         }
     }
