@@ -24,6 +24,16 @@ pub(crate) struct HandOver {
     pub(crate) output: Output,
     pub(crate) drain: CancellationToken,
     pub(crate) telemetry: Arc<ComponentTelemetry>,
+    pub(crate) origin: Origin,
+}
+
+/// Whose records are handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// What the engine tells of itself.
+    Engine,
+    /// Anything else.
+    Outside,
 }
 
 /// Why a batch was not handed over.
@@ -40,6 +50,10 @@ impl HandOver {
         let mut backoff = FIRST_BACKOFF;
         loop {
             let (batch, receipt) = Batch::new(payload.clone());
+            let batch = match self.origin {
+                Origin::Engine => batch.of_the_engine(),
+                Origin::Outside => batch,
+            };
             // Sending comes first, so that a sink with room gets the batch even while the source drains.
             let sent = tokio::select! {
                 biased;
@@ -101,7 +115,7 @@ mod tests {
     fn hand_over() -> (HandOver, Input) {
         let telemetry = Arc::new(ComponentTelemetry::new(["default".to_owned()]));
         let (output, input) = captured(&telemetry, 0);
-        (HandOver { output, drain: CancellationToken::new(), telemetry }, input)
+        (HandOver { output, drain: CancellationToken::new(), telemetry, origin: Origin::Outside }, input)
     }
 
     /// Fills everything behind the output.

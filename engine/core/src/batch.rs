@@ -21,11 +21,20 @@ pub struct Batch {
     debts: Debts,
 }
 
-/// The answers owed for a batch, and the memory charges that live as long as they do: one, or those of all that was joined.
+/// The answers owed for a batch, and what lives as long as they do: one tie, or those of all that was joined.
 #[derive(Debug, Default)]
 pub(crate) struct Debts {
     owed: SmallVec<[Debt; 1]>,
-    charges: SmallVec<[Arc<Charge>; 1]>,
+    ties: SmallVec<[Tie; 1]>,
+}
+
+/// What a batch carries along, and everything made of it.
+#[derive(Clone, Debug)]
+enum Tie {
+    /// A memory charge.
+    Charge(Arc<Charge>),
+    /// Records that the engine tells of itself are among the batch's. Here, because then other batches do not grow.
+    Engine,
 }
 
 /// An answer owed for some of the batch's records.
@@ -40,7 +49,7 @@ impl Batch {
     pub fn new(payload: Payload) -> (Self, Receipt) {
         let (waiting, share) = receipt();
         let records = payload.records();
-        let debts = Debts { owed: SmallVec::from_iter([Debt { share, records }]), charges: SmallVec::new() };
+        let debts = Debts { owed: SmallVec::from_iter([Debt { share, records }]), ties: SmallVec::new() };
         (Self { payload, debts }, waiting)
     }
 
@@ -52,7 +61,14 @@ impl Batch {
     /// Ties a memory charge to the batch and to everything made of it.
     #[must_use]
     pub fn charged(mut self, charge: Charge) -> Self {
-        self.debts.charges.push(Arc::new(charge));
+        self.debts.ties.push(Tie::Charge(Arc::new(charge)));
+        self
+    }
+
+    /// Says that its records are what the engine tells of itself, and so of everything made of it.
+    #[must_use]
+    pub fn of_the_engine(mut self) -> Self {
+        self.debts.mark();
         self
     }
 
@@ -62,7 +78,7 @@ impl Batch {
     ///
     /// [`Exhausted`] when there is no room.
     pub(crate) fn another_charge(&self, bytes: usize) -> Result<Option<Charge>, Exhausted> {
-        self.debts.charges.first().map(|charge| charge.another(bytes)).transpose()
+        self.debts.charges().next().map(|charge| charge.another(bytes)).transpose()
     }
 
     /// Charges further bytes for as long as the batch is charged; none to a batch that is charged to no budget.
@@ -72,7 +88,7 @@ impl Batch {
     /// [`Exhausted`] when there is no room.
     pub(crate) fn charge_more(&mut self, bytes: usize) -> Result<(), Exhausted> {
         let charge = self.another_charge(bytes)?;
-        self.debts.charges.extend(charge.map(Arc::new));
+        self.debts.ties.extend(charge.map(|charge| Tie::Charge(Arc::new(charge))));
         Ok(())
     }
 
@@ -144,7 +160,7 @@ impl Batch {
         let mut debts = Debts::default();
         for batch in batches {
             debts.owed.extend(batch.debts.owed);
-            debts.charges.extend(batch.debts.charges);
+            debts.tie(batch.debts.ties);
         }
         Self { payload, debts }
     }
@@ -171,7 +187,7 @@ impl Debts {
         let merged = self.owed.len() > 1;
         let branched =
             |debt: &Debt| Debt { share: debt.share.split(), records: if merged { debt.records } else { records } };
-        Self { owed: self.owed.iter().map(branched).collect(), charges: self.charges.clone() }
+        Self { owed: self.owed.iter().map(branched).collect(), ties: self.ties.clone() }
     }
 
     /// The debts of both halves of what was owed for, with so many records each.
@@ -181,9 +197,45 @@ impl Debts {
         [debts, self]
     }
 
-    /// The charge alone, owing nothing to anybody.
-    pub(crate) fn only_charge(&self) -> Self {
-        Self { owed: SmallVec::new(), charges: self.charges.clone() }
+    /// What lives as long as they do, owing nothing to anybody.
+    pub(crate) fn only_ties(&self) -> Self {
+        Self { owed: SmallVec::new(), ties: self.ties.clone() }
+    }
+
+    /// Whose records they are, charged for nothing and owing nothing to anybody.
+    pub(crate) fn only_origin(&self) -> Self {
+        let mut debts = Self::default();
+        if self.are_of_the_engine() {
+            debts.mark();
+        }
+        debts
+    }
+
+    /// Whether records that the engine tells of itself are among those of the batch.
+    pub(crate) fn are_of_the_engine(&self) -> bool {
+        self.ties.iter().any(|tie| matches!(tie, Tie::Engine))
+    }
+
+    fn mark(&mut self) {
+        if !self.are_of_the_engine() {
+            self.ties.push(Tie::Engine);
+        }
+    }
+
+    fn tie(&mut self, ties: SmallVec<[Tie; 1]>) {
+        for tie in ties {
+            match tie {
+                Tie::Charge(_) => self.ties.push(tie),
+                Tie::Engine => self.mark(),
+            }
+        }
+    }
+
+    fn charges(&self) -> impl Iterator<Item = &Arc<Charge>> {
+        self.ties.iter().filter_map(|tie| match tie {
+            Tie::Charge(charge) => Some(charge),
+            Tie::Engine => None,
+        })
     }
 
     /// Answers everything owed. A partial success of a merged batch is Delivered for each of its parts: whose
@@ -252,5 +304,24 @@ mod tests {
         assert_eq!(budget.used(), 60, "a branch shares the bytes");
         branch.answer(&Outcome::Delivered);
         assert_eq!(budget.used(), 0);
+    }
+
+    /// Whose records they are is told by everything that is made of them, and costs batches of others nothing.
+    #[test]
+    fn the_origin_stays() {
+        let is_own = |batch: &Batch| batch.debts.are_of_the_engine();
+        let own = || Batch::new(logs(&[], 0..2)).0.of_the_engine();
+        let other = || Batch::unacknowledged(logs(&[], 0..2));
+        assert!(is_own(&own()) && !is_own(&other()));
+        let joined = Batch::joined([other(), own(), own()], logs(&[], 0..6));
+        assert!(is_own(&joined) && is_own(&joined.branch(logs(&[], 0..1))));
+        let telemetry = ComponentTelemetry::default();
+        let changed = own().map(|payload| payload).map_wire(&telemetry, |wire| wire);
+        assert!(changed.is_some_and(|batch| is_own(&batch)));
+        assert!(own().debts.halved(1, 1).iter().all(Debts::are_of_the_engine));
+        assert!(own().debts.only_origin().are_of_the_engine() && !other().debts.only_origin().are_of_the_engine());
+        assert_eq!(size_of::<Tie>(), size_of::<Arc<Charge>>());
+        // It is charged to no budget, and its mark is no charge.
+        assert!(own().another_charge(1).is_ok_and(|charge| charge.is_none()));
     }
 }

@@ -1,11 +1,15 @@
-//! What the engine tells of itself: its metrics when somebody asks, and its log as records that wait for somebody.
+//! What the engine tells of itself: its metrics when somebody asks, and its log and spans of its work as records that wait
+//! for somebody.
 //!
 //! A service, so that a component gets it by naming it and never sees the engine. The engine makes it and fills it; who
 //! takes from it sends on. Nobody who fills it waits: a queue that is full forgets its oldest records and counts them.
 //!
 //! Records about the engine's own records must not make more of them for ever. What is sent by whoever takes from here runs
-//! [`unheard`]: what is logged meanwhile is no record. What is logged elsewhere because of such records (a sink that cannot
-//! deliver them) is limited as the log itself is, by place in the code and component, whatever the number of records.
+//! [`unheard`]: what is logged meanwhile is no record. Its batches say whose they are
+//! ([`Batch::of_the_engine`](crate::batch::Batch::of_the_engine)), so that sinks make no span of their delivery and refuse
+//! them unheard. That a backend goes away and comes back is a record, whoever found out.
+
+pub mod spans;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -20,6 +24,7 @@ use parking_lot::Mutex;
 
 use crate::registry::BuildError;
 use crate::service::{Service, ServiceContext};
+use spans::Spans;
 
 /// Log records that wait at most.
 pub const QUEUED_LOGS: usize = 2048;
@@ -43,6 +48,7 @@ struct Shared {
     identity: OnceLock<Identity>,
     metrics: OnceLock<Reader>,
     logs: Logs,
+    spans: Spans,
 }
 
 /// Who this process is: the attributes of the resource of everything that it tells.
@@ -162,6 +168,11 @@ impl SelfTelemetry {
         self.0.identity.get().cloned().unwrap_or_default()
     }
 
+    /// Spans of the engine's work.
+    pub fn spans(&self) -> &Spans {
+        &self.0.spans
+    }
+
     /// All metrics now; none before there is anything to measure.
     pub fn metrics(&self) -> Vec<OwnMetric> {
         self.0.metrics.get().map(|reader| (reader.0)()).unwrap_or_default()
@@ -204,13 +215,22 @@ impl SelfTelemetry {
 /// Does work whose events are no records: the work of handing records of the engine's own on.
 pub async fn unheard<F: Future>(work: F) -> F::Output {
     let mut work = pin!(work);
-    std::future::poll_fn(|context| {
-        let before = UNHEARD.replace(true);
-        let polled = work.as_mut().poll(context);
-        UNHEARD.set(before);
-        polled
-    })
-    .await
+    std::future::poll_fn(|context| unheard_now(|| work.as_mut().poll(context))).await
+}
+
+/// [`unheard`] for work that does not wait.
+pub fn unheard_now<T>(work: impl FnOnce() -> T) -> T {
+    let _before = Hearing(UNHEARD.replace(true));
+    work()
+}
+
+/// What the thread was before, again on drop: work may panic.
+struct Hearing(bool);
+
+impl Drop for Hearing {
+    fn drop(&mut self) {
+        UNHEARD.set(self.0);
+    }
 }
 
 /// A random id in the form of a UUID (RFC 9562, version 4).

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::batch::Batch;
+use crate::self_telemetry::spans::Tracer;
 
 /// The counts and the health of one component.
 #[derive(Debug, Default)]
@@ -24,6 +25,7 @@ pub struct ComponentTelemetry {
     panics: AtomicU64,
     health: Mutex<Health>,
     own: Mutex<Option<OwnCounts>>,
+    tracer: Option<Tracer>,
 }
 
 /// Counts that a component keeps itself, read when somebody asks.
@@ -125,6 +127,17 @@ impl ComponentTelemetry {
     pub fn new(outputs: impl IntoIterator<Item = String>) -> Self {
         let sent = outputs.into_iter().map(|name| (name, Flows::default())).collect();
         Self { sent, ..Self::default() }
+    }
+
+    /// The same for a component that has spans of its work made.
+    #[must_use]
+    pub fn traced(self, tracer: Tracer) -> Self {
+        Self { tracer: Some(tracer), ..self }
+    }
+
+    /// What makes spans of the component's work; none outside of an engine.
+    pub fn tracer(&self) -> Option<&Tracer> {
+        self.tracer.as_ref()
     }
 
     /// Counts records lost on purpose.

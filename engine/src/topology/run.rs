@@ -14,6 +14,8 @@ use engine_core::contract::{
 use engine_core::edge::{Consumer, Output, Route, Target, TransformNode, WhenRefused};
 use engine_core::lane::{LaneThreads, Lanes};
 use engine_core::poison::PoisonMemory;
+use engine_core::self_telemetry::SelfTelemetry;
+use engine_core::self_telemetry::spans::Tracer;
 use engine_core::sink::{self, DriverSettings, SinkHandle};
 use engine_core::socket::Sockets;
 use engine_core::stage::{self, StageAccount, StageInlet};
@@ -77,7 +79,9 @@ impl Built {
         // Listeners charge the frames of their connections and the requests in flight to the same budget.
         let admission = plan.memory.admission.0.saturating_add(plan.memory.frames.0);
         let admission = usize::try_from(admission).unwrap_or(usize::MAX);
-        let telemetries: Vec<_> = plan.nodes.iter().map(telemetry_of).collect();
+        // An engine that tells nothing of itself has none.
+        let own = services.get::<SelfTelemetry>("").ok();
+        let telemetries: Vec<_> = plan.nodes.iter().map(|node| telemetry_of(node, own.as_deref())).collect();
         let mut running_services = RunningServices::default();
         for planned in &plan.services {
             let users = plan.nodes.iter().zip(&telemetries).filter(|(node, _)| planned.users.contains(&node.id));
@@ -172,9 +176,13 @@ impl Running {
     }
 }
 
-fn telemetry_of(node: &PlannedNode) -> Arc<ComponentTelemetry> {
+fn telemetry_of(node: &PlannedNode, own: Option<&SelfTelemetry>) -> Arc<ComponentTelemetry> {
     let outputs = node.outputs.iter().map(|output| output.name.as_deref().unwrap_or(DEFAULT_OUTPUT).to_owned());
-    let telemetry = Arc::new(ComponentTelemetry::new(outputs));
+    let mut telemetry = ComponentTelemetry::new(outputs);
+    if let Some(own) = own {
+        telemetry = telemetry.traced(Tracer::new(own.spans().clone(), node.id.as_str(), node.type_name));
+    }
+    let telemetry = Arc::new(telemetry);
     telemetry.set_state(HealthState::Ok);
     telemetry
 }

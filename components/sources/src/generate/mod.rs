@@ -31,7 +31,7 @@ use self::{
     pace::Pace,
     template::Shape,
 };
-use crate::pull::HandOver;
+use crate::pull::{HandOver, Origin};
 
 /// Batches on their way, for each lane.
 const IN_FLIGHT_PER_LANE: usize = 16;
@@ -68,7 +68,8 @@ impl Source for GenerateSource {
 
 impl GenerateSource {
     async fn generate(mut self, context: SourceContext) -> Result<(), ComponentError> {
-        let hand_over = HandOver { output: context.output, drain: context.drain.clone(), telemetry: context.telemetry };
+        let (output, drain) = (context.output, context.drain.clone());
+        let hand_over = HandOver { output, drain, telemetry: context.telemetry, origin: Origin::Outside };
         let limit = IN_FLIGHT_PER_LANE * context.lanes.count();
         let lanes: Vec<&Lane> = context.lanes.iter().collect();
         let mut turns = lanes.iter().cycle();

@@ -39,7 +39,7 @@ use tokio::{
 };
 
 use self::{host::Host, report::Reporter, scrape::HostScraper};
-use crate::pull::HandOver;
+use crate::pull::{HandOver, Origin};
 
 inventory::submit! { Registration::source::<HostMetricsSource>() }
 
@@ -78,6 +78,7 @@ impl HostMetricsSource {
             output: context.output,
             drain: context.drain.clone(),
             telemetry: Arc::clone(&context.telemetry),
+            origin: Origin::Outside,
         };
         let mut reporter = Reporter::new(context.id, context.telemetry);
         let mut ticks = tokio::time::interval(interval);

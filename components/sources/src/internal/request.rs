@@ -1,4 +1,4 @@
-//! The engine's own metrics and log records as export requests.
+//! The engine's own metrics, log records and spans as export requests.
 
 use engine_config::sources::internal::LogLevel;
 use engine_core::self_telemetry::{Identity, OwnField, OwnLog, OwnMetric, OwnPoint, OwnValue};
@@ -11,9 +11,16 @@ use opentelemetry_proto::tonic::metrics::v1::{
     number_data_point,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans};
+use prost::Message as _;
+use prost::encoding::{WireType, encode_key, encode_varint};
 
 /// The instrumentation scope of every record of this source.
 const SCOPE: &str = "telemetry-engine/internal";
+
+/// The field of `ExportTraceServiceRequest` and that of `ResourceSpans` that are written here.
+const RESOURCE_SPANS: u32 = 1;
+const SCOPE_SPANS: u32 = 2;
 
 /// How the names of counters end in Prometheus' text and nowhere else.
 const TOTAL: &str = "_total";
@@ -34,6 +41,24 @@ pub(super) fn logs(identity: &Identity, events: Vec<OwnLog>) -> ExportLogsServic
     let scope_logs = vec![ScopeLogs { scope: Some(scope()), log_records, ..ScopeLogs::default() }];
     let resource = Some(resource(identity));
     ExportLogsServiceRequest { resource_logs: vec![ResourceLogs { resource, scope_logs, ..ResourceLogs::default() }] }
+}
+
+/// Spans, each with its key and length already: they are put behind what `ResourceSpans` and `ScopeSpans` have besides.
+pub(super) fn traces(identity: &Identity, spans: &[Vec<u8>]) -> Vec<u8> {
+    let mut scope_spans = ScopeSpans { scope: Some(scope()), ..ScopeSpans::default() }.encode_to_vec();
+    scope_spans.extend(spans.iter().flatten());
+    let mut resource_spans =
+        ResourceSpans { resource: Some(resource(identity)), ..ResourceSpans::default() }.encode_to_vec();
+    field(SCOPE_SPANS, &scope_spans, &mut resource_spans);
+    let mut request = Vec::with_capacity(resource_spans.len() + 8);
+    field(RESOURCE_SPANS, &resource_spans, &mut request);
+    request
+}
+
+fn field(tag: u32, message: &[u8], buffer: &mut Vec<u8>) {
+    encode_key(tag, WireType::LengthDelimited, buffer);
+    encode_varint(message.len() as u64, buffer);
+    buffer.extend_from_slice(message);
 }
 
 fn one_metric(metric: OwnMetric, started: u64, now: u64) -> Metric {

@@ -1,10 +1,11 @@
 //! The source alone, with telemetry that the test makes up.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use engine_config::sources::internal::LogLevel;
-use engine_config::{ComponentId, Span};
+use engine_config::sources::internal::{LogLevel, TraceOptions};
+use engine_config::{ComponentId, ComponentOptions as _, Ratio, Span};
 use engine_core::budget::Budget;
 use engine_core::outcome::Outcome;
+use engine_core::self_telemetry::spans::{Parent, QUEUED_SPANS, SpanKind, Tracer};
 use engine_core::self_telemetry::{Identity, OwnField, OwnLog, OwnMetric, OwnPoint, OwnValue, QUEUED_LOGS};
 use engine_core::service::Services;
 use engine_core::socket::Sockets;
@@ -12,6 +13,9 @@ use engine_core::test_kit::{self, SourceRun, run_source, within};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
+use opentelemetry_proto::tonic::trace::v1::Span as SpanProto;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind as KindProto;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 
 use super::*;
 
@@ -31,7 +35,9 @@ fn own() -> SelfTelemetry {
     own
 }
 
+/// With traces all of them.
 fn build(own: &SelfTelemetry, signals: &[Signal]) -> Result<InternalSource, BuildError> {
+    let traces = TraceOptions { sampling_ratio: Ratio::new(1.0).unwrap() };
     let (_threads, lanes) = test_kit::lanes(1);
     let context = BuildContext {
         id: ComponentId::new("self").unwrap(),
@@ -39,7 +45,7 @@ fn build(own: &SelfTelemetry, signals: &[Signal]) -> Result<InternalSource, Buil
         lanes,
         services: Services::default().with("", own.clone()),
     };
-    InternalSource::build(&Internal { interval: Span::secs(30), ..Internal::default() }, &context)
+    InternalSource::build(&Internal { interval: Span::secs(30), traces, ..Internal::default() }, &context)
 }
 
 fn run(own: &SelfTelemetry, signals: &[Signal]) -> SourceRun {
@@ -159,11 +165,78 @@ async fn the_end_is_told() {
     within("the end", &mut run.ended).await.unwrap().unwrap();
 }
 
-/// Two sources cannot share one log; metrics they can.
+fn spans(payload: &Payload) -> Vec<SpanProto> {
+    let Decoded::Traces(request) = test_kit::wire(payload).decode() else { panic!("these are no traces") };
+    let [entry] = request.resource_spans.as_slice() else { panic!("{request:?}") };
+    assert_eq!(entry.resource.as_ref().unwrap().attributes.len(), 1);
+    assert_eq!(entry.scope_spans[0].scope.as_ref().unwrap().name, "telemetry-engine/internal");
+    entry.scope_spans[0].spans.clone()
+}
+
+/// Spans come within a second with what was written, as others decode it; at rest nothing comes.
+#[tokio::test(start_paused = true)]
+async fn work_becomes_spans() {
+    let own = own();
+    let mut run = run(&own, &[Signal::Traces]);
+    let tracer = Tracer::new(own.spans().clone(), "apps", "otlp");
+    let header = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let child = tracer.begin(SpanKind::Server, || Parent::read(header)).unwrap();
+    child.name("POST /v1/logs");
+    child.int("records", 300);
+    child.end("invalid", Some("a record is wrong"));
+    tracer.begin(SpanKind::Client, || None).unwrap().end("delivered", None);
+    let batch = within("the spans", run.batches.next()).await.unwrap();
+    let [child, root] = spans(batch.payload()).try_into().unwrap();
+    batch.answer(&Outcome::Delivered);
+    assert_eq!(child.trace_id[..4], [0x4b, 0xf9, 0x2f, 0x35]);
+    assert_eq!(child.parent_span_id, [0x00, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7]);
+    assert_eq!((child.name.as_str(), child.kind(), child.flags), ("POST /v1/logs", KindProto::Server, 0x301));
+    let attributes: Vec<_> = child.attributes.iter().map(|attribute| attribute.key.as_str()).collect();
+    assert_eq!(attributes, ["component_id", "component_type", "records", "outcome"]);
+    let status = child.status.unwrap();
+    assert_eq!((status.code(), status.message.as_str()), (StatusCode::Error, "a record is wrong"));
+    assert!(child.start_time_unix_nano > 0 && child.end_time_unix_nano >= child.start_time_unix_nano);
+    assert_eq!((root.kind(), root.flags, root.parent_span_id.len()), (KindProto::Client, 0x101, 0));
+    assert!(root.trace_id.len() == 16 && root.span_id.len() == 8 && root.status.is_none());
+    assert!(tokio::time::timeout(Duration::from_secs(3600), run.batches.next()).await.is_err(), "nothing happened");
+}
+
+/// While spans are not taken, others wait, and the oldest are lost by count.
+#[tokio::test(start_paused = true)]
+async fn spans_wait_within_bounds() {
+    let own = own();
+    let mut run = run(&own, &[Signal::Traces]);
+    let tracer = Tracer::new(own.spans().clone(), "out", "otlp");
+    let work = || tracer.begin(SpanKind::Client, || None).unwrap().end("retry", Some("away"));
+    work();
+    let held = within("the first", run.batches.next()).await.unwrap();
+    (0..QUEUED_SPANS + 10).for_each(|_| work());
+    assert!(tokio::time::timeout(Duration::from_secs(60), run.batches.next()).await.is_err(), "one at a time");
+    held.answer(&Outcome::Delivered);
+    let rest = within("the others", run.batches.next()).await.unwrap();
+    assert_eq!(rest.records(), QUEUED_SPANS as u64);
+    rest.answer(&Outcome::Delivered);
+    assert_eq!(run.telemetry.read().discarded[QUEUE_FULL], 10);
+}
+
+/// Traces are offered where they are asked for.
+#[test]
+fn traces_are_asked_for() {
+    let signals = |sampling_ratio| {
+        let traces = TraceOptions { sampling_ratio };
+        Internal { traces, ..Internal::default() }.facts().signals_out
+    };
+    assert!(!signals(Ratio::ZERO).contains(Signal::Traces));
+    assert!(signals(Ratio::new(0.01).unwrap()).contains(Signal::Traces));
+}
+
+/// Two sources cannot share one log or the traces; metrics they can.
 #[test]
 fn one_takes_the_log() {
     let own = own();
     build(&own, &[Signal::Logs]).unwrap();
     assert!(build(&own, &[Signal::Logs]).unwrap_err().message.contains("takes the log already"));
+    build(&own, &[Signal::Traces]).unwrap();
+    assert!(build(&own, &[Signal::Traces]).unwrap_err().message.contains("takes the traces already"));
     build(&own, &[Signal::Metrics]).unwrap();
 }

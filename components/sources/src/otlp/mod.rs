@@ -75,7 +75,8 @@ impl Source for Otlp {
                 listener.report_to(&context.telemetry);
             }
             let mut serving = Vec::new();
-            for Prepared { key, address, options } in self.listeners {
+            for Prepared { key, address, mut options } in self.listeners {
+                options.tracer = context.telemetry.tracer().cloned();
                 let socket =
                     context.sockets.lend(&context.id, key, address).and_then(tokio::net::TcpListener::from_std);
                 let listener = match socket {
@@ -104,6 +105,9 @@ impl Handler for Intake {
             Err(refusal) => return refusal,
         };
         let left_out = wire.left_out();
+        if let Some(span) = &request.span {
+            span.int("records", wire.records());
+        }
         let (batch, receipt) = Batch::new(Payload::Wire(wire));
         self.output.send(batch.charged(request.charge)).await;
         let mut reply = reply_to(receipt.await);
@@ -111,7 +115,7 @@ impl Handler for Intake {
             reply = self.without_wrong_ids(reply, left_out);
         }
         match request.snake_case {
-            Some(snake_case) => self.warned(reply, snake_case, request.peer),
+            Some(snake_case) => self.warned(reply, *snake_case, request.peer),
             None => reply,
         }
     }
@@ -232,6 +236,7 @@ mod tests {
             peer: ([127, 0, 0, 1], 1).into(),
             wire_bytes: 0,
             snake_case: None,
+            span: None,
         };
         assert_eq!(intake.handle(request(test_kit::logs(&[], 0..3))).await, Reply::Accepted);
         let refused = intake.handle(request(test_kit::traces(&[], 0..3))).await;
@@ -255,6 +260,7 @@ mod tests {
             peer: ([127, 0, 0, 1], 1).into(),
             wire_bytes: 0,
             snake_case: None,
+            span: None,
         };
         assert!(matches!(intake.handle(request).await, Reply::Partial { rejected: 1, .. }));
         let counted = telemetry.read();
@@ -275,7 +281,8 @@ mod tests {
             body: Default::default(),
             peer: ([127, 0, 0, 1], 1).into(),
             wire_bytes: 0,
-            snake_case: Some(SnakeCase { first: "resource_logs", keys: 2 }),
+            snake_case: Some(Box::new(SnakeCase { first: "resource_logs", keys: 2 })),
+            span: None,
         };
         let reply = intake.handle(request).await;
         assert!(

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use engine_core::budget::Budget;
 use engine_core::lane::LaneSeat;
+use engine_core::self_telemetry::spans::Tracer;
 use http::header::{self, HeaderValue};
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
@@ -120,6 +121,14 @@ impl<H: Handler> Server<H> {
 
     pub(super) fn cors(&self) -> Option<&Cors> {
         self.options.cors.as_ref()
+    }
+
+    pub(super) fn tracer(&self) -> Option<&Tracer> {
+        self.options.tracer.as_ref()
+    }
+
+    pub(super) fn scheme(&self) -> &'static str {
+        if self.options.tls.is_some() { "https" } else { "http" }
     }
 
     pub(super) fn limits(&self) -> &Limits {

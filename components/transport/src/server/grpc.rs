@@ -12,7 +12,7 @@ use crate::compression::Encoding;
 use crate::proto::{ExportResponse, PartialSuccess, RpcStatus};
 use crate::server::connection::Server;
 use crate::server::reply::{Answer, Refused};
-use crate::server::{self as server_api, Handler, Refusal, Reply, body};
+use crate::server::{self as server_api, Handler, Refusal, Reply, body, traced};
 use crate::status::{Code, message_to_header, shorten};
 use otlp::Signal;
 
@@ -40,16 +40,24 @@ pub(super) async fn serve<H: Handler>(
     match export(server, peer, &mut request).await {
         Ok(reply) => {
             server.counters().answer(&reply);
+            traced::end_grpc(&mut request, Ok(&reply), || (code_of(&reply), reply.message()));
             respond(&reply)
         }
         Err(refused) => {
             server.counters().refuse(refused.reason);
+            let is_late = refused.reason == Refusal::Timeout;
+            let code = || if is_late { Code::DeadlineExceeded } else { code_of(&refused.reply) };
+            traced::end_grpc(&mut request, Err(refused.reason), || (code(), refused.reply.message()));
             match refused.reason {
-                Refusal::Timeout => failure(&RpcStatus::new(Code::DeadlineExceeded, refused.reply.message())),
+                Refusal::Timeout => failure(&RpcStatus::new(code(), refused.reply.message())),
                 _ => respond(&refused.reply),
             }
         }
     }
+}
+
+fn code_of(reply: &Reply) -> Code {
+    reply.status().map_or(Code::Ok, |status| Code::from_number(status.code.into()))
 }
 
 async fn export<H: Handler>(
@@ -65,9 +73,11 @@ async fn export<H: Handler>(
         reason: Refusal::Unsupported,
     })?;
     let encoding = encoding_of(request.headers())?;
+    traced::grpc(server.tracer(), request, signal);
     let received = body::read_grpc(request.body_mut(), encoding, server.reading()).await?;
+    let span = traced::received(request, &received);
     let body::Received { body, charge, wire_bytes } = received;
-    let request = server_api::Request { signal, body, charge, peer, wire_bytes, snake_case: None };
+    let request = server_api::Request { signal, body, charge, peer, wire_bytes, snake_case: None, span };
     Ok(server.handler.handle(request).await)
 }
 

@@ -17,7 +17,7 @@ use crate::compression::Encoding;
 use crate::proto::{ExportResponse, PartialSuccess, RpcStatus};
 use crate::server::connection::Server;
 use crate::server::reply::{Answer, Refused};
-use crate::server::{self as server_api, Handler, Refusal, Reply, body, json};
+use crate::server::{self as server_api, Handler, Refusal, Reply, body, json, traced};
 use crate::status::{Code, shorten};
 use otlp::Signal;
 
@@ -79,10 +79,13 @@ async fn serve_anybody<H: Handler>(
     let response = match export(server, peer, &mut request, media_type).await {
         Ok((signal, reply)) => {
             server.counters().answer(&reply);
-            respond(signal, &reply, media_type.unwrap_or(MediaType::Protobuf))
+            let response = respond(signal, &reply, media_type.unwrap_or(MediaType::Protobuf));
+            traced::end_http(&mut request, Ok(&reply), response.status(), reply.message());
+            response
         }
         Err(failure) => {
             server.counters().refuse(failure.reason);
+            traced::end_http(&mut request, Err(failure.reason), failure.http, &failure.status.message);
             // Whoever speaks neither of our languages gets protobuf.
             fail(failure, media_type.unwrap_or(MediaType::Protobuf))
         }
@@ -120,14 +123,16 @@ async fn export<H: Handler>(
             .with_header(header::ACCEPT, ACCEPTED_TYPES));
     };
     let encoding = encoding_of(request.headers())?;
+    traced::http(server.tracer(), request, signal, server.scheme());
     let reading = server.reading();
     let mut received = body::read_http(request.body_mut(), encoding, reading).await.map_err(Refused::from)?;
     let mut snake_case = None;
     if let MediaType::Json = media_type {
         (received, snake_case) = Box::pin(json::read(signal, received, reading)).await.map_err(Refused::from)?;
     }
+    let span = traced::received(request, &received);
     let body::Received { body, charge, wire_bytes } = received;
-    let request = server_api::Request { signal, body, charge, peer, wire_bytes, snake_case };
+    let request = server_api::Request { signal, body, charge, peer, wire_bytes, snake_case, span };
     Ok((signal, server.handler.handle(request).await))
 }
 

@@ -19,7 +19,7 @@ pub(super) async fn read(
     signal: Signal,
     text: Received,
     reading: Reading<'_>,
-) -> Result<(Received, Option<SnakeCase>), BodyError> {
+) -> Result<(Received, Option<Box<SnakeCase>>), BodyError> {
     let Received { body: text, charge: _text_charge, wire_bytes } = text;
     // Protobuf is about half as long as JSON. Where it is longer, the charge follows.
     let mut charge = reading.budget.try_charge(text.len())?;
@@ -36,7 +36,7 @@ pub(super) async fn read(
         tokio::task::yield_now().await;
     };
     charge.resize(converted.body.len())?;
-    Ok((Received { body: converted.body, charge, wire_bytes }, converted.snake_case))
+    Ok((Received { body: converted.body, charge, wire_bytes }, converted.snake_case.map(Box::new)))
 }
 
 /// An export answer: `{}`, or what was refused.

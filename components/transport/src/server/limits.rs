@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use engine_core::budget::{Budget, Charge};
+use engine_core::self_telemetry::spans::Tracer;
 
 use crate::Protocol;
 use crate::server::{Auth, Cors, Counters};
@@ -34,6 +35,8 @@ pub struct ServerOptions {
     pub limits: Limits,
     /// Where this server counts.
     pub counters: Arc<Counters>,
+    /// What makes spans of requests; none without.
+    pub tracer: Option<Tracer>,
 }
 
 /// Bounds on what one peer and all peers together may use.
@@ -118,7 +121,8 @@ impl Default for Limits {
 impl ServerOptions {
     /// Plain text with the default limits and counters of its own.
     pub fn new(protocol: Protocol) -> Self {
-        Self { protocol, tls: None, auth: None, cors: None, limits: Limits::default(), counters: Arc::default() }
+        let (limits, counters) = (Limits::default(), Arc::default());
+        Self { protocol, tls: None, auth: None, cors: None, limits, counters, tracer: None }
     }
 }
 

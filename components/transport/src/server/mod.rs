@@ -15,6 +15,7 @@ mod json;
 mod limits;
 mod reply;
 mod stream;
+mod traced;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use engine_core::budget::{Budget, Charge};
 use engine_core::lane::Lanes;
+use engine_core::self_telemetry::spans::Span;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -60,8 +62,11 @@ pub struct Request {
     pub peer: SocketAddr,
     /// Size of the body as it came, before inflating and, for JSON, converting; without framing.
     pub wire_bytes: u64,
-    /// Keys of a JSON body that were ignored, because OTLP/JSON does not know names in snake_case.
-    pub snake_case: Option<SnakeCase>,
+    /// Keys of a JSON body that were ignored, because OTLP/JSON does not know names in snake_case. Boxed, because every
+    /// request has room for it and few have any.
+    pub snake_case: Option<Box<SnakeCase>>,
+    /// The span of the request, where it is traced. The server ends it with the answer.
+    pub span: Option<Arc<Span>>,
 }
 
 /// Takes what a server received.

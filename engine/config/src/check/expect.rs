@@ -32,7 +32,7 @@ fn expected_type(name: &str, schema: &Json) -> String {
     match name {
         "string" => format!("a string{}", length_limits(schema)),
         "integer" => format!("a whole number{}", range(schema).words()),
-        "number" => "a number".to_owned(),
+        "number" => format!("a number{}", range(schema).words()),
         "boolean" => "a boolean".to_owned(),
         "array" => format!("a list, each item {}", schema.get("items").map(expected).unwrap_or_default()),
         "object" => "a table".to_owned(),

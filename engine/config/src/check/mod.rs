@@ -50,7 +50,9 @@ impl<'r, 'f> Check<'r, 'f> {
             Value::Integer(number) if types.contains(&"integer") || types.contains(&"number") => {
                 self.integer(node, *number, schema)
             }
-            Value::Float(number) if types.contains(&"number") && number.is_finite() => json!(number),
+            Value::Float(number) if types.contains(&"number") && number.is_finite() => {
+                self.float(node, *number, schema)
+            }
             Value::Bool(value) if types.contains(&"boolean") => json!(value),
             Value::List(items) if types.contains(&"array") => self.list(node, items, schema),
             Value::Table(entries) if types.contains(&"object") => self.table(entries, schema, place),
@@ -97,6 +99,17 @@ impl<'r, 'f> Check<'r, 'f> {
             );
         }
         json!(text)
+    }
+
+    fn float(&mut self, node: &Node, number: f64, schema: &Json) -> Json {
+        let limit = |keyword: &str| schema.get(keyword).and_then(Json::as_f64);
+        let is_less = limit("minimum").is_some_and(|least| number < least);
+        let is_more = limit("maximum").is_some_and(|most| number > most);
+        if is_less || is_more {
+            let message = format!("{} is {}", self.name(), expect::found(node, schema));
+            self.add(node.at, Finding::error(Code::InvalidValue, message).expected(expect::expected(schema)));
+        }
+        json!(number)
     }
 
     /// Takes the branch of a choice that fits the value's type.

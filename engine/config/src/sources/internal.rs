@@ -6,14 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::component::{ComponentOptions, Facts, Kind, ServiceId, Stability};
 use crate::omit::is_default;
+use crate::ratio::Ratio;
 use crate::signal::SignalSet;
 use crate::span::Span;
 
-/// Brings the engine's own metrics and log as OTLP, to watch it by its own means. Metrics are those of `/metrics`, by the
-/// same names but for `_total` at the end of counters, with the same attributes. Log events come with their fields as
-/// attributes, limited as the log is; at most 2048 wait, then the oldest are dropped and counted. The resource is
-/// `telemetry-engine` with version, host, role and an instance id that is new with every start. What handing these records
-/// on logs is no record itself. `signals` narrows to metrics or logs.
+/// Brings the engine's own metrics, log and traces as OTLP, to watch it by its own means. Metrics are those of `/metrics`, by
+/// the same names but for `_total` at the end of counters, with the same attributes. Log events come with their fields as
+/// attributes, limited as the log is. Traces are off unless `traces.sampling_ratio` asks for them. At most 2048 log records
+/// and 2048 spans wait, then the oldest are dropped and counted as `queue_full`. The resource is `telemetry-engine` with
+/// version, host, role and an instance id that is new with every start.
+///
+/// What handing these records on logs is no record itself, a delivery that carries any of them has no span, and that a
+/// backend refuses nothing but them for good is told in the log only. `signals` narrows to some of metrics, logs and, where
+/// they are asked for, traces.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Internal {
@@ -23,6 +28,9 @@ pub struct Internal {
     /// What is taken from the log.
     #[serde(skip_serializing_if = "is_default")]
     pub logs: LogOptions,
+    /// Which of the engine's work is traced.
+    #[serde(skip_serializing_if = "is_default")]
+    pub traces: TraceOptions,
 }
 
 /// What is taken from the log.
@@ -31,6 +39,21 @@ pub struct Internal {
 pub struct LogOptions {
     /// The least important level. Never more than what `--log-level` lets the program tell.
     pub level: LogLevel,
+}
+
+/// Which of the engine's work is traced.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TraceOptions {
+    /// The share of requests to `otlp` sources and of attempts of sinks to deliver that get a span. 0: no traces. More than
+    /// 0: requests whose `traceparent` says that their sender sampled them get one besides, as its child.
+    ///
+    /// The span of a request (kind SERVER) is named by the semantic conventions of OpenTelemetry for gRPC
+    /// (`opentelemetry.proto.collector.logs.v1.LogsService/Export`) and HTTP (`POST /v1/logs`), with their attributes. That of
+    /// an attempt (kind CLIENT) is named `deliver`, begins a trace of its own because it joins many requests, and has an
+    /// `attempt` that counts from 1. Both have `component_id`, `component_type`, `signal`, `records`, `bytes` and `outcome`;
+    /// refusals have the status ERROR.
+    pub sampling_ratio: Ratio,
 }
 
 /// Levels of events, the most important first.
@@ -52,7 +75,7 @@ pub enum LogLevel {
 
 impl Default for Internal {
     fn default() -> Self {
-        Self { interval: Span::secs(60), logs: LogOptions::default() }
+        Self { interval: Span::secs(60), logs: LogOptions::default(), traces: TraceOptions::default() }
     }
 }
 
@@ -62,7 +85,8 @@ impl ComponentOptions for Internal {
     const STABILITY: Stability = Stability::Beta;
 
     fn facts(&self) -> Facts {
-        let signals = [Signal::Metrics, Signal::Logs].into_iter().collect::<SignalSet>();
+        let traces = (self.traces.sampling_ratio > Ratio::ZERO).then_some(Signal::Traces);
+        let signals = [Signal::Metrics, Signal::Logs].into_iter().chain(traces).collect::<SignalSet>();
         Facts { pull: true, ..Facts::source(signals) }.needs([], ServiceId::self_telemetry())
     }
 }

@@ -11,6 +11,8 @@ mod part;
 mod request;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod traced_tests;
 
 use std::fmt;
 use std::future::Future;
@@ -275,7 +277,7 @@ impl SinkInlet {
         // bytes, and the charge of the request is given back with its debts. The share of the buffer does not cover what
         // goes beyond it: that stays charged until it is delivered.
         let is_beyond = room.bytes > driver.settings.max_buffer;
-        let kept = if is_beyond { debts.only_charge() } else { Debts::default() };
+        let kept = if is_beyond { debts.only_ties() } else { debts.only_origin() };
         match driver.enqueue(driver.kept_alone(wire), kept, room) {
             Ok(()) => debts.answer(&Outcome::Delivered),
             Err(_) => debts.answer(&Outcome::retry(SHUTDOWN)),

@@ -327,6 +327,11 @@ impl Queue {
 }
 
 impl Item {
+    /// Whether records that the engine tells of itself are in it.
+    pub(super) fn is_of_the_engine(&self) -> bool {
+        self.debts.are_of_the_engine()
+    }
+
     /// Whether somebody waits for its answer and has waited longer than `hold`, or has given up.
     pub(super) fn is_overdue(&self, hold: Duration) -> bool {
         self.debts.is_owed() && (self.since.elapsed() > hold || self.debts.is_abandoned())

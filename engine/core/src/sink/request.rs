@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::FutureExt;
-use otlp::Wire;
+use futures::future::BoxFuture;
+use otlp::{Payload, Wire};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
@@ -18,6 +19,8 @@ use super::{Driver, EXPIRED, HOLD, PARTIAL, SHUTDOWN};
 use crate::edge::panic_message;
 use crate::lane;
 use crate::outcome::{Outcome, Rejection, RejectionKind};
+use crate::self_telemetry::spans::{Span, SpanKind};
+use crate::self_telemetry::{unheard, unheard_now};
 use crate::telemetry::HealthState;
 
 /// Panics of `deliver` on one request after which the request is refused for good.
@@ -94,9 +97,8 @@ impl Request {
                     continue;
                 }
             };
-            let payload = Driver::payload_of(&items);
             // The call itself may panic too, before it has made a future.
-            let delivery = AssertUnwindSafe(async { driver.sink.deliver(payload).await }).catch_unwind();
+            let delivery = AssertUnwindSafe(async { driver.deliver(&items, failures).await }).catch_unwind();
             let outcome = tokio::select! {
                 outcome = delivery => outcome,
                 () = driver.abort.cancelled() => return End::GivenUp(items, GivenUp::Shutdown),
@@ -144,7 +146,9 @@ impl Request {
     fn send_apart(&self, items: Vec<Item>) {
         let driver = &self.driver;
         if driver.apart.begin() {
-            tracing::warn!(sink = %driver.id, "the backend rejects many parts of merged requests, nothing is merged for a while");
+            heard_of(&items, || {
+                tracing::warn!(sink = %driver.id, "the backend rejects many parts of merged requests, nothing is merged for a while");
+            });
         }
         if let Err(rest) = driver.parts[self.part].put_back(items) {
             self.give_up(rest, GivenUp::Shutdown);
@@ -190,7 +194,9 @@ impl Request {
         let records = records_of(&items);
         let (kind, reason) = (rejection.kind.as_str(), &rejection.message);
         self.driver.telemetry.error(kind, reason.clone());
-        tracing::warn!(sink = %self.driver.id, kind, %reason, records, "the backend rejects data for good, it is dropped");
+        heard_of(&items, || {
+            tracing::warn!(sink = %self.driver.id, kind, %reason, records, "the backend rejects data for good, it is dropped");
+        });
         self.leave(&[Exit::Dropped(rejection.kind.as_str(), records)]);
         answer_all(items, &Outcome::Rejected(rejection.clone()));
     }
@@ -257,6 +263,54 @@ impl Request {
     fn leave(&self, exits: &[Exit]) {
         self.driver.parts[self.part].leave(exits);
     }
+}
+
+impl Driver {
+    /// Has the sink deliver the items, which has failed so often already. An attempt that carries anything of what the engine
+    /// tells of itself has no span: it would be the next thing to tell.
+    fn deliver<'d>(&'d self, items: &[Item], failures: u32) -> BoxFuture<'d, Outcome> {
+        let payload = Self::payload_of(items);
+        if is_all_of_the_engine(items) {
+            return Box::pin(unheard(async move { self.sink.deliver(payload).await }));
+        }
+        match self.telemetry.tracer() {
+            Some(tracer) if tracer.is_on() && !items.iter().any(Item::is_of_the_engine) => {
+                match tracer.begin(SpanKind::Client, || None) {
+                    Some(span) => self.traced(payload, failures, span),
+                    None => self.sink.deliver(payload),
+                }
+            }
+            _ => self.sink.deliver(payload),
+        }
+    }
+
+    fn traced(&self, payload: Payload, failures: u32, span: Arc<Span>) -> BoxFuture<'_, Outcome> {
+        span.name("deliver");
+        span.text("signal", payload.signal().as_str());
+        span.int("records", payload.records());
+        span.int("bytes", payload.len() as u64);
+        span.int("attempt", u64::from(failures) + 1);
+        Box::pin(async move {
+            let outcome = self.sink.deliver(payload).await;
+            match &outcome {
+                Outcome::Delivered => span.end("delivered", None),
+                Outcome::Partial { .. } => span.end("partial", None),
+                Outcome::Rejected(Rejection { kind, message }) => span.end(kind.as_str(), Some(message)),
+                Outcome::Retry { reason, .. } => span.end("retry", Some(reason)),
+            }
+            outcome
+        })
+    }
+}
+
+/// Tells of what became of items. When all of them are what the engine tells of itself, that is no record: it would be
+/// refused next, and so on for ever.
+fn heard_of(items: &[Item], tell: impl FnOnce()) {
+    if is_all_of_the_engine(items) { unheard_now(tell) } else { tell() }
+}
+
+fn is_all_of_the_engine(items: &[Item]) -> bool {
+    items.iter().all(Item::is_of_the_engine)
 }
 
 /// A request cut in two, beside the lane when there is much to look through.
