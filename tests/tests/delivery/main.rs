@@ -11,6 +11,7 @@ mod producer;
 mod rejection;
 mod sdk;
 mod shutdown;
+mod spans;
 
 use std::time::Duration;
 

@@ -20,7 +20,7 @@ fn the_built_in_components() {
     assert_snapshot!(list.join("\n"), @r#"
     source generate (beta): Makes up logs, metrics and traces, to try a pipeline out and to measure it
     source host_metrics (beta): Reads the metrics of this host from the kernel: processors, memory, load, disks, file systems, network interfaces, paging, processes, uptime
-    source internal (beta): Brings the engine's own metrics and log as OTLP, to watch it by its own means
+    source internal (beta): Brings the engine's own metrics, log and traces as OTLP, to watch it by its own means
     source otlp (beta): Receives OTLP over gRPC and over HTTP (protobuf and JSON), compressed with gzip, zstd or snappy, or not at all
     transform attributes (beta): Edits the attributes of records, scopes and resources
     transform resource (beta): Edits the attributes of every resource
