@@ -30,7 +30,8 @@ const fn default_max_age() -> Span {
     Span::secs(600)
 }
 
-/// `*`, or `scheme://host[:port]` with at most one `*` behind the scheme.
+/// `*`, or `scheme://host[:port]` with at most one `*` behind the scheme. At the end it stands for a port only: behind
+/// `https://shop.` it would be everybody's to end.
 pub(crate) fn is_origin(text: &str) -> bool {
     if text == "*" {
         return true;
@@ -38,5 +39,25 @@ pub(crate) fn is_origin(text: &str) -> bool {
     let Some((scheme, host)) = text.split_once("://") else { return false };
     let is_scheme = !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
     let is_of_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]*".contains(&byte);
-    is_scheme && !host.is_empty() && host.bytes().all(is_of_host) && host.matches('*').count() <= 1
+    let is_open = host.strip_suffix('*').is_some_and(|start| !start.ends_with(':'));
+    is_scheme && !host.is_empty() && !is_open && host.bytes().all(is_of_host) && host.matches('*').count() <= 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A star is part of a host or all of a port, and never open at the end.
+    #[test]
+    fn origins() {
+        for good in ["*", "https://shop.example.com:8443", "https://*.example.com", "http://localhost:*", "app://x-*.y"]
+        {
+            assert!(is_origin(good), "{good}");
+        }
+        for bad in
+            ["https://*", "https://shop.*", "https://shop*", "https://*.*", "shop.example.com", "https://", "HTTP://a"]
+        {
+            assert!(!is_origin(bad), "{bad}");
+        }
+    }
 }

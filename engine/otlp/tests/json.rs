@@ -43,8 +43,8 @@ fn malformed(signal: Signal, text: &str) -> Malformed {
 /// Ids are hexadecimal of either case, wherever they stand, and may be empty; anything else is refused, never mangled.
 #[test]
 fn ids_are_hexadecimal() {
-    let id = "5b8efff798038103d269b633813fc60c";
-    let bytes = &[0x5b, 0x8e, 0xff, 0xf7, 0x98, 0x03, 0x81, 0x03, 0xd2, 0x69, 0xb6, 0x33, 0x81, 0x3f, 0xc6, 0x0c];
+    let trace_id = "5b8efff798038103d269b633813fc60c";
+    let trace_bytes = &[0x5b, 0x8e, 0xff, 0xf7, 0x98, 0x03, 0x81, 0x03, 0xd2, 0x69, 0xb6, 0x33, 0x81, 0x3f, 0xc6, 0x0c];
     let places: [(Signal, &str); 7] = [
         (Signal::Logs, r#""traceId":"ID""#),
         (Signal::Logs, r#""spanId":"ID""#),
@@ -55,7 +55,10 @@ fn ids_are_hexadecimal() {
         (Signal::Metrics, r#""gauge":{"dataPoints":[{"exemplars":[{"spanId":"ID"}]}]}"#),
     ];
     for (signal, place) in places {
-        for form in [id.to_owned(), id.to_ascii_uppercase(), "5B8effF798038103d269b633813fc60C".to_owned()] {
+        // A record with an id of a wrong length is left out.
+        let len = if place.contains("traceId") { 16 } else { 8 };
+        let (id, bytes) = (&trace_id[..2 * len], &trace_bytes[..len]);
+        for form in [id.to_owned(), id.to_ascii_uppercase(), "5B8effF798038103d269b633813fc60C"[..2 * len].to_owned()] {
             let body = read(signal, &place.replace("ID", &form)).unwrap().rope().into_bytes();
             assert!(body.windows(bytes.len()).any(|window| window == bytes), "{place} {form}");
         }
@@ -434,6 +437,9 @@ fn conversions_go_in_steps() {
     let large = [
         format!("\"severityText\":\"{}\"", "\\n".repeat(million)),
         format!("\"x\":[{}1]", "1,".repeat(million)),
+        format!("\"x\":\"{}\"", "\\n".repeat(million)),
+        format!("\"x\":{{\"{}\":[\"{}\"]}}", "\\n".repeat(million), "\\n".repeat(million)),
+        format!("\"{}\":{{}},\"{}\":1", "\\n".repeat(million), "long".repeat(20)),
         format!("\"attributes\":[{}{{}}]", r#"{"key":"a","value":{"stringValue":"b"}},"#.repeat(100_000)),
     ];
     for members in large {

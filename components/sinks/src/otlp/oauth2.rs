@@ -27,6 +27,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// A token is not used up to its very end: a request takes time, and clocks differ.
 const LEEWAY: Duration = Duration::from_secs(5);
 
+/// Bounds of the time for which a token is used. A server that issues tokens for no time at all is not asked without a pause,
+/// and one that means for ever may say any number.
+const SHORTEST_LIFE: Duration = Duration::from_secs(1);
+const LONGEST_LIFE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// The tokens of one sink.
 #[derive(Debug)]
 pub(super) struct OAuth2(Arc<Shared>);
@@ -265,9 +270,9 @@ impl State {
 impl Issued {
     fn new(token: Token) -> Self {
         let now = Instant::now();
-        let moment = |after: Duration| now.checked_add(after);
-        let renew_at = token.lifetime.and_then(|lifetime| moment(lifetime * 4 / 5));
-        let expires_at = token.lifetime.and_then(|lifetime| moment(lifetime - LEEWAY.min(lifetime / 10)));
+        let lifetime = token.lifetime.map(|lifetime| lifetime.clamp(SHORTEST_LIFE, LONGEST_LIFE));
+        let renew_at = lifetime.map(|lifetime| now + lifetime * 4 / 5);
+        let expires_at = lifetime.map(|lifetime| now + (lifetime - LEEWAY.min(lifetime / 10)));
         Self { token, renew_at, expires_at }
     }
 }
@@ -312,5 +317,26 @@ impl Material for Credentials {
             scopes: self.scopes.clone(),
             parameters: self.parameters.clone(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    /// Whatever lifetime a server tells, its token is used for a while, and replaced before it ends.
+    #[tokio::test(start_paused = true)]
+    async fn lives_are_bounded() {
+        let now = Instant::now();
+        let told = [0, 1, 100, i64::MAX.cast_unsigned(), u64::MAX];
+        let ends = [900, 900, 95_000, 31_535_995_000, 31_535_995_000];
+        for (told, end) in told.into_iter().zip(ends) {
+            let lifetime = Some(Duration::from_secs(told));
+            let issued = Issued::new(Token { authorization: HeaderValue::from_static("Bearer x"), lifetime });
+            assert_eq!(issued.expires_at, Some(now + Duration::from_millis(end)), "{told}");
+            assert!(issued.renew_at > Some(now) && issued.renew_at < issued.expires_at, "{told}");
+        }
     }
 }

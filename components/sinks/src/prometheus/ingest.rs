@@ -1,7 +1,7 @@
 //! From a request to the table: what a resource, a scope and a metric mean to their points.
 //!
 //! Points that are refused are counted by reason; what they are refused for is decided here and in `table`. The table is
-//! locked for a number of points at a time, so that a scrape and other lanes have their turn.
+//! locked for one point at a time, when all about it is known, so that a scrape and other lanes have their turn.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use super::naming::{Named, Naming, Shape, Suffixes};
 use super::table::{Description, Kind, Place, Refused, Table};
 use super::value::{Point, Temporality, Times, Updated, Value};
 
-/// Points that are taken before the table is unlocked and other tasks of the lane have their turn.
+/// Points that are taken before other tasks of the lane have their turn.
 const POINTS_AT_ONCE: usize = 256;
 
 /// `DataPointFlags`: there is no value, the series has ended.
@@ -225,15 +225,12 @@ impl Metric<'_> {
         let mut points = self.view.data_points().peekable();
         while points.peek().is_some() {
             let now = Instant::now();
-            {
-                let mut locked = table.lock();
-                for point in points.by_ref().take(POINTS_AT_ONCE) {
-                    match self.take_one(&point, writer, &mut locked, now) {
-                        Ok(Updated::Taken) => {}
-                        Ok(Updated::Older) => tally.older += 1,
-                        Ok(Updated::Overlapping) => tally.refuse(OVERLAP, 1),
-                        Err(reason) => tally.refuse(reason, 1),
-                    }
+            for point in points.by_ref().take(POINTS_AT_ONCE) {
+                match self.take_one(&point, writer, table, now) {
+                    Ok(Updated::Taken) => {}
+                    Ok(Updated::Older) => tally.older += 1,
+                    Ok(Updated::Overlapping) => tally.refuse(OVERLAP, 1),
+                    Err(reason) => tally.refuse(reason, 1),
                 }
             }
             if points.peek().is_some() {
@@ -246,20 +243,20 @@ impl Metric<'_> {
         &self,
         view: &otlp::DataPointView<'_>,
         writer: &mut LabelWriter,
-        table: &mut Table,
+        table: &Mutex<Table>,
         now: Instant,
     ) -> Result<Updated, &'static str> {
         let attributes = view.attributes().map(|attribute| (attribute.key, attribute.value));
         let labels = writer.write(self.shared, self.reserved, attributes).map_err(|TooLong| LABELS_TOO_LONG)?;
         if view.flags() & NO_RECORDED_VALUE != 0 {
-            table.remove(&self.description.name, labels);
+            table.lock().remove(&self.description.name, labels);
             return Ok(Updated::Taken);
         }
         let point = Point::of(view, self.temporality).map_err(|_| INVALID)?;
         if self.description.kind == Kind::Counter && !is_count(&point.value) {
             return Err(INVALID);
         }
-        let put = table.put(&self.description, Place { key: labels, labels }, point, now);
+        let put = table.lock().put(&self.description, Place { key: labels, labels }, point, now);
         put.map_err(|refused| match refused {
             Refused::Conflict => CONFLICT,
             Refused::MaxSeries => MAX_SERIES,

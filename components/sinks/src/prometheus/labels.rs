@@ -5,6 +5,7 @@
 //! earlier layer has is written with `exported_` before it, as Prometheus does with labels of a target; attributes of one
 //! layer that get the same name share it, with `;` between their values (specification, "Metric Attributes").
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
 
@@ -76,7 +77,7 @@ impl LabelWriter {
         self.raw.clear();
         self.spans.clear();
         for (key, value) in layer {
-            self.add(shared, reserved, key, value);
+            self.add(shared, reserved, key, value)?;
             if shared.text.len() + self.raw.len() > 2 * LONGEST {
                 return Err(TooLong);
             }
@@ -114,7 +115,10 @@ impl LabelWriter {
         if self.text.len() > LONGEST { Err(TooLong) } else { Ok(&self.text) }
     }
 
-    fn add(&mut self, shared: &Labels, reserved: Option<&str>, key: &str, value: ValueView<'_>) {
+    fn add(&mut self, shared: &Labels, reserved: Option<&str>, key: &str, value: ValueView<'_>) -> Result<(), TooLong> {
+        if key.len() > LONGEST {
+            return Err(TooLong);
+        }
         let raw = &mut self.raw;
         let start = raw.len();
         raw.push_str(key);
@@ -125,28 +129,39 @@ impl LabelWriter {
             raw.insert_str(name_start, EXPORTED);
         }
         let value_start = raw.len();
-        push_value(raw, value);
+        push_value(raw, value)?;
         let span = Span { key: start..name_start, name: name_start..value_start, value: value_start..raw.len() };
         self.spans.push(span);
+        Ok(())
     }
 }
 
 /// Appends a value as text: as it is, base64 for bytes, JSON for lists and maps (specification, "AnyValue representation
-/// for non-OTLP protocols").
-fn push_value(text: &mut String, value: ValueView<'_>) {
+/// for non-OTLP protocols"). What would be longer than any label is not written to its end: of a few megabytes in a request
+/// it could make hundreds.
+fn push_value(text: &mut String, value: ValueView<'_>) -> Result<(), TooLong> {
     match value {
+        ValueView::Str(content) if content.len() > LONGEST => return Err(TooLong),
+        ValueView::Bytes(bytes) if bytes.len() > LONGEST => return Err(TooLong),
         ValueView::Str(content) => text.push_str(content),
         ValueView::Bool(flag) => text.push_str(if flag { "true" } else { "false" }),
         ValueView::Int(number) => write!(text, "{number}").expect("a string takes everything"),
         ValueView::Double(number) => write!(text, "{number}").expect("a string takes everything"),
         ValueView::Bytes(bytes) => BASE64_STANDARD.encode_string(bytes, text),
-        ValueView::Array(_) | ValueView::Map(_) => text.push_str(&json(value).to_string()),
+        ValueView::Array(_) | ValueView::Map(_) => push_json(text, value, text.len() + LONGEST)?,
         ValueView::Empty => {}
     }
+    Ok(())
 }
 
-fn json(value: ValueView<'_>) -> Json {
-    match value {
+/// Appends a value as JSON, until the text is longer than `most`.
+fn push_json(text: &mut String, value: ValueView<'_>, most: usize) -> Result<(), TooLong> {
+    if text.len() > most {
+        return Err(TooLong);
+    }
+    let scalar: Json = match value {
+        ValueView::Str(content) if content.len() > LONGEST => return Err(TooLong),
+        ValueView::Bytes(bytes) if bytes.len() > LONGEST => return Err(TooLong),
         ValueView::Str(content) => content.into(),
         ValueView::Bool(flag) => flag.into(),
         ValueView::Int(number) => number.into(),
@@ -154,12 +169,38 @@ fn json(value: ValueView<'_>) -> Json {
         ValueView::Double(number) if !number.is_finite() => number.to_string().into(),
         ValueView::Double(number) => number.into(),
         ValueView::Bytes(bytes) => BASE64_STANDARD.encode(bytes).into(),
-        ValueView::Array(values) => values.iter().map(json).collect(),
-        ValueView::Map(entries) => {
-            Json::Object(entries.iter().map(|entry| (entry.key.to_owned(), json(entry.value))).collect())
-        }
         ValueView::Empty => Json::Null,
-    }
+        ValueView::Array(values) => {
+            text.push('[');
+            for (place, element) in values.iter().enumerate() {
+                text.push_str(if place > 0 { "," } else { "" });
+                push_json(text, element, most)?;
+            }
+            text.push(']');
+            return Ok(());
+        }
+        ValueView::Map(entries) => {
+            // In the order of keys, so that theirs in the message makes no other series. The last one of a key counts.
+            let mut by_key = BTreeMap::new();
+            for entry in entries.iter() {
+                by_key.insert(entry.key, entry.value);
+                if by_key.len() > LONGEST || entry.key.len() > LONGEST {
+                    return Err(TooLong);
+                }
+            }
+            text.push('{');
+            for (place, (key, element)) in by_key.into_iter().enumerate() {
+                text.push_str(if place > 0 { "," } else { "" });
+                text.push_str(&Json::from(key).to_string());
+                text.push(':');
+                push_json(text, element, most)?;
+            }
+            text.push('}');
+            return Ok(());
+        }
+    };
+    text.push_str(&scalar.to_string());
+    Ok(())
 }
 
 /// Appends a text for between quotes.
@@ -213,6 +254,42 @@ mod tests {
         let own = Labels::default().and(&mut writer, [("job", ValueView::Str("shop"))]).unwrap();
         let both = own.and(&mut writer, [("job", ValueView::Str("x")), ("exported_job", ValueView::Str("y"))]).unwrap();
         assert_eq!(both.text(), r#"job="shop",exported_job="y;x""#);
+    }
+
+    /// Of a value that is far too long hardly more is written than a label may have.
+    #[test]
+    fn long_values_are_not_written() {
+        use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+        use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList, any_value::Value};
+        use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+        let any = |value| AnyValue { value: Some(value) };
+        let map = |keys: std::ops::Range<usize>| {
+            let entry = |key: usize| KeyValue { key: key.to_string(), ..KeyValue::default() };
+            Value::KvlistValue(KeyValueList { values: keys.map(entry).collect() })
+        };
+        let long = [
+            Value::StringValue("x".repeat(1 << 20)),
+            Value::BytesValue(vec![0; 1 << 20]),
+            Value::ArrayValue(ArrayValue { values: vec![AnyValue::default(); 1 << 18] }),
+            map(0..1 << 17),
+            Value::ArrayValue(ArrayValue { values: vec![any(map(0..1 << 17))] }),
+            Value::ArrayValue(ArrayValue { values: vec![any(Value::StringValue("x".repeat(1 << 20)))] }),
+        ];
+        for value in long {
+            let attribute = KeyValue { key: "a".to_owned(), value: Some(any(value)), ..KeyValue::default() };
+            let record = LogRecord { attributes: vec![attribute], ..LogRecord::default() };
+            let scope = ScopeLogs { log_records: vec![record], ..ScopeLogs::default() };
+            let resource_logs = vec![ResourceLogs { scope_logs: vec![scope], ..ResourceLogs::default() }];
+            let request = otlp::Decoded::Logs(ExportLogsServiceRequest { resource_logs });
+            let wire = request.encode().unwrap();
+            let resource = wire.resources().next().unwrap();
+            let scope = resource.scopes().next().unwrap();
+            let record = scope.log_records().next().unwrap();
+            let layer = record.attributes().map(|attribute| (attribute.key, attribute.value));
+            let mut writer = LabelWriter::default();
+            assert_eq!(writer.write(&Labels::default(), None, layer), Err(TooLong));
+            assert!(writer.raw.capacity() <= 4 * LONGEST, "{} bytes", writer.raw.capacity());
+        }
     }
 
     /// Every type of value has a text, and too much text is refused.

@@ -21,10 +21,11 @@ use std::time::Duration;
 
 use engine_config::sinks::Prometheus as Options;
 use engine_core::contract::{ComponentError, Sink, SinkContext};
+use engine_core::lane;
 use engine_core::outcome::{Outcome, RejectionKind};
 use engine_core::registry::{BuildContext, BuildError, BuildSink, Registration};
 use futures::future::BoxFuture;
-use otlp::{Payload, Signal};
+use otlp::{Payload, Signal, Wire};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 use transport::Protocol;
@@ -35,13 +36,16 @@ use ingest::{Ingest, REASONS, Tally};
 use server::Settings;
 use table::{Limits, Table};
 
+/// Requests over this size are read beside the lane: one point or one attribute can be as large as its request.
+const READ_INLINE: usize = 1024 * 1024;
+
 /// The option that asks for the socket.
 const LISTEN: &str = "listen";
 
 /// Keeps series for Prometheus.
 #[derive(Debug)]
 struct Prometheus {
-    ingest: Ingest,
+    ingest: Arc<Ingest>,
     shared: Arc<Shared>,
     address: SocketAddr,
     settings: Settings,
@@ -80,7 +84,7 @@ impl BuildSink for Prometheus {
         };
         let shared = Shared { table: Mutex::new(Table::new(limits)), tally: Mutex::default() };
         Ok(Self {
-            ingest: Ingest::new(options).map_err(too_long)?,
+            ingest: Arc::new(Ingest::new(options).map_err(too_long)?),
             shared: Arc::new(shared),
             address: options.listen.get(),
             settings,
@@ -131,11 +135,23 @@ impl Prometheus {
             Ok(wire) => wire,
             Err(error) => return Outcome::rejected(RejectionKind::Invalid, error.to_string()),
         };
-        let tally = self.ingest.take(&wire, &self.shared.table).await;
+        let tally = if wire.len() > READ_INLINE {
+            match Box::pin(self.take_beside(wire)).await {
+                Ok(tally) => tally,
+                Err(interrupted) => return Outcome::retry(interrupted.to_string()),
+            }
+        } else {
+            self.ingest.take(&wire, &self.shared.table).await
+        };
         let rejected = tally.lost();
         let message = message(&tally.refused);
         self.shared.count(tally);
         if rejected == 0 { Outcome::Delivered } else { Outcome::Partial { rejected, message } }
+    }
+
+    async fn take_beside(&self, wire: Wire) -> Result<Tally, lane::Interrupted> {
+        let (ingest, shared) = (Arc::clone(&self.ingest), Arc::clone(&self.shared));
+        lane::beside(move || futures::executor::block_on(ingest.take(&wire, &shared.table))).await
     }
 }
 

@@ -11,7 +11,7 @@ pub(super) fn syntax(headers: &HeaderMap) -> Syntax {
     let mut best = (0.0, Syntax::Text);
     for item in items(headers, &ACCEPT) {
         let version = item.parameter("version");
-        let offered = match item.name {
+        let offered = match item.name.to_ascii_lowercase().as_str() {
             "application/openmetrics-text" if matches!(version, None | Some("1.0.0")) => Syntax::OpenMetrics,
             "text/plain" if matches!(version, None | Some("0.0.4")) => Syntax::Text,
             "text/*" | "*/*" => Syntax::Text,
@@ -29,7 +29,7 @@ pub(super) fn syntax(headers: &HeaderMap) -> Syntax {
 pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
     let mut by_star = false;
     for item in items(headers, &ACCEPT_ENCODING) {
-        match item.name {
+        match item.name.to_ascii_lowercase().as_str() {
             "gzip" | "x-gzip" => return item.weight() > 0.0,
             "*" => by_star = item.weight() > 0.0,
             _ => {}
@@ -97,6 +97,7 @@ mod tests {
             ("application/openmetrics-text;q=0", Text),
             ("application/openmetrics-text;q=x,text/plain;q=0.1", Text),
             ("text/plain,application/openmetrics-text", OpenMetrics),
+            ("Application/OpenMetrics-Text; Version=1.0.0", OpenMetrics),
             ("image/png", Text),
             ("", Text),
         ];
@@ -113,6 +114,7 @@ mod tests {
             ("gzip", true),
             ("deflate, gzip;q=0.5", true),
             ("*", true),
+            ("GZIP", true),
             ("gzip;q=0, *", false),
             ("identity", false),
             ("", false),

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use engine_core::contract::ComponentError;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -20,7 +20,7 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use transport::tls::ServerTls;
 
@@ -32,6 +32,8 @@ use super::negotiate;
 const PAGES: usize = 4;
 /// How long a scrape waits for one of them.
 const PAGE_WAIT: Duration = Duration::from_secs(5);
+/// How long a scraper may take to read a page. One that does not read would keep others from theirs.
+const READ_TIME: Duration = Duration::from_secs(60);
 /// Series that are written before the table is unlocked for a moment.
 const SERIES_AT_ONCE: usize = 256;
 /// Room for a request's headers.
@@ -66,6 +68,8 @@ struct Server {
 struct Page {
     bytes: Vec<u8>,
     _permit: OwnedSemaphorePermit,
+    /// Says when it has been read.
+    _read: DropGuard,
 }
 
 /// Serves until `stop`.
@@ -125,22 +129,29 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(server: &Arc<
         .header_read_timeout(server.settings.header_timeout)
         .max_buf_size(HEADER_SIZE);
     builder.http2().timer(TokioTimer::new()).max_header_list_size(HEADER_SIZE as u32);
-    let answering = Arc::clone(server);
+    let (answering, stuck) = (Arc::clone(server), CancellationToken::new());
+    let is_stuck = stuck.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let server = Arc::clone(&answering);
-        async move { Ok::<_, Infallible>(answer(&server, request.method(), request.uri().path(), request.headers()).await) }
+        let (server, stuck) = (Arc::clone(&answering), stuck.clone());
+        async move { Ok::<_, Infallible>(answer(&server, &stuck, &request).await) }
     });
     let serving = builder.serve_connection(TokioIo::new(stream), service);
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
         _ = serving.as_mut() => return,
+        () = is_stuck.cancelled() => return,
         () = server.stop.cancelled() => {}
     }
     serving.as_mut().graceful_shutdown();
-    serving.await.ok();
+    tokio::select! {
+        _ = serving => {}
+        () = is_stuck.cancelled() => {}
+    }
 }
 
-async fn answer(server: &Arc<Server>, method: &Method, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
+/// Answers a request. `stuck` is cancelled when the page has not been read in time.
+async fn answer<B>(server: &Arc<Server>, stuck: &CancellationToken, request: &Request<B>) -> Response<Full<Bytes>> {
+    let (method, path, headers) = (request.method(), request.uri().path(), request.headers());
     if path != server.settings.path {
         return refuse(StatusCode::NOT_FOUND, format!("not found; there is {}\n", server.settings.path));
     }
@@ -162,7 +173,8 @@ async fn answer(server: &Arc<Server>, method: &Method, path: &str, headers: &Hea
     let Ok(bytes) = written.await else {
         return refuse(StatusCode::INTERNAL_SERVER_ERROR, "the page could not be written\n".to_owned());
     };
-    let mut response = Response::new(Full::new(Bytes::from_owner(Page { bytes, _permit: permit })));
+    let page = Page { bytes, _permit: permit, _read: watched(stuck).drop_guard() };
+    let mut response = Response::new(Full::new(Bytes::from_owner(page)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(syntax.content_type()));
     headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
@@ -170,6 +182,18 @@ async fn answer(server: &Arc<Server>, method: &Method, path: &str, headers: &Hea
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     guarded(response)
+}
+
+/// A token to cancel when a page has been read. `stuck` is cancelled when that takes too long.
+fn watched(stuck: &CancellationToken) -> CancellationToken {
+    let read = CancellationToken::new();
+    let (stuck, is_read) = (stuck.clone(), read.clone());
+    tokio::spawn(async move {
+        if tokio::time::timeout(READ_TIME, is_read.cancelled()).await.is_err() {
+            stuck.cancel();
+        }
+    });
+    read
 }
 
 fn refuse(status: StatusCode, text: String) -> Response<Full<Bytes>> {

@@ -15,6 +15,12 @@ use super::value::{Exemplar, Point, Temporality, Times, Updated, Value};
 /// What a series takes besides its labels and what its value holds: itself, and its entry in the index.
 const SERIES_BYTES: usize = size_of::<Option<Series>>() + 64;
 
+/// What a line has besides its name and labels, about: a suffix, a bound, a number.
+const LINE_BYTES: usize = 48;
+
+/// Text that is written before the table is unlocked for a moment, about.
+const TEXT_AT_ONCE: usize = 256 * 1024;
+
 /// What a family takes besides its texts: itself, its entry and those of its names.
 const FAMILY_BYTES: usize = size_of::<Family>() + 256;
 
@@ -36,6 +42,7 @@ pub(super) struct Table {
 pub(super) struct Limits {
     /// Series as Prometheus counts them.
     pub(super) max_samples: usize,
+    /// Of the table, and of a page that shows it: labels are kept once and shown with every bucket.
     pub(super) max_bytes: usize,
     /// How long a series is shown after its last point.
     pub(super) expiration: Duration,
@@ -46,6 +53,8 @@ pub(super) struct Limits {
 pub(super) struct Size {
     pub(super) samples: usize,
     pub(super) bytes: usize,
+    /// Of the lines that show it, about.
+    pub(super) shown: usize,
 }
 
 /// What a family is.
@@ -140,7 +149,8 @@ impl Table {
                 if claims(description).iter().any(|name| self.claimed.contains_key(name) || is_reserved(name)) {
                     return Err(Refused::Conflict);
                 }
-                let with_first = self.size.plus(description.size()).plus(Series::new(place, &point, now).size());
+                let with_first =
+                    self.size.plus(description.size()).plus(Series::new(place, &point, now).size(&description.name));
                 with_first.within(&self.limits)?;
                 self.add(description);
             }
@@ -178,8 +188,8 @@ impl Table {
         empty.iter().for_each(|name| self.forget(name));
     }
 
-    /// Writes up to `most` series of a family, from a place on; its head too when that is the start. Returns the place to
-    /// go on from, none at the end.
+    /// Writes up to `most` series of a family and not much text at once, from a place on; its head too when that is the
+    /// start. Returns the place to go on from, none at the end.
     pub(super) fn write(
         &self,
         name: &str,
@@ -192,11 +202,18 @@ impl Table {
         if from == 0 {
             exposition::write_head(text, &family.description, format);
         }
-        let to = from.saturating_add(most).min(family.slots.len());
-        for series in family.slots.get(from..to)?.iter().flatten() {
-            exposition::write_series(text, &family.description, series, format);
+        let enough = text.len() + TEXT_AT_ONCE;
+        let mut next = from;
+        for slot in family.slots.get(from..)?.iter().take(most) {
+            if text.len() > enough {
+                break;
+            }
+            next += 1;
+            if let Some(series) = slot {
+                exposition::write_series(text, &family.description, series, format);
+            }
         }
-        (to < family.slots.len()).then_some(to)
+        (next < family.slots.len()).then_some(next)
     }
 
     fn add(&mut self, description: &Description) {
@@ -230,7 +247,7 @@ impl Family {
     ) -> Result<Updated, Refused> {
         let Some(slot) = self.index.get(place.key).copied() else {
             let series = Series::new(place, &point, now);
-            let grown = size.plus(series.size());
+            let grown = size.plus(series.size(&self.description.name));
             grown.within(limits)?;
             *size = grown;
             self.insert(series);
@@ -239,13 +256,12 @@ impl Family {
         let series = self.slots[slot].as_mut().expect("the index names slots that are taken");
         let continues = series.temporality == point.temporality;
         let updated = point.times.after(series.times.end, point.temporality);
-        // A source that was restarted with the other temporality starts the series anew.
+        // A source that was restarted with the other temporality starts the series anew. What is behind keeps no series
+        // alive: a point from the future, of a clock that was wrong, is forgotten in the end.
         if continues && updated != Updated::Taken {
-            // Its source lives, so it is shown.
-            series.seen = now;
             return Ok(updated);
         }
-        let before = series.size();
+        let before = series.size(&self.description.name);
         let value = match point.temporality {
             Temporality::Delta if continues => series.value.plus(point.value),
             Temporality::Delta | Temporality::Cumulative => point.value,
@@ -263,8 +279,9 @@ impl Family {
             temporality: point.temporality,
             seen: now,
         };
-        let grown = size.minus(before).plus(changed.size());
-        if changed.size().is_larger_than(before) {
+        let after = changed.size(&self.description.name);
+        let grown = size.minus(before).plus(after);
+        if after.is_larger_than(before) {
             grown.within(limits)?;
         }
         *size = grown;
@@ -289,7 +306,7 @@ impl Family {
 
     fn remove(&mut self, slot: usize, size: &mut Size) {
         let Some(series) = self.slots[slot].take() else { return };
-        *size = size.minus(series.size());
+        *size = size.minus(series.size(&self.description.name));
         self.index.remove(&series.key);
         self.free.push(slot);
     }
@@ -310,12 +327,14 @@ impl Series {
         }
     }
 
-    fn size(&self) -> Size {
+    fn size(&self, name: &str) -> Size {
         let texts =
             if Arc::ptr_eq(&self.key, &self.labels) { self.key.len() } else { self.key.len() + self.labels.len() };
         let exemplar = |exemplar: &Exemplar| size_of::<Exemplar>() + exemplar.labels.len();
         let exemplars: usize = self.exemplars.iter().map(exemplar).sum();
-        Size { samples: self.value.samples(), bytes: SERIES_BYTES + texts + self.value.heap() + exemplars }
+        let samples = self.value.samples();
+        let shown = samples * (name.len() + self.labels.len() + LINE_BYTES) + exemplars;
+        Size { samples, bytes: SERIES_BYTES + texts + self.value.heap() + exemplars, shown }
     }
 }
 
@@ -335,28 +354,31 @@ impl Description {
 
     fn size(&self) -> Size {
         // The name stands in the description, as a key, and among the claims.
-        Size { samples: 0, bytes: FAMILY_BYTES + 6 * self.name.len() + self.unit.len() + self.help.len() }
+        let shown = 3 * self.name.len() + self.unit.len() + 2 * self.help.len() + LINE_BYTES;
+        Size { samples: 0, bytes: FAMILY_BYTES + 6 * self.name.len() + self.unit.len() + self.help.len(), shown }
     }
 }
 
 impl Size {
     fn plus(self, more: Self) -> Self {
-        Self { samples: self.samples + more.samples, bytes: self.bytes + more.bytes }
+        let Self { samples, bytes, shown } = more;
+        Self { samples: self.samples + samples, bytes: self.bytes + bytes, shown: self.shown + shown }
     }
 
     fn minus(self, less: Self) -> Self {
-        Self { samples: self.samples - less.samples, bytes: self.bytes - less.bytes }
+        let Self { samples, bytes, shown } = less;
+        Self { samples: self.samples - samples, bytes: self.bytes - bytes, shown: self.shown - shown }
     }
 
     fn is_larger_than(self, other: Self) -> bool {
-        self.samples > other.samples || self.bytes > other.bytes
+        self.samples > other.samples || self.bytes > other.bytes || self.shown > other.shown
     }
 
     fn within(self, limits: &Limits) -> Result<(), Refused> {
         if self.samples > limits.max_samples {
             return Err(Refused::MaxSeries);
         }
-        if self.bytes > limits.max_bytes { Err(Refused::MaxSize) } else { Ok(()) }
+        if self.bytes.max(self.shown) > limits.max_bytes { Err(Refused::MaxSize) } else { Ok(()) }
     }
 }
 

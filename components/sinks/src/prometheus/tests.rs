@@ -367,6 +367,65 @@ async fn bounds() {
     assert!(small.shared.table.lock().size().bytes <= 4096);
 }
 
+/// A page is no larger than the table may be, however often it repeats the labels of a histogram; help longer than what is
+/// written at once is written once.
+#[tokio::test]
+async fn pages_are_bounded() {
+    let limit = 1 << 20;
+    let sink = sink(Options { max_size: ByteSize(limit), ..plain() });
+    let wide = HistogramDataPoint {
+        attributes: attributes(&[("k", &"x".repeat(15 * 1024))]),
+        bucket_counts: vec![1; 501],
+        explicit_bounds: (0..500).map(f64::from).collect(),
+        ..HistogramDataPoint::default()
+    };
+    let data = Data::Histogram(Histogram { data_points: vec![wide], aggregation_temporality: CUMULATIVE });
+    let outcome = sink.deliver(request(&[], vec![metric("wide", "", data)])).await;
+    assert!(matches!(outcome, Outcome::Partial { rejected: 1, .. }), "{outcome:?}");
+    let told = Metric {
+        description: "x".repeat(300 * 1024),
+        ..metric("m", "", gauge(vec![number(&[("k", "a")], (0, 1), 1), number(&[("k", "b")], (0, 1), 2)]))
+    };
+    assert_eq!(sink.deliver(request(&[], vec![told])).await, Outcome::Delivered);
+    let page = shown(&sink, TEXT);
+    assert!(page.len() as u64 <= limit, "{} bytes", page.len());
+    assert_eq!((page.matches("# HELP").count(), samples(&sink).len()), (1, 2));
+}
+
+/// A point from the future, of a clock that was wrong, hides those behind it no longer than a series lives.
+#[tokio::test(start_paused = true)]
+async fn the_future_is_forgotten() {
+    let sink = sink(plain());
+    for (end, expected) in [(u64::MAX, 0), (1, 0), (2, 0), (3, 0), (4, 4)] {
+        let points = vec![number(&[], (0, end), i64::try_from(end).unwrap_or(0))];
+        sink.deliver(request(&[], vec![metric("m", "", gauge(points))])).await;
+        assert_eq!(samples(&sink), [format!("m {expected}")]);
+        tokio::time::advance(Duration::from_secs(100)).await;
+        drop(sink.shared.current());
+    }
+}
+
+/// Large requests are read beside the lane, with the same result; of a point with very many exemplars the latest stay.
+#[tokio::test]
+async fn large_requests() {
+    let exemplars = |times: std::ops::Range<u64>| {
+        let one = |time| Exemplar {
+            time_unix_nano: time * 1_000_000_000,
+            trace_id: vec![1; 16],
+            value: Some(exemplar::Value::AsDouble(0.7)),
+            ..Exemplar::default()
+        };
+        times.map(one).collect::<Vec<_>>()
+    };
+    let point = NumberDataPoint { exemplars: exemplars(1..50_000), ..number(&[], (0, 1), 7) };
+    let sink = sink(plain());
+    let large = request(&[], vec![metric("hits", "", sum(CUMULATIVE, vec![point]))]);
+    assert!(matches!(&large, Payload::Wire(wire) if wire.len() > READ_INLINE));
+    assert_eq!(sink.deliver(large).await, Outcome::Delivered);
+    let page = shown(&sink, OPEN_METRICS);
+    assert!(page.contains(" # {trace_id=\"01010101010101010101010101010101\"} 0.7 49999.000\n"), "{page}");
+}
+
 /// Labels: constant ones, chosen attributes of the resource, and none that replaces another.
 #[tokio::test]
 async fn labels() {
@@ -438,4 +497,39 @@ async fn over_http() {
     stop.cancel();
     test_kit::within("the server ends", served).await.unwrap().unwrap();
     assert!(tokio::net::TcpStream::connect(address).await.is_err(), "the port is closed");
+}
+
+/// Scrapers that do not read what they asked for do not keep others from it for long.
+#[tokio::test(start_paused = true)]
+async fn unread_pages_are_given_up() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let options = Options { listen: "127.0.0.1:0".parse().unwrap(), ..plain() };
+    let sockets = engine_core::socket::Sockets::default();
+    let id = ComponentId::new("prometheus").unwrap();
+    sockets.bind(&id, LISTEN, options.listen.get()).unwrap();
+    let address = sockets.bound()[0].address;
+    let sink = sink(options);
+    // More than the system keeps for two sockets.
+    let long = "x".repeat(15 * 1024);
+    let points = (0..2000).map(|index| number(&[("k", &long), ("n", &index.to_string())], (0, 1), 1)).collect();
+    assert_eq!(sink.deliver(request(&[], vec![metric("m", "", gauge(points))])).await, Outcome::Delivered);
+    let telemetry = Arc::new(engine_core::telemetry::ComponentTelemetry::default());
+    let context = SinkContext { id, sockets, telemetry, stop: tokio_util::sync::CancellationToken::new() };
+    let _served = tokio::spawn(sink.serve(context).unwrap());
+    let ask = async || {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.unwrap();
+        (stream, status)
+    };
+    let mut unread = Vec::new();
+    for _ in 0..4 {
+        let (stream, status) = ask().await;
+        assert_eq!(&status, b"HTTP/1.1 200");
+        unread.push(stream);
+    }
+    assert_eq!(&ask().await.1, b"HTTP/1.1 503");
+    tokio::time::advance(Duration::from_secs(61)).await;
+    assert_eq!(&ask().await.1, b"HTTP/1.1 200");
 }

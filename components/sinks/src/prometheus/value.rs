@@ -230,13 +230,26 @@ fn added(one: Option<f64>, two: Option<f64>) -> Option<f64> {
     Some(one? + two?)
 }
 
+/// The latest exemplars. A message may hold millions, so nothing is made of those that are not kept.
 fn exemplars(view: &DataPointView<'_>) -> Vec<Exemplar> {
-    let mut found: Vec<Exemplar> = view.exemplars().filter_map(|exemplar| one_exemplar(&exemplar)).collect();
-    if found.len() > MOST_EXEMPLARS {
-        found.sort_by_key(|exemplar| std::cmp::Reverse(exemplar.time));
-        found.truncate(MOST_EXEMPLARS);
+    let mut latest: Vec<(u64, ExemplarView<'_>)> = Vec::new();
+    for exemplar in view.exemplars().filter(can_be_shown) {
+        let time = exemplar.time_unix_nano();
+        if latest.len() < MOST_EXEMPLARS {
+            latest.push((time, exemplar));
+            continue;
+        }
+        let oldest = latest.iter_mut().min_by_key(|(kept, _)| *kept).filter(|(kept, _)| *kept < time);
+        if let Some(oldest) = oldest {
+            *oldest = (time, exemplar);
+        }
     }
-    found
+    latest.iter().filter_map(|(_, exemplar)| one_exemplar(exemplar)).collect()
+}
+
+fn can_be_shown(view: &ExemplarView<'_>) -> bool {
+    let has_value = view.as_double().is_some() || view.as_int().is_some();
+    has_value && (view.trace_id().len() == 16 || view.span_id().len() == 8)
 }
 
 /// An exemplar with its trace. Attributes are left out: OpenMetrics allows 128 characters for all labels, of which the ids

@@ -95,7 +95,7 @@ mod tests {
         for (told, expected) in [
             ("no `Bearer open sesame` here", "no `[redacted]` here"),
             ("token open sesame", "token [redacted]"),
-            ("password hunter2 of Aladdin", "password [redacted] of Aladdin"),
+            ("password hunter2 of Aladdin?", "password [redacted] of Aladdin?"),
             ("Basic QWxhZGRpbjpodW50ZXIy, Aladdin:hunter2", "[redacted], [redacted]"),
             ("it was open sesam...", "it was [redacted]..."),
             ("it was Bearer open s", "it was [redacted]"),

@@ -1,6 +1,6 @@
 //! gzip, zstd and snappy: bodies inflated under a limit and a memory charge, ropes deflated piece by piece.
 //!
-//! All yield to the runtime every MiB, because they run on lanes that other connections share. States are kept per
+//! All yield to the runtime every MiB that they read or make, because they run on lanes that other connections share. States are kept per
 //! thread and reused: a deflate state is a quarter of a megabyte that would be cleared for every request otherwise.
 
 mod snappy;
@@ -14,8 +14,12 @@ use zstd::stream::raw::{CParameter, DParameter, Decoder, Encoder, InBuffer, Oper
 
 use crate::Protocol;
 
-/// Output is made in steps of this many bytes, with a yield after each.
+/// Input is read and output made in steps of this many bytes, with a yield after each.
 const STEP: usize = 1024 * 1024;
+
+/// What one call of a decoder counts beside the bytes that it reads: a body may be made of millions of members or frames
+/// that hold nothing.
+const CALL: usize = 1024;
 
 /// The largest zstd window accepted: what RFC 9659 lets HTTP peers use.
 const MAX_ZSTD_WINDOW_LOG: u32 = 23;
@@ -154,11 +158,12 @@ async fn inflate_gzip(wire: &[u8], mut output: Output) -> Result<(Bytes, Charge)
     output.expect(size_hint);
     let mut state = take(&INFLATERS, |_| true).unwrap_or_else(|| Decompress::new_gzip(GZIP_WINDOW_LOG));
     let mut input = wire;
+    let mut read_since_yield = 0;
     loop {
         let space = output.space()?;
         let (read_before, made_before) = (state.total_in(), state.total_out());
         let status = state
-            .decompress_vec(input, space, FlushDecompress::None)
+            .decompress_vec(&input[..input.len().min(STEP)], space, FlushDecompress::None)
             .map_err(|error| encoding.malformed(error.to_string()))?;
         let read = usize::try_from(state.total_in() - read_before).expect("no more is read than there is");
         let made = state.total_out() - made_before;
@@ -175,6 +180,7 @@ async fn inflate_gzip(wire: &[u8], mut output: Output) -> Result<(Bytes, Charge)
             Status::Ok | Status::BufError => return Err(encoding.malformed("it is truncated")),
         }
         output.pace().await;
+        read_since_yield = pace(read_since_yield + read + CALL).await;
     }
     keep(&INFLATERS, state);
     output.finish()
@@ -193,11 +199,11 @@ async fn inflate_zstd(wire: &[u8], mut output: Output, budget: &Budget) -> Resul
     };
     let mut window_charge = budget.try_charge(0)?;
     let mut largest_window = 0;
-    let mut input = InBuffer::around(wire);
+    let (mut at, mut read_since_yield) = (0, 0);
     let mut at_frame_start = true;
     loop {
         if at_frame_start {
-            let frame = ZstdFrame::read(&wire[input.pos()..]).ok_or_else(|| encoding.malformed("not a zstd frame"))?;
+            let frame = ZstdFrame::read(&wire[at..]).ok_or_else(|| encoding.malformed("not a zstd frame"))?;
             if frame.window > 1 << MAX_ZSTD_WINDOW_LOG {
                 return Err(encoding.malformed(format!("its window of {} bytes is over 8 MiB", frame.window)));
             }
@@ -213,11 +219,13 @@ async fn inflate_zstd(wire: &[u8], mut output: Output, budget: &Budget) -> Resul
         }
         let space = output.space()?;
         let start = space.len();
-        let read_before = input.pos();
+        let mut input = InBuffer::around(&wire[at..wire.len().min(at + STEP)]);
         let missing = state.run(&mut input, &mut OutBuffer::around_pos(space, start)).map_err(invalid)?;
-        let progressed = input.pos() > read_before || space.len() > start;
+        let read = input.pos();
+        let progressed = read > 0 || space.len() > start;
+        at += read;
         if missing == 0 {
-            if input.pos() == wire.len() {
+            if at == wire.len() {
                 break;
             }
             at_frame_start = true;
@@ -225,6 +233,7 @@ async fn inflate_zstd(wire: &[u8], mut output: Output, budget: &Budget) -> Resul
             return Err(encoding.malformed("it is truncated"));
         }
         output.pace().await;
+        read_since_yield = pace(read_since_yield + read + CALL).await;
     }
     if largest_window <= KEPT_ZSTD_WINDOW {
         state.reinit().map_err(invalid)?;

@@ -1,12 +1,14 @@
 //! snappy in its two formats: the block, whose length stands in front, and the frames of 64 KiB with checksums.
 //!
-//! A block is decoded in one go, because its copies may reach back over all of it: a large one on a thread of its own.
+//! A block is decoded in one go, because its copies may reach back over all of it, and of frames that hold nothing the
+//! decoder reads any number at once: a large body is decoded on a thread of its own.
 //! Not here: which format a header means; senders disagree, so the bytes decide (`FRAMED_START`).
 
 use std::io::{Read as _, Write as _};
 
 use bytes::{Buf, Bytes};
 use engine_core::budget::Charge;
+use engine_core::lane;
 
 use super::{Encoding, InflateError, Output, STEP, pace};
 
@@ -24,7 +26,12 @@ const MOST_EXPANSION: usize = 22;
 pub(super) async fn inflate(encoding: Encoding, wire: &Bytes, output: Output) -> Result<(Bytes, Charge), InflateError> {
     // A stream of nothing has no start either.
     if wire.is_empty() || wire.starts_with(FRAMED_START) {
-        return inflate_framed(encoding, wire, output).await;
+        if wire.len() <= STEP {
+            return inflate_framed(encoding, wire, output).await;
+        }
+        let wire = wire.clone();
+        let inflated = lane::beside(move || futures::executor::block_on(inflate_framed(encoding, &wire, output)));
+        return inflated.await.map_err(|error| encoding.malformed(error.to_string()))?;
     }
     if encoding == Encoding::SnappyFramed {
         return Err(encoding.malformed("it is no framed stream"));

@@ -140,6 +140,28 @@ async fn lets_others_run() {
     }
 }
 
+/// They run too while a body is read that is long and holds nothing: members, frames and blocks without content.
+#[tokio::test]
+async fn nothing_is_read_in_turns() {
+    let blocks_of_nothing =
+        |start: &[u8], block: &[u8], end: &[u8]| [start, &block.repeat(4 * STEP / block.len()), end].concat();
+    // A gzip member that stores nothing many times, and a zstd frame of raw blocks of no bytes.
+    let gzip_head = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+    let gzip_end = [1, 0, 0, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0];
+    let bodies = [
+        (Encoding::Gzip, gzip(&[]).repeat(100_000)),
+        (Encoding::Gzip, blocks_of_nothing(&gzip_head, &[0, 0, 0, 255, 255], &gzip_end)),
+        (Encoding::Zstd, zstd::encode_all(&[][..], 1).unwrap().repeat(100_000)),
+        (Encoding::Zstd, blocks_of_nothing(&[0x28, 0xb5, 0x2f, 0xfd, 0, 0], &[0, 0, 0], &[1, 0, 0])),
+        (Encoding::SnappyFramed, blocks_of_nothing(b"\xff\x06\x00\x00sNaPpY", &[0xfe, 0, 0, 0], &[])),
+    ];
+    for (number, (encoding, wire)) in bodies.into_iter().enumerate() {
+        let mut inflating = Box::pin(inflated(encoding, &wire, LIMIT));
+        assert!(futures::poll!(&mut inflating).is_pending(), "body {number}");
+        assert_eq!(inflating.await.map(|body| body.len()).unwrap(), 0, "body {number}");
+    }
+}
+
 /// A block that declares more than its bytes could make is refused before anything is allocated for it.
 #[tokio::test]
 async fn believes_no_length_of_snappy() {

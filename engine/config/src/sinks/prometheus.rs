@@ -35,7 +35,7 @@ pub struct Prometheus {
     /// last look; a new content is in use from then on for new connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<ServerTls>,
-    /// A series that got no point for this time is no longer shown.
+    /// A series that got no newer point for this time is no longer shown.
     #[schemars(extend("x-minimum" = "1s", "x-maximum" = "24h"))]
     pub metric_expiration: Span,
     /// Put before every name, with `_` between.
@@ -61,8 +61,8 @@ pub struct Prometheus {
     /// Series that are kept, counted as Prometheus does: each bucket, sum, count and quantile is one. Points of further
     /// ones are rejected and counted.
     pub max_series: NonZeroU32,
-    /// Memory of all series together, about. Points that need more are rejected and counted. It comes on top of
-    /// `memory.limit`.
+    /// Memory of all series together, and size of a page that shows them, about. Points that need more are rejected and
+    /// counted. It comes on top of `memory.limit`, as do the pages that are being read, four at most.
     #[schemars(extend("x-minimum" = "64KiB", "x-maximum" = "16GiB"))]
     pub max_size: ByteSize,
     /// Connections that may be open at once. More wait.
@@ -72,7 +72,7 @@ pub struct Prometheus {
     /// connection for its next request.
     #[schemars(extend("x-minimum" = "100ms", "x-maximum" = "1h"))]
     pub header_timeout: Span,
-    /// A connection is closed after this time, whatever goes on, so that readers that do not read cannot stay.
+    /// A connection is closed after this time, whatever goes on; so is, after a minute, one whose page is not read.
     #[schemars(extend("x-minimum" = "1s", "x-maximum" = "24h"))]
     pub max_connection_age: Span,
 }

@@ -80,7 +80,8 @@ impl Conversion {
         Self { reader: Reader::new(signal, text.len(), max_bytes), text }
     }
 
-    /// Reads about `bytes` more of the text; a string or number is not divided, unless it is a string with escapes.
+    /// Reads about `bytes` more of the text. Not divided are numbers, what stands in a string between two escapes, and a
+    /// string that holds bytes or a number.
     /// `None` means that there is more to read.
     ///
     /// # Errors
@@ -253,10 +254,15 @@ impl Reader {
                 return Err(Fault::expected(key_at, "a key"));
             }
             let (key, key_end) = value::key(text, key_at + 1, &mut self.scratch)?;
+            if let Key::Long = key {
+                self.skip.begin_in_key();
+                at = key_end;
+                break;
+            }
             at = colon(text, key_end)?;
             let Some((number, field)) = object.field(key) else {
                 count_snake_case(&mut self.snake_case, object.message, key);
-                at = self.skip.begin(text, at)?;
+                at = self.skip.begin(text, at, stop)?;
                 if self.skip.is_open() {
                     break;
                 }
@@ -439,7 +445,7 @@ impl Object {
     fn field(&self, key: Key) -> Option<(u32, &'static Field)> {
         match key {
             Key::Short(words) => self.message.named(words, self.next),
-            Key::Other => None,
+            Key::Other | Key::Long => None,
         }
     }
 }

@@ -18,6 +18,15 @@ pub(super) struct Run {
     pub(super) high: bool,
 }
 
+/// How much of a string was skipped.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Skipped {
+    /// All of it. It ends here, behind the quote.
+    All(usize),
+    /// Some of it. The rest begins here.
+    Some(usize),
+}
+
 /// A number.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(super) enum Number {
@@ -168,15 +177,18 @@ pub(super) fn unescape(text: &[u8], mut at: usize, out: &mut Vec<u8>) -> Result<
     }
 }
 
-/// Where a string ends whose first character is here, behind the quote.
-pub(super) fn skip_string(text: &[u8], mut at: usize) -> Result<usize, Fault> {
+/// Skips what is left of a string from a position on, up to `stop` or to the end of characters that need no closer look.
+pub(super) fn skip_string(text: &[u8], mut at: usize, stop: usize) -> Result<Skipped, Fault> {
     loop {
         let end = text_run(text, at)?;
         at = match byte(text, end) {
-            b'"' => return Ok(end + 1),
+            b'"' => return Ok(Skipped::All(end + 1)),
             b'\\' => escape(text, end)?.1,
             _ => return Err(end_fault(text, end)),
         };
+        if at >= stop {
+            return Ok(Skipped::Some(at));
+        }
     }
 }
 
@@ -367,7 +379,7 @@ mod tests {
         assert_eq!(String::from_utf8(out).unwrap(), "a\"\\/\u{8}\u{c}\n\r\t\u{e9}\u{20ac}\u{1f600}z");
         for wrong in [r#"\x""#, r#"\ud83d""#, r#"\ude00""#, r#"\ud83d\u0041""#, r#"\u12""#, r#"\u00g0""#, r"\", "abc"] {
             assert!(unescape(wrong.as_bytes(), 0, &mut Vec::new()).is_err(), "{wrong}");
-            assert!(skip_string(wrong.as_bytes(), 0).is_err(), "{wrong}");
+            assert!(skip_string(wrong.as_bytes(), 0, usize::MAX).is_err(), "{wrong}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Values that are ignored, whatever is in them: checked to be JSON, in steps and without recursion.
 
 use super::error::Fault;
-use super::scan::{self, byte, space};
+use super::scan::{self, Skipped, byte, space};
 
 /// A value that is being skipped.
 #[derive(Debug, Default)]
@@ -11,22 +11,44 @@ pub(super) struct Skip {
     depth: usize,
     /// Whether something stands before in the innermost of them.
     begun: bool,
+    /// What the string is that was begun and not ended.
+    string: Option<Role>,
+}
+
+/// What a string is.
+#[derive(Copy, Clone, Debug)]
+enum Role {
+    /// A key, and its value follows.
+    Key,
+    Value,
 }
 
 impl Skip {
     /// Whether a value is being skipped.
     pub(super) const fn is_open(&self) -> bool {
-        self.depth > 0
+        self.depth > 0 || self.string.is_some()
     }
 
     pub(super) const fn held_bytes(&self) -> usize {
         size_of::<u64>() * self.kinds.capacity()
     }
 
-    /// Skips the value at a position, or begins to when it is a list or an object. Returns where to go on.
-    pub(super) fn begin(&mut self, text: &[u8], at: usize) -> Result<usize, Fault> {
+    /// Begins to skip the rest of a key, and the value behind it.
+    pub(super) const fn begin_in_key(&mut self) {
+        self.string = Some(Role::Key);
+    }
+
+    /// Skips the value at a position, or begins to when it is a list, an object or a string that goes on behind `stop`.
+    /// Returns where to go on.
+    pub(super) fn begin(&mut self, text: &[u8], at: usize, stop: usize) -> Result<usize, Fault> {
         match byte(text, at) {
-            b'"' => scan::skip_string(text, at + 1),
+            b'"' => match scan::skip_string(text, at + 1, stop)? {
+                Skipped::All(end) => Ok(end),
+                Skipped::Some(next) => {
+                    self.string = Some(Role::Value);
+                    Ok(next)
+                }
+            },
             b'{' => {
                 self.open(1);
                 Ok(at + 1)
@@ -44,7 +66,22 @@ impl Skip {
 
     /// Goes on until the value ends, or `stop` is reached.
     pub(super) fn step(&mut self, text: &[u8], mut at: usize, stop: usize) -> Result<usize, Fault> {
-        while self.depth > 0 && at < stop {
+        while self.is_open() && at < stop {
+            if let Some(role) = self.string {
+                at = match (scan::skip_string(text, at, stop)?, role) {
+                    (Skipped::Some(next), _) => next,
+                    (Skipped::All(end), Role::Value) => {
+                        self.string = None;
+                        end
+                    }
+                    (Skipped::All(end), Role::Key) => {
+                        self.string = None;
+                        let value = colon(text, end)?;
+                        self.begin(text, value, stop)?
+                    }
+                };
+                continue;
+            }
             at = space(text, at);
             let is_object = self.is_object();
             let found = byte(text, at);
@@ -64,10 +101,13 @@ impl Skip {
                 if byte(text, at) != b'"' {
                     return Err(Fault::expected(at, "a key"));
                 }
-                at = colon(text, scan::skip_string(text, at + 1)?)?;
+                self.begun = true;
+                self.string = Some(Role::Key);
+                at += 1;
+                continue;
             }
             self.begun = true;
-            at = self.begin(text, at)?;
+            at = self.begin(text, at, stop)?;
         }
         Ok(at)
     }

@@ -182,9 +182,11 @@ pub(super) enum Key {
     Short([u64; NAME_WORDS]),
     /// No field is called so.
     Other,
+    /// It is longer than all names, and goes on.
+    Long,
 }
 
-/// Reads a key behind its quote, and returns it and where it ends, behind the other quote.
+/// Reads a key behind its quote, and returns it and where it ends, behind the other quote, or goes on.
 #[inline]
 pub(super) fn key(text: &[u8], at: usize, scratch: &mut Vec<u8>) -> Result<(Key, usize), Fault> {
     let mut words = [0; NAME_WORDS];
@@ -214,8 +216,24 @@ pub(super) fn key(text: &[u8], at: usize, scratch: &mut Vec<u8>) -> Result<(Key,
 fn long_key(text: &[u8], at: usize, scratch: &mut Vec<u8>) -> Result<(Key, usize), Fault> {
     let mut words = [0; NAME_WORDS];
     scratch.clear();
-    let end = scan::unescape(text, at, scratch)?;
-    if scratch.is_empty() || scratch.len() > 8 * words.len() || scratch.contains(&0) {
+    let mut next = at;
+    let end = loop {
+        let run_end = scan::text_run(text, next)?;
+        if scratch.len() + (run_end - next) > 8 * words.len() {
+            return Ok((Key::Long, run_end));
+        }
+        scratch.extend_from_slice(&text[next..run_end]);
+        match byte(text, run_end) {
+            b'"' => break run_end + 1,
+            b'\\' => {
+                let (found, behind) = scan::escape(text, run_end)?;
+                scratch.extend_from_slice(found.encode_utf8(&mut [0; 4]).as_bytes());
+                next = behind;
+            }
+            _ => return Err(scan::end_fault(text, run_end)),
+        }
+    };
+    if scratch.is_empty() || scratch.contains(&0) {
         return Ok((Key::Other, end));
     }
     for (index, byte) in scratch.iter().enumerate() {

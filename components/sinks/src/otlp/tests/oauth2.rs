@@ -160,6 +160,42 @@ async fn no_token_is_a_reason_to_try_again() {
     assert_eq!(outcome(&sink).await, Outcome::Delivered);
 }
 
+/// Neither a token for no time at all nor one for ever keeps data from being sent.
+#[tokio::test]
+async fn odd_lifetimes() {
+    for expires_in in ["0", "0.001", "9223372036854775807", "18446744073709551615", "1e300", "-1", "\"0\"", "null"] {
+        let (issuer, secret) = (Issuer::start().await, secret_file());
+        let (backend, _valid) = guarded("Bearer token-1").await;
+        let token = format!(r#"{{"access_token":"token-1","expires_in":{expires_in}}}"#);
+        issuer.refusal.send(Some(("200 OK", "application/json", token))).unwrap();
+        let sink = issuer.sink(&backend, secret.path(), |_| {});
+        for _ in 0..2 {
+            assert_eq!(within(expires_in, outcome(&sink)).await, Outcome::Delivered, "{expires_in}");
+        }
+    }
+}
+
+/// What a server repeats of the question is not told: neither the secret nor a parameter, in clear or as the form has it,
+/// whole or cut off.
+#[tokio::test]
+async fn what_is_repeated_is_hidden() {
+    let (issuer, secret) = (Issuer::start().await, secret_file());
+    let (backend, _valid) = guarded("Bearer token-1").await;
+    let sink = issuer.sink(&backend, secret.path(), |oauth2| {
+        oauth2.parameters.insert("assertion".to_owned(), SensitiveText::new("canary/assertion"));
+    });
+    for padding in (860..1040).step_by(9) {
+        let padding = "x".repeat(padding);
+        let repeated =
+            format!("{padding} canary/assertion canary%2Fassertion canary%3A%20100%25%20%26%20more {SECRET}");
+        let answer = format!(r#"{{"error":"invalid_request","error_description":"{repeated}"}}"#);
+        issuer.refusal.send(Some(("400 Bad Request", "application/json", answer))).unwrap();
+        let Outcome::Retry { reason, .. } = outcome(&sink).await else { panic!("it may come later") };
+        assert!(!reason.contains("canary"), "{reason}");
+        pass(Duration::from_secs(61)).await;
+    }
+}
+
 /// The next token is fetched after four fifths of the time of the last one, while that one still serves; if there is none,
 /// the old one serves to its end, and then data waits.
 #[tokio::test]
