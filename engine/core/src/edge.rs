@@ -165,16 +165,10 @@ impl TransformNode {
         Ok(Ran { emitted, handed_over })
     }
 
-    /// What was made cannot be held: it comes again, or not if it could never be held.
+    /// What was made cannot be held.
     fn no_memory(&self, made: Vec<Batch>, exhausted: &Exhausted) -> Stopped {
-        let outcome = if exhausted.wanted > exhausted.limit {
-            let kind = RejectionKind::TooLarge;
-            self.telemetry.error(kind.as_str(), exhausted.to_string());
-            self.telemetry.discarded(kind.as_str(), made.iter().map(Batch::records).sum());
-            Outcome::rejected(kind, exhausted.to_string())
-        } else {
-            comes_again(exhausted)
-        };
+        let records = made.iter().map(Batch::records).sum();
+        let outcome = refusal(&self.telemetry, exhausted, exhausted.wanted, records);
         made.into_iter().for_each(|batch| batch.answer(&outcome));
         Stopped::NoMemory(outcome)
     }
@@ -190,8 +184,16 @@ impl Stopped {
     }
 }
 
-fn comes_again(exhausted: &Exhausted) -> Outcome {
-    Outcome::Retry { after: Some(RETRY_AFTER), reason: exhausted.to_string() }
+/// The answer for records for which there is no memory: they come again, or not if they need `least` bytes and could never
+/// be held.
+fn refusal(telemetry: &ComponentTelemetry, exhausted: &Exhausted, least: usize, records: u64) -> Outcome {
+    if least <= exhausted.limit {
+        return Outcome::Retry { after: Some(RETRY_AFTER), reason: exhausted.to_string() };
+    }
+    let kind = RejectionKind::TooLarge;
+    telemetry.error(kind.as_str(), exhausted.to_string());
+    telemetry.discarded(kind.as_str(), records);
+    Outcome::rejected(kind, exhausted.to_string())
 }
 
 impl fmt::Debug for TransformNode {
@@ -263,7 +265,9 @@ impl Output {
         let charge = match batch.another_charge(batch.encoded_len()) {
             Ok(charge) => charge,
             Err(exhausted) => {
-                batch.answer(&comes_again(&exhausted));
+                // What came in is charged too, so twice the bytes must fit.
+                let outcome = refusal(&self.telemetry, &exhausted, 2 * exhausted.wanted, batch.records());
+                batch.answer(&outcome);
                 return None;
             }
         };

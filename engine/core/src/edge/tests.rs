@@ -118,6 +118,27 @@ async fn large_batches_are_transformed_beside_the_lane() {
     threads.stop();
 }
 
+/// A batch that could never be transformed, because it and its copy are more than the budget, is not to be sent again for
+/// ever; one for which there is no room now is.
+#[tokio::test]
+async fn what_never_fits_does_not_come_again() {
+    let (note, noted) = std::sync::mpsc::channel();
+    let (target, _) = node(Notes(note), vec![]);
+    let (output, telemetry) = output(vec![target], WhenRefused::Answer);
+    let payload = logs(&[("filler", &"x".repeat(RUN_INLINE))], 0..1);
+    let size = payload.len();
+    for (limit, never) in [(2 * size - 1, true), (2 * size, false)] {
+        let budget = crate::budget::Budget::new(limit);
+        let held = budget.try_charge(1).unwrap();
+        let (batch, receipt) = Batch::new(payload.clone());
+        output.send(batch.charged(budget.try_charge(size - 1).unwrap())).await;
+        assert_eq!(matches!(receipt.now_or_never(), Some(Outcome::Rejected(_))), never, "{limit}");
+        assert!(noted.try_recv().is_ok() != never, "{limit}");
+        drop(held);
+    }
+    assert_eq!(telemetry.read().discarded["too_large"], 1);
+}
+
 /// What transforms add is charged until the batch is answered. Without room for it the sender is to come again, and not if
 /// there never could be.
 #[tokio::test(start_paused = true)]
