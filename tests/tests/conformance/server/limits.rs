@@ -24,37 +24,31 @@ async fn s17_body_at_the_limit_and_one_over() {
 /// A body that inflates to more than the limit is 413, and costs no more memory than two limits.
 #[tokio::test]
 async fn s18_bomb_over_http() {
-    let limit = 16 * MIB;
-    // What one request costs: freed memory stays with the lane that used it.
-    let bench = Bench::with("http.max_request_size = \"16MiB\"", "[engine]\nlanes = 1").await;
-    for coding in [Coding::Gzip, Coding::Zstd] {
-        bench.takes(Transport::Protobuf, &Data::of(Signal::Logs, 1)).await;
-        let before = bench.engine.peak_memory();
-        for transport in Transport::HTTP {
-            for signal in Signal::ALL {
-                let export = Export::raw(transport, signal, bomb(coding)).labelled(coding.name());
-                export.send(&bench.engine).await.refused(Verdict::TooLarge);
-            }
-        }
-        let grown = bench.engine.peak_memory() - before;
-        assert!(grown <= 2 * limit as u64, "{coding:?}: {} KiB", grown / 1024);
+    for transport in Transport::HTTP {
+        bombs_are_refused(transport).await;
     }
 }
 
 /// The same over gRPC is RESOURCE_EXHAUSTED without RetryInfo, so that no client sends it again.
 #[tokio::test]
 async fn s19_bomb_over_grpc() {
+    bombs_are_refused(Transport::Grpc).await;
+}
+
+/// One bomb an engine: how long the allocator keeps what was freed is not what a request costs.
+async fn bombs_are_refused(transport: Transport) {
     let limit = 16 * MIB;
-    let bench = Bench::with("grpc.max_request_size = \"16MiB\"", "[engine]\nlanes = 1").await;
+    let options = "grpc.max_request_size = \"16MiB\"\nhttp.max_request_size = \"16MiB\"";
     for coding in [Coding::Gzip, Coding::Zstd] {
-        bench.takes(Transport::Grpc, &Data::of(Signal::Logs, 1)).await;
-        let before = bench.engine.peak_memory();
         for signal in Signal::ALL {
-            let export = Export::raw(Transport::Grpc, signal, bomb(coding)).labelled(coding.name());
+            let bench = Bench::with(options, "[engine]\nlanes = 1").await;
+            bench.takes(transport, &Data::of(Signal::Logs, 1)).await;
+            let before = bench.engine.peak_memory();
+            let export = Export::raw(transport, signal, bomb(coding)).labelled(coding.name());
             export.send(&bench.engine).await.refused(Verdict::TooLarge);
+            let grown = bench.engine.peak_memory() - before;
+            assert!(grown <= 2 * limit as u64, "{coding:?}, {signal}: {} KiB", grown / 1024);
         }
-        let grown = bench.engine.peak_memory() - before;
-        assert!(grown <= 2 * limit as u64, "{coding:?}: {} KiB", grown / 1024);
     }
 }
 
