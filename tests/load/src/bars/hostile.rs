@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "bars report on standard output")]
 
 use std::{
+    net::SocketAddr,
     path::Path,
     time::{Duration, Instant},
 };
@@ -80,7 +81,7 @@ fn hold_lanes(binary: &Path, runtime: &Runtime) -> Result<Found> {
     for Named { name, body } in bodies::large()? {
         // The engine remembers its longest delay, so each attack gets one of its own.
         let victim = Victim::start(binary, None)?;
-        let mut good = good_clients(&victim, 2.0)?;
+        let mut good = good_clients(victim.grpc, 2.0)?;
         let sent = std::thread::spawn(move || good.ask::<Sent>(&Order::Run));
         let mut answers = Vec::new();
         if body.media_type != "application/json" {
@@ -121,19 +122,11 @@ fn crowd_out(binary: &Path, runtime: &Runtime, options: &Options) -> Result<Foun
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     for _ in 0..options.pairs.unwrap_or(pairs) {
         let victim = Victim::start(binary, None)?;
-        alone.push(p99(&victim, seconds)?);
+        alone.push(p99(victim.grpc, seconds)?);
         let crowd = runtime.block_on(SlowCrowd::gather(&victim, SLOW_CONNECTIONS))?;
-        let measuring = std::thread::scope(|scope| {
-            let measuring = scope.spawn(|| p99(&victim, seconds));
-            // The crowd lives on this thread meanwhile.
-            runtime.block_on(async {
-                while !measuring.is_finished() {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            });
-            measuring.join()
-        });
-        beside.push(measuring.map_err(|_| anyhow::anyhow!("the thread of the good clients panicked"))??);
+        // The crowd lives on this thread while another one waits for the figures.
+        let target = victim.grpc;
+        beside.push(runtime.block_on(tokio::task::spawn_blocking(move || p99(target, seconds)))??);
         println!("  {SLOW_CONNECTIONS} slow connections: peak {:.0} MiB", victim.usage()?.peak_mib);
         drop(crowd);
     }
@@ -186,17 +179,17 @@ fn overwhelm(binary: &Path, runtime: &Runtime) -> Result<Found> {
     })
 }
 
-fn p99(victim: &Victim, seconds: f64) -> Result<f64> {
-    let sent: Sent = good_clients(victim, seconds)?.ask(&Order::Run)?;
+fn p99(target: SocketAddr, seconds: f64) -> Result<f64> {
+    let sent: Sent = good_clients(target, seconds)?.ask(&Order::Run)?;
     ensure!(sent.failed == 0, "a good client's request failed: {:?}", sent.failure);
     Ok(sent.p99_us as f64 / 1e3)
 }
 
-fn good_clients(victim: &Victim, seconds: f64) -> Result<Actor> {
+fn good_clients(target: SocketAddr, seconds: f64) -> Result<Actor> {
     let mut generator = Actor::start(
         Role::Generator,
         &generator::Spec {
-            target: victim.grpc,
+            target,
             signal: Signal::Logs,
             shape: Shape { records: 100, ..Shape::STANDARD },
             compression: Compression::None,
