@@ -440,6 +440,11 @@ fn conversions_go_in_steps() {
         format!("\"x\":\"{}\"", "\\n".repeat(million)),
         format!("\"x\":{{\"{}\":[\"{}\"]}}", "\\n".repeat(million), "\\n".repeat(million)),
         format!("\"{}\":{{}},\"{}\":1", "\\n".repeat(million), "long".repeat(20)),
+        format!("\"severityText\":\"{}\"", "\u{e4}\u{1f600}".repeat(million / 4)),
+        format!("\"body\":{{\"stringValue\":\"{}\"}}", "x".repeat(million)),
+        format!("\"body\":{{\"bytesValue\":\"{}\"}}", "AAEC".repeat(million / 4)),
+        format!("\"body\":{{\"bytesValue\":\"{}A=\"}}", r"\u0041\u0041B".repeat(million / 8 / 4 * 4 + 2)),
+        format!("\"body\":{{\"bytesValue\":\"{}\"}}", r"\/-_+".repeat(million / 4)),
         format!("\"attributes\":[{}{{}}]", r#"{"key":"a","value":{"stringValue":"b"}},"#.repeat(100_000)),
     ];
     for members in large {
@@ -468,4 +473,68 @@ fn conversions_go_in_steps() {
         assert_eq!(conversion.step(usize::MAX).unwrap_err(), JsonError::TooLarge(limit));
         assert!(conversion.held_bytes() <= 2 * limit + 64, "{} for {limit}", conversion.held_bytes());
     }
+}
+
+/// Long strings, which are read in pieces, say what short ones say, wherever a piece ends: in a character, an escape or a
+/// group of base64.
+#[test]
+fn long_strings_are_whole() {
+    for len in (49_140..49_156).chain([0, 1, 65_534, 65_535, 65_536, 65_537, 200_000]) {
+        let bytes: Vec<u8> = (0..len).map(|index| (index * index / 7) as u8).collect();
+        let texts = [("a", 1), ("\u{e4}", 2), ("\u{20ac}", 3), ("\u{1f600}", 4)]
+            .map(|(first, width)| format!("{}{}", "x".repeat(len % width), first.repeat(len / width)));
+        for text in texts {
+            for tail in ["", "\n"] {
+                let written = text.clone() + tail;
+                let member = format!(r#""body":{{"stringValue":{}}}"#, serde_json::to_string(&written).unwrap());
+                assert_eq!(log(&member).body.unwrap().value, Some(Value::StringValue(written)));
+            }
+        }
+        let encoded = log_with_bytes(&bytes);
+        for member in [encoded.clone(), encoded.replace('A', r"\u0041")] {
+            assert_eq!(log(&member).body.unwrap().value, Some(Value::BytesValue(bytes.clone())), "{len}");
+        }
+    }
+    for wrong in ["AA=A", "AAAA*", "AA==", "A"] {
+        let member = format!(r#""body":{{"bytesValue":"{}{wrong}AAAA"}}"#, "AAAA".repeat(50_000));
+        let error = read(Signal::Logs, &member).unwrap_err().to_string();
+        assert!(error.contains("expected a string in base64"), "{wrong}: {error}");
+    }
+}
+
+/// The body of a record as the writer writes bytes.
+fn log_with_bytes(bytes: &[u8]) -> String {
+    use prost::Message as _;
+    let body = opentelemetry_proto::tonic::common::v1::AnyValue { value: Some(Value::BytesValue(bytes.to_vec())) };
+    let mut request = log_request();
+    request.resource_logs[0].scope_logs[0].log_records[0].body = Some(body);
+    let text = to_json(&otlp::admit(Signal::Logs, request.encode_to_vec().into()).unwrap());
+    let from = text.find("\"body\"").unwrap();
+    text[from..text.rfind("}]}]}]}").unwrap()].to_owned()
+}
+
+fn log_request() -> opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest {
+    let Decoded::Logs(request) = read(Signal::Logs, "").unwrap().decode() else { panic!("they are logs") };
+    request
+}
+
+/// A number is as long as numbers are: more digits than any double needs are refused before they are worked on.
+#[test]
+fn numbers_have_an_end() {
+    let of = |digits: usize, quote: &str| format!(r#""timeUnixNano":{quote}{}1{quote}"#, "0".repeat(digits));
+    let decimal = |digits: usize| {
+        let text =
+            text(Signal::Metrics, &format!(r#""gauge":{{"dataPoints":[{{"asDouble":0.{}1}}]}}"#, "0".repeat(digits)));
+        from_json(Signal::Metrics, text.as_bytes())
+    };
+    decimal(4095).unwrap();
+    let told = "a number of more than 4096 characters";
+    assert!(decimal(4096).unwrap_err().to_string().contains(told));
+    for quote in ["", "\""] {
+        let digits = of(5_000, quote).replace('0', "1");
+        let error = read(Signal::Logs, &digits).unwrap_err().to_string();
+        assert!(error.contains(told) || !quote.is_empty(), "{error}");
+    }
+    let escaped = format!(r#""timeUnixNano":"{}""#, r"\u0031".repeat(5_000));
+    assert!(read(Signal::Logs, &escaped).unwrap_err().to_string().contains(told));
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::scan::LONGEST_NUMBER;
 use crate::AdmitError;
 
 /// The text is no OTLP/JSON.
@@ -58,6 +59,8 @@ pub(super) enum Problem {
     /// A control character that is not escaped.
     ControlCharacter,
     Utf8,
+    /// More characters than any number needs.
+    LongNumber,
     /// Too large in protobuf. It has a variant of its own in [`JsonError`].
     TooLarge,
 }
@@ -95,6 +98,7 @@ impl Problem {
             Self::Escape => format!("invalid escape {}", shown(found)),
             Self::ControlCharacter => "a control character in a string is not escaped".to_owned(),
             Self::Utf8 => "a string is not valid UTF-8".to_owned(),
+            Self::LongNumber => format!("a number of more than {LONGEST_NUMBER} characters"),
             Self::TooLarge => "too large".to_owned(),
         }
     }

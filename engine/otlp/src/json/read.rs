@@ -80,8 +80,7 @@ impl Conversion {
         Self { reader: Reader::new(signal, text.len(), max_bytes), text }
     }
 
-    /// Reads about `bytes` more of the text. Not divided are numbers, what stands in a string between two escapes, and a
-    /// string that holds bytes or a number.
+    /// Reads about `bytes` more of the text. Not divided is what stands in an ignored string between two escapes.
     /// `None` means that there is more to read.
     ///
     /// # Errors
@@ -97,6 +96,9 @@ impl Conversion {
     }
 }
 
+/// Bytes of the longest character: a piece of a string has at least one.
+const LONGEST_CHARACTER: usize = 4;
+
 /// Levels of messages that are read, with the request itself: those that protobuf decodes.
 const DEPTH_LIMIT: usize = 101;
 
@@ -110,13 +112,21 @@ struct Reader {
     depth: usize,
     /// What is ignored.
     skip: Skip,
-    /// A string with escapes that is being read.
-    string: Option<Head>,
+    /// A string that is being read piece by piece.
+    string: Option<Begun>,
     out: Output,
     max_bytes: usize,
-    /// Strings with escapes that are no string values.
+    /// Strings with escapes that are no string values, and what is not yet decoded of a long one.
     scratch: Vec<u8>,
     snake_case: Option<SnakeCase>,
+}
+
+/// A string that is long or has escapes.
+#[derive(Copy, Clone, Debug)]
+struct Begun {
+    head: Head,
+    /// Of hexadecimal or base64: which of them, and where it begins.
+    encoded: Option<(Kind, usize)>,
 }
 
 /// An object or a list that was begun.
@@ -201,8 +211,11 @@ impl Reader {
             self.at = start + 1;
         }
         while self.at < stop {
-            if let Some(head) = self.string {
-                self.string_piece(text, head, stop)?;
+            if let Some(begun) = self.string {
+                match begun.encoded {
+                    None => self.string_piece(text, begun.head, stop)?,
+                    Some(encoded) => self.encoded_piece(text, begun.head, encoded, stop)?,
+                }
                 continue;
             }
             if self.skip.is_open() {
@@ -306,10 +319,22 @@ impl Reader {
                     Some(end) => at = end,
                     None => {
                         self.at = at + 1;
-                        self.string = Some(self.out.open(number, self.depth));
+                        self.string = Some(Begun { head: self.out.open(number, self.depth), encoded: None });
                         return Ok(());
                     }
                 },
+                kind @ (Kind::Bytes | Kind::Id) => {
+                    match value::plain_encoded(text, at, (number, kind), &mut self.out)? {
+                        Some(end) => at = end,
+                        None => {
+                            self.at = at + 1;
+                            self.scratch.clear();
+                            let head = self.out.open(number, self.depth);
+                            self.string = Some(Begun { head, encoded: Some((kind, at)) });
+                            return Ok(());
+                        }
+                    }
+                }
                 kind => at = value::read(text, at, (number, kind), &mut self.out, &mut self.scratch)?,
             }
         }
@@ -357,7 +382,7 @@ impl Reader {
                     Some(end) => at = end,
                     None => {
                         self.at = at + 1;
-                        self.string = Some(self.out.open(number, self.depth));
+                        self.string = Some(Begun { head: self.out.open(number, self.depth), encoded: None });
                         return Ok(());
                     }
                 },
@@ -391,14 +416,16 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads on in a string with escapes.
+    /// Reads on in a string.
     fn string_piece(&mut self, text: &[u8], head: Head, stop: usize) -> Result<(), Fault> {
         let content = self.out.content();
-        while self.at < stop {
-            let end = scan::text_run(text, self.at)?;
+        let within = scan::up_to(text, stop.max(self.at + LONGEST_CHARACTER));
+        while self.at < within.len() || within.len() == text.len() {
+            let end = scan::text_run(within, self.at)?;
             content.extend_from_slice(&text[self.at..end]);
             self.at = end;
             match byte(text, end) {
+                _ if end == within.len() && end < text.len() => {}
                 b'"' => {
                     self.at = end + 1;
                     self.out.close(head);
@@ -414,6 +441,40 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Reads on in a string of hexadecimal or base64.
+    fn encoded_piece(
+        &mut self,
+        text: &[u8],
+        head: Head,
+        (kind, start): (Kind, usize),
+        stop: usize,
+    ) -> Result<(), Fault> {
+        let wrong = Fault::expected(start, value::expected(kind));
+        let within = &text[..text.len().min(stop.max(self.at + LONGEST_CHARACTER))];
+        while self.at < within.len() || within.len() == text.len() {
+            let end = scan::run(within, self.at).end;
+            self.scratch.extend_from_slice(&text[self.at..end]);
+            self.at = end;
+            match byte(text, end) {
+                _ if end == within.len() && end < text.len() => {}
+                b'"' => {
+                    self.at = end + 1;
+                    value::decode(kind, &self.scratch, &mut self.out).ok_or(wrong)?;
+                    self.out.close(head);
+                    self.string = None;
+                    return Ok(());
+                }
+                b'\\' => {
+                    let (found, next) = scan::escape(text, end)?;
+                    self.scratch.extend_from_slice(found.encode_utf8(&mut [0; 4]).as_bytes());
+                    self.at = next;
+                }
+                _ => return Err(scan::end_fault(text, end)),
+            }
+        }
+        value::decode_beginning(kind, &mut self.scratch, &mut self.out).ok_or(wrong)
     }
 
     /// The field that is being read.

@@ -38,6 +38,30 @@ pub(super) enum Number {
     Decimal,
 }
 
+/// The longest number that is read, in bytes. A double is exact with 767 digits.
+pub(super) const LONGEST_NUMBER: usize = 4096;
+
+/// The longest part of a string that is read at once, in bytes.
+const PIECE: usize = 64 * 1024;
+
+/// The text up to where a string that begins at a position has to end to be read at once.
+#[inline(always)]
+pub(super) fn piece(text: &[u8], at: usize) -> &[u8] {
+    &text[..text.len().min(at.saturating_add(PIECE))]
+}
+
+/// The text up to a position, or up to three bytes less, so that no character is cut.
+pub(super) fn up_to(text: &[u8], stop: usize) -> &[u8] {
+    let mut end = stop.min(text.len());
+    for _ in 0..3 {
+        if byte(text, end) & 0xc0 != 0x80 {
+            break;
+        }
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// The byte at a position, and 0, which no token has, behind the end.
 #[inline(always)]
 pub(super) fn byte(text: &[u8], at: usize) -> u8 {
@@ -101,6 +125,20 @@ pub(super) fn text_run(text: &[u8], start: usize) -> Result<usize, Fault> {
     Ok(run.end)
 }
 
+/// The string whose content begins at a position, if it is plain and not too long to be read at once.
+#[inline(always)]
+pub(super) fn plain(text: &[u8], at: usize) -> Result<Option<&[u8]>, Fault> {
+    let run = run(piece(text, at), at);
+    if byte(text, run.end) != b'"' {
+        return Ok(None);
+    }
+    let content = &text[at..run.end];
+    if run.high && simdutf8::basic::from_utf8(content).is_err() {
+        return Err(utf8_fault(text, at, run.end));
+    }
+    Ok(Some(content))
+}
+
 #[cold]
 fn utf8_fault(text: &[u8], start: usize, end: usize) -> Fault {
     let valid = std::str::from_utf8(&text[start..end]).map_or_else(|error| error.valid_up_to(), str::len);
@@ -160,23 +198,6 @@ fn unicode(text: &[u8], at: usize) -> Option<(char, usize)> {
     Some((char::from_u32(0x1_0000 + ((first - 0xd800) << 10 | (second - 0xdc00)))?, at + 12))
 }
 
-/// Reads the rest of a string into `out`, and returns where it ends, behind the quote.
-pub(super) fn unescape(text: &[u8], mut at: usize, out: &mut Vec<u8>) -> Result<usize, Fault> {
-    loop {
-        let end = text_run(text, at)?;
-        out.extend_from_slice(&text[at..end]);
-        match byte(text, end) {
-            b'"' => return Ok(end + 1),
-            b'\\' => {
-                let (found, next) = escape(text, end)?;
-                out.extend_from_slice(found.encode_utf8(&mut [0; 4]).as_bytes());
-                at = next;
-            }
-            _ => return Err(end_fault(text, end)),
-        }
-    }
-}
-
 /// Skips what is left of a string from a position on, up to `stop` or to the end of characters that need no closer look.
 pub(super) fn skip_string(text: &[u8], mut at: usize, stop: usize) -> Result<Skipped, Fault> {
     loop {
@@ -228,6 +249,9 @@ pub(super) fn number(text: &[u8], start: usize, expected: &'static str) -> Resul
     if at == first || (byte(text, first) == b'0' && at > first + 1) {
         return Err(Fault::expected(start, expected));
     }
+    if at - first > LONGEST_NUMBER {
+        return Err(Fault { at: start, problem: Problem::LongNumber });
+    }
     let is_whole = !matches!(byte(text, at), b'.' | b'e' | b'E');
     if is_whole && at - first < 20 {
         return Ok((Number::Integer { negative, magnitude }, at));
@@ -248,8 +272,12 @@ fn long_number(
 ) -> Result<(Option<u64>, usize), Fault> {
     let mut at = digits_end;
     let digits = |from: usize| {
-        let count = text.get(from..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_digit()).count();
-        if count == 0 { Err(Fault::expected(start, expected)) } else { Ok(from + count) }
+        let rest = text.get(from..).unwrap_or_default().iter();
+        match rest.take(LONGEST_NUMBER + 1).take_while(|byte| byte.is_ascii_digit()).count() {
+            0 => Err(Fault::expected(start, expected)),
+            count @ 1..=LONGEST_NUMBER => Ok(from + count),
+            _ => Err(Fault { at: start, problem: Problem::LongNumber }),
+        }
     };
     if byte(text, at) == b'.' {
         at = digits(at + 1)?;
@@ -367,18 +395,26 @@ mod tests {
         }
         assert_eq!(double(b"-0").map(f64::to_bits), Some((-0.0_f64).to_bits()));
         assert_eq!(double(b"1e400"), None);
+        for (longest, longer) in [("1", "11"), ("0.1", "0.11"), ("1e0", "1e00")] {
+            let fill = |form: &str| format!("{form}{}", form[form.len() - 1..].repeat(LONGEST_NUMBER - 1));
+            assert!(number(fill(longest).as_bytes(), 0, "").is_ok(), "{longest}");
+            assert!(number(fill(longer).as_bytes(), 0, "").is_err(), "{longer}");
+        }
         assert_eq!(double(b"5e-324"), Some(5e-324));
     }
 
     /// Pairs of surrogates are one character, and halves of one are none.
     #[test]
     fn escapes_are_decoded() {
-        let mut out = Vec::new();
-        let text = br#"a\"\\\/\b\f\n\r\t\u00e9\u20AC\ud83d\ude00z" "#;
-        assert_eq!(unescape(text, 0, &mut out).unwrap(), text.len() - 1);
-        assert_eq!(String::from_utf8(out).unwrap(), "a\"\\/\u{8}\u{c}\n\r\t\u{e9}\u{20ac}\u{1f600}z");
+        let text = br#"\"\\\/\b\f\n\r\t\u00e9\u20AC\ud83d\ude00"#;
+        let (mut out, mut at) = (String::new(), 0);
+        while at < text.len() {
+            let (found, next) = escape(text, at).unwrap();
+            out.push(found);
+            at = next;
+        }
+        assert_eq!(out, "\"\\/\u{8}\u{c}\n\r\t\u{e9}\u{20ac}\u{1f600}");
         for wrong in [r#"\x""#, r#"\ud83d""#, r#"\ude00""#, r#"\ud83d\u0041""#, r#"\u12""#, r#"\u00g0""#, r"\", "abc"] {
-            assert!(unescape(wrong.as_bytes(), 0, &mut Vec::new()).is_err(), "{wrong}");
             assert!(skip_string(wrong.as_bytes(), 0, usize::MAX).is_err(), "{wrong}");
         }
     }

@@ -86,8 +86,8 @@ fn value(text: &[u8], at: usize) -> Option<(Value<'_>, usize)> {
 /// The plain string at a position behind its quote, and where it ends, behind the other quote.
 #[inline(always)]
 fn string(text: &[u8], at: usize) -> Option<(&[u8], usize)> {
-    let end = scan::text_run(text, at).ok()?;
-    (byte(text, end) == b'"').then(|| (&text[at..end], end + 1))
+    let content = scan::plain(text, at).ok()??;
+    Some((content, at + content.len() + 1))
 }
 
 impl Value<'_> {

@@ -34,7 +34,6 @@ pub(super) fn read(
     scratch: &mut Vec<u8>,
 ) -> Result<usize, Fault> {
     match kind {
-        Kind::Bytes | Kind::Id => encoded(text, at, (number, kind), out, scratch),
         Kind::Varint(Number::Bool) => {
             let (value, end) = boolean(text, at)?;
             out.put_varint_field(number, u64::from(value));
@@ -122,26 +121,49 @@ fn bits_of(token: Token, digits: &[u8], kind: Kind) -> Option<u64> {
     }
 }
 
-/// Reads a string of hexadecimal or base64.
-fn encoded(
+/// Reads a string of hexadecimal or base64. A long one, or one with escapes, is begun only: then what is returned is `None`.
+pub(super) fn plain_encoded(
     text: &[u8],
     at: usize,
     (number, kind): (u32, Kind),
     out: &mut Output,
-    scratch: &mut Vec<u8>,
-) -> Result<usize, Fault> {
-    let (content, end) = string(text, at, expected(kind), scratch)?;
-    let is_id = matches!(kind, Kind::Id);
+) -> Result<Option<usize>, Fault> {
+    if byte(text, at) != b'"' {
+        return Err(Fault::expected(at, expected(kind)));
+    }
+    let end = scan::run(scan::piece(text, at), at + 1).end;
+    if byte(text, end) != b'"' {
+        return Ok(None);
+    }
+    let content = &text[at + 1..end];
     // What the length says if the content is valid; if it is not, nothing of the output is used.
-    let len = if is_id { content.len() / 2 } else { text::base64_len(content) };
+    let len = if matches!(kind, Kind::Id) { content.len() / 2 } else { text::base64_len(content) };
     put_length_head(out.content(), number, len);
-    let decode = if is_id { text::decode_hexadecimal } else { text::decode_base64 };
-    let decoded = decode(content, out.content());
-    decoded.ok_or(Fault::expected(at, expected(kind)))?;
-    Ok(end)
+    decode(kind, content, out).ok_or(Fault::expected(at, expected(kind)))?;
+    Ok(Some(end + 1))
 }
 
-/// Reads a string, and returns its content and where it ends, behind the quote. Only one with escapes is copied.
+/// Decodes as much of the beginning of a string of hexadecimal or base64 as cannot be its end, and removes it.
+pub(super) fn decode_beginning(kind: Kind, content: &mut Vec<u8>, out: &mut Output) -> Option<()> {
+    let unit = if matches!(kind, Kind::Id) { 2 } else { 4 };
+    let whole = content.len().saturating_sub(unit) / unit * unit;
+    // Padding stands at the end only.
+    if content[..whole].contains(&b'=') {
+        return None;
+    }
+    decode(kind, &content[..whole], out)?;
+    content.drain(..whole);
+    Some(())
+}
+
+/// Decodes what is left of a string of hexadecimal or base64.
+pub(super) fn decode(kind: Kind, content: &[u8], out: &mut Output) -> Option<()> {
+    let decode = if matches!(kind, Kind::Id) { text::decode_hexadecimal } else { text::decode_base64 };
+    decode(content, out.content())
+}
+
+/// Reads a string that holds a number, and returns its content and where it ends, behind the quote. Only one with escapes is
+/// copied.
 fn string<'s>(
     text: &'s [u8],
     at: usize,
@@ -151,28 +173,39 @@ fn string<'s>(
     if byte(text, at) != b'"' {
         return Err(Fault::expected(at, wanted));
     }
-    let run = scan::run(text, at + 1);
-    if byte(text, run.end) == b'"' {
-        return Ok((&text[at + 1..run.end], run.end + 1));
+    let plain = scan::run(scan::piece(text, at), at + 1).end;
+    if byte(text, plain) == b'"' {
+        return Ok((&text[at + 1..plain], plain + 1));
     }
     scratch.clear();
-    let end = scan::unescape(text, at + 1, scratch)?;
-    Ok((scratch, end))
+    let mut next = at + 1;
+    loop {
+        let end = scan::run(scan::piece(text, next), next).end;
+        scratch.extend_from_slice(&text[next..end]);
+        if scratch.len() > scan::LONGEST_NUMBER {
+            return Err(Fault { at, problem: Problem::LongNumber });
+        }
+        match byte(text, end) {
+            b'"' => return Ok((scratch, end + 1)),
+            b'\\' => {
+                let (found, behind) = scan::escape(text, end)?;
+                scratch.extend_from_slice(found.encode_utf8(&mut [0; 4]).as_bytes());
+                next = behind;
+            }
+            _ => return Err(scan::end_fault(text, end)),
+        }
+    }
 }
 
-/// Reads a string value. One with escapes is begun only: then what is returned is `None`, and the rest of it begins
-/// where the text says.
+/// Reads a string value. A long one, or one with escapes, is begun only: then what is returned is `None`.
 #[inline]
 pub(super) fn plain_string(text: &[u8], at: usize, number: u32, out: &mut Output) -> Result<Option<usize>, Fault> {
     if byte(text, at) != b'"' {
         return Err(Fault::expected(at, expected(Kind::String)));
     }
-    let end = scan::text_run(text, at + 1)?;
-    if byte(text, end) != b'"' {
-        return Ok(None);
-    }
-    out.put_bytes_field(number, &text[at + 1..end]);
-    Ok(Some(end + 1))
+    let Some(content) = scan::plain(text, at + 1)? else { return Ok(None) };
+    out.put_bytes_field(number, content);
+    Ok(Some(at + content.len() + 2))
 }
 
 /// A key of an object.
