@@ -16,7 +16,7 @@ const WORKING: Duration = Duration::from_millis(20);
 const IDLE: Duration = Duration::from_secs(1);
 
 /// A runtime works when it is busy for more than this share of the time.
-const WORKING_FROM: f64 = 0.02;
+const WORKING_FROM: f64 = 0.002;
 
 /// How long a delay is remembered, at least; twice as long at most.
 const REMEMBERED: Duration = Duration::from_secs(60);

@@ -18,6 +18,8 @@ mod json;
 mod lanes;
 mod matrix;
 
+pub use hostile::Attack;
+
 /// A measurement with a bound.
 pub struct Bar {
     /// Its name on the command line.
@@ -45,6 +47,8 @@ pub struct Options {
     pub subject: Subject,
     /// Only this signal; the bar's own choice where missing.
     pub signal: Option<Signal>,
+    /// Only this attack; all where missing.
+    pub attack: Option<Attack>,
     /// Full durations and more pairs.
     pub length: Length,
     /// Interleaved pairs; the bar's own choice where missing.

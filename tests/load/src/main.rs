@@ -7,7 +7,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use load::{
-    bars::{self, Bar, Length, Options, Subject},
+    bars::{self, Attack, Bar, Length, Options, Subject},
     peer::Program,
     report::machine,
     roles::{self, Role},
@@ -33,6 +33,9 @@ struct Arguments {
     /// Only this signal.
     #[arg(long)]
     signal: Option<Signal>,
+    /// Only this attack of `hostile`: large, slow, bombs or crowd.
+    #[arg(long)]
+    attack: Option<Attack>,
     /// Interleaved pairs to measure.
     #[arg(long)]
     pairs: Option<usize>,
@@ -125,6 +128,7 @@ fn prepare(arguments: &Arguments) -> Result<Options> {
     Ok(Options {
         subject,
         signal: arguments.signal,
+        attack: arguments.attack,
         length: if arguments.long { Length::Long } else { Length::Short },
         pairs: arguments.pairs,
     })

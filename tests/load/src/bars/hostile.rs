@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
 use tokio::runtime::Runtime;
 
 use super::{Bar, Length, Options, Verdict};
@@ -56,6 +57,19 @@ pub(super) const BAR: Bar = Bar {
     measure: |_, options| measure(options),
 };
 
+/// The attacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Attack {
+    /// Requests of 64 MiB.
+    Large,
+    /// Slow connections.
+    Slow,
+    /// Compressed bombs.
+    Bombs,
+    /// More clients than there is memory for.
+    Crowd,
+}
+
 /// What one attack has come to.
 struct Found {
     measured: String,
@@ -65,12 +79,15 @@ struct Found {
 fn measure(options: &Options) -> Result<Verdict> {
     let Program::Engine(binary) = options.program()? else { bail!("only the engine can be attacked") };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let found = [
-        hold_lanes(&binary, &runtime).context("large requests")?,
-        crowd_out(&binary, &runtime, options).context("slow connections")?,
-        inflate(&binary, &runtime).context("bombs")?,
-        overwhelm(&binary, &runtime).context("a crowd")?,
-    ];
+    let mut found = Vec::new();
+    for attack in options.attack.map_or_else(|| Attack::value_variants().to_vec(), |attack| vec![attack]) {
+        found.push(match attack {
+            Attack::Large => hold_lanes(&binary, &runtime).context("large requests")?,
+            Attack::Slow => crowd_out(&binary, &runtime, options).context("slow connections")?,
+            Attack::Bombs => inflate(&binary, &runtime).context("bombs")?,
+            Attack::Crowd => overwhelm(&binary, &runtime).context("a crowd")?,
+        });
+    }
     let measured: Vec<_> = found.iter().map(|found| found.measured.as_str()).collect();
     Ok(Verdict { measured: measured.join(", "), holds: found.iter().all(|found| found.holds) })
 }
@@ -92,7 +109,7 @@ fn hold_lanes(binary: &Path, runtime: &Runtime) -> Result<Found> {
         ensure!(sent.failed == 0, "a good client's request failed: {:?}", sent.failure);
         let delay = victim.longest_delay()?;
         println!(
-            "  {name:<32} {answers:?}, longest delay {:.1} ms, p99 of good clients {:.1} ms, peak {:.0} MiB",
+            "  {name:<36} {answers:?}, longest delay {:.1} ms, p99 of good clients {:.1} ms, peak {:.0} MiB",
             delay.as_secs_f64() * 1e3,
             sent.p99_us as f64 / 1e3,
             victim.usage()?.peak_mib
@@ -126,7 +143,7 @@ fn crowd_out(binary: &Path, runtime: &Runtime, options: &Options) -> Result<Foun
         let crowd = runtime.block_on(SlowCrowd::gather(&victim, SLOW_CONNECTIONS))?;
         // The crowd lives on this thread while another one waits for the figures.
         let target = victim.grpc;
-        beside.push(runtime.block_on(tokio::task::spawn_blocking(move || p99(target, seconds)))??);
+        beside.push(runtime.block_on(runtime.spawn_blocking(move || p99(target, seconds)))??);
         println!("  {SLOW_CONNECTIONS} slow connections: peak {:.0} MiB", victim.usage()?.peak_mib);
         drop(crowd);
     }

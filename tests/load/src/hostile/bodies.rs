@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use flate2::{Compression, write::GzEncoder};
-use serde_json::json;
+use serde_json::json as object;
 use std::io::Write;
 
 use anyhow::Result;
@@ -29,7 +29,7 @@ fn protobuf(signal: Signal, bytes: impl Into<Bytes>) -> Body {
     Body { signal, encoding: None, media_type: "application/x-protobuf", bytes: bytes.into() }
 }
 
-/// Bodies just below the limit, each of which is valid and lots of work in one place.
+/// Bodies just below the limit, each of which is lots of work in one place. The last ones are to be refused.
 ///
 /// # Errors
 /// When a body cannot be compressed.
@@ -48,8 +48,22 @@ pub fn large() -> Result<Vec<Named>> {
         named("a field that occurs again", protobuf(Signal::Logs, irregular(LIMIT))),
         named("gzip", Body { encoding: Some("gzip"), ..protobuf(Signal::Logs, gzip(&logs, Compression::fast())?) }),
         named("zstd", Body { encoding: Some("zstd"), ..protobuf(Signal::Logs, zstd::bulk::compress(&logs, 1)?) }),
-        named("JSON", Body { media_type: "application/json", ..protobuf(Signal::Logs, json_logs(LIMIT)) }),
+        named("one attribute with one key", protobuf(Signal::Logs, one_record(&field(6, &key(LIMIT - 64)), LIMIT))),
+        named("JSON", json(json_logs(LIMIT))),
+        named("JSON, one text", json(json_body("stringValue", "text", LIMIT))),
+        named("JSON, one value of bytes", json(json_body("bytesValue", "AAEC", LIMIT))),
+        named("JSON, one text of escapes", json(json_body("stringValue", r"\u0041", LIMIT))),
+        named("JSON, one value of bytes in escapes", json(json_body("bytesValue", r"\u0041", LIMIT))),
+        named("JSON, one number in escapes", json(json_body("intValue", r"\u0030", LIMIT))),
+        named("JSON, one field that is unknown", json(json_unknown(LIMIT))),
+        named("JSON, one number", json(json_number(LIMIT))),
+        named("empty records", protobuf(Signal::Logs, records(&field(2, b""), LIMIT))),
+        named("no UTF-8 at the end", protobuf(Signal::Logs, [&logs[..], &no_text()].concat())),
     ])
+}
+
+fn json(text: Vec<u8>) -> Body {
+    Body { media_type: "application/json", ..protobuf(Signal::Logs, text) }
 }
 
 /// Bodies that become a thousand times as large, three times the limit.
@@ -88,6 +102,16 @@ fn text(number: u8, len: usize) -> Vec<u8> {
     field(number, &field(1, &vec![b'x'; len]))
 }
 
+/// An attribute that is nothing but a key of so many characters.
+fn key(len: usize) -> Vec<u8> {
+    field(1, &vec![b'k'; len])
+}
+
+/// A record whose severity is no text.
+fn no_text() -> Vec<u8> {
+    in_scope(&field(2, &field(3, b"\xff")))
+}
+
 /// A log record of 16 bytes with its head: a time and a severity.
 fn small_record() -> Vec<u8> {
     field(2, &[&[1 << 3 | 1][..], &[7; 8], &[2 << 3, 9], &field(3, b"I")].concat())
@@ -124,7 +148,7 @@ fn gzip(bytes: &[u8], level: Compression) -> Result<Vec<u8>> {
 }
 
 fn json_logs(limit: usize) -> Vec<u8> {
-    let record = json!({
+    let record = object!({
         "timeUnixNano": "1700000000000000000", "severityNumber": 9, "severityText": "INFO",
         "body": { "stringValue": "the order was \"accepted\"\n" },
         "attributes": [{ "key": "http.response.status_code", "value": { "intValue": "200" } }],
@@ -134,6 +158,25 @@ fn json_logs(limit: usize) -> Vec<u8> {
     let count = (limit - 128) / (record.len() + 1);
     format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{}]}}]}}]}}"#, vec![record; count].join(","))
         .into_bytes()
+}
+
+fn json_record(record: &str) -> Vec<u8> {
+    format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{record}]}}]}}]}}"#).into_bytes()
+}
+
+/// A record whose body is one string of so many repetitions of a part.
+fn json_body(kind: &str, part: &str, limit: usize) -> Vec<u8> {
+    json_record(&format!(r#"{{"body":{{"{kind}":"{}"}}}}"#, part.repeat((limit - 128) / part.len() / 4 * 4)))
+}
+
+/// A record with a field that no version of OTLP has.
+fn json_unknown(limit: usize) -> Vec<u8> {
+    json_record(&format!(r#"{{"unknown":[{}0]}}"#, r#"{"a":[1.5e3,"b\n"]},"#.repeat((limit - 128) / 21)))
+}
+
+/// A record whose time is a number of so many digits.
+fn json_number(limit: usize) -> Vec<u8> {
+    json_record(&format!(r#"{{"timeUnixNano":{}}}"#, "1".repeat(limit - 128)))
 }
 
 #[cfg(test)]
@@ -163,5 +206,18 @@ mod tests {
         assert!(decoded(&repeated(&request(Signal::Logs, Shape::STANDARD, 1), 1)).resource_logs.len() > 1);
         let text: ExportLogsServiceRequest = serde_json::from_slice(&json_logs(limit)).unwrap();
         assert!(text.resource_logs[0].scope_logs[0].log_records.len() > 20);
+        let attributes = &first(&one_record(&field(6, &key(99)), limit)).scope_logs[0].log_records[0].attributes;
+        assert_eq!(attributes[0].key.len(), 99);
+        for (kind, part) in [("stringValue", r"\u0041"), ("bytesValue", r"\u0041")] {
+            serde_json::from_slice::<ExportLogsServiceRequest>(&json_body(kind, part, limit)).unwrap();
+        }
+        serde_json::from_slice::<ExportLogsServiceRequest>(&json_unknown(limit)).unwrap();
+    }
+
+    /// And those that claim nothing valid are just that.
+    #[test]
+    fn faults_are_faults() {
+        ExportLogsServiceRequest::decode(&no_text()[..]).unwrap_err();
+        serde_json::from_slice::<ExportLogsServiceRequest>(&json_number(10_000)).unwrap_err();
     }
 }
