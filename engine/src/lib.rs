@@ -7,6 +7,7 @@ pub mod cli;
 pub mod environment;
 pub mod lifecycle;
 pub mod logging;
+pub mod reclaim;
 pub mod topology;
 
 // Without a use of the component crates the linker would drop them, and with them their registrations.

@@ -1,7 +1,8 @@
 //! The life of a running configuration: bind and build, run, notice the end, drain, say how it went.
 //!
-//! Threads: lanes (started by the topology), one shared runtime for sources, stages and the shared parts of sinks, and
-//! one thread for signals and the administration server, which must answer while everything else is busy.
+//! Threads: lanes (started by the topology), one shared runtime for sources, stages and the shared parts of sinks, one
+//! thread for signals and the administration server, which must answer while everything else is busy, and one that gives
+//! free memory back.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use tokio::runtime::Runtime;
 
 use crate::admin::{self, Facts, Graph, Series, State};
 use crate::logging::Repeats;
+use crate::reclaim::{self, GiveBack};
 use crate::topology::{self, BuildFailure, DrainReport, Running, RunningNode};
 
 /// Workers of the shared runtime: enough that one long poll of a source does not stop the others.
@@ -35,6 +37,8 @@ pub struct Start {
     pub repeats: Arc<Repeats>,
     /// What components get that send the engine's own telemetry on; the log goes there already.
     pub own: SelfTelemetry,
+    /// Returns free memory to the system.
+    pub give_back: GiveBack,
 }
 
 /// How a run ended.
@@ -78,7 +82,7 @@ pub enum StartError {
 /// # Errors
 /// Everything that stands in the way of the start, at once.
 pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
-    let Start { plan, config_hash, address_file, repeats, own } = start;
+    let Start { plan, config_hash, address_file, repeats, own, give_back } = start;
     let limit = plan.memory.limit.0;
     let series = Series::of(&plan);
     let facts = Facts { role: plan.settings.role.clone(), config_hash, memory_limit: limit, series };
@@ -109,6 +113,8 @@ pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
         let _inside = shared.enter();
         built.run()
     };
+    reclaim::start(running.admission().clone(), limit, give_back)
+        .map_err(system("the thread that gives memory back"))?;
     state.heartbeats().start(&running.lanes(), shared.handle());
     let admin_bound = Bound { component: admin_id, key: admin::LISTEN.to_owned(), address: admin.address };
     let listeners: Vec<Bound> = std::iter::once(admin_bound).chain(running.sockets().bound()).collect();

@@ -3,8 +3,9 @@
 //! A charge lives as long as the allocation it stands for and gives its bytes back when dropped. The
 //! budget never waits: a charge that does not fit is refused at once, and the caller refuses its request.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
 
 use bytes::Bytes;
 
@@ -16,6 +17,8 @@ pub struct Budget(Arc<Account>);
 struct Account {
     limit: AtomicUsize,
     used: AtomicUsize,
+    refusals: AtomicU64,
+    watcher: OnceLock<Thread>,
 }
 
 /// Bytes taken from a [`Budget`], given back on drop.
@@ -40,7 +43,12 @@ pub struct Exhausted {
 impl Budget {
     /// A budget of `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self(Arc::new(Account { limit: AtomicUsize::new(limit), used: AtomicUsize::new(0) }))
+        Self(Arc::new(Account {
+            limit: AtomicUsize::new(limit),
+            used: AtomicUsize::new(0),
+            refusals: AtomicU64::new(0),
+            watcher: OnceLock::new(),
+        }))
     }
 
     /// Takes `bytes`, or says why not. Never waits.
@@ -65,6 +73,16 @@ impl Budget {
         self.0.limit.store(limit, Ordering::Relaxed);
     }
 
+    /// How often something did not fit.
+    pub fn refusals(&self) -> u64 {
+        self.0.refusals.load(Ordering::Relaxed)
+    }
+
+    /// Has a parked thread go on whenever something does not fit. The first thread stays.
+    pub fn wake_when_exhausted(&self, thread: Thread) {
+        drop(self.0.watcher.set(thread));
+    }
+
     fn take(&self, bytes: usize) -> Result<(), Exhausted> {
         let limit = self.limit();
         self.0
@@ -73,7 +91,11 @@ impl Budget {
                 used.checked_add(bytes).filter(|sum| *sum <= limit)
             })
             .map(|_| ())
-            .map_err(|used| Exhausted { wanted: bytes, used, limit })
+            .map_err(|used| {
+                self.0.refusals.fetch_add(1, Ordering::Relaxed);
+                self.0.watcher.get().inspect(|watcher| watcher.unpark());
+                Exhausted { wanted: bytes, used, limit }
+            })
     }
 }
 

@@ -22,6 +22,8 @@ use clap::Parser;
 
 pub use streams::{Color, Streams};
 
+use crate::reclaim::GiveBack;
+
 use arguments::{Arguments, Command, ConfigCommand};
 
 /// Everything that was asked for was done.
@@ -45,15 +47,15 @@ enum Failure {
     Output(#[from] io::Error),
 }
 
-/// The command line of this process.
-pub fn main() -> ExitCode {
+/// The command line of this process. `give_back` returns free memory to the system.
+pub fn main(give_back: GiveBack) -> ExitCode {
     // Variables that are not UTF-8 cannot be meant by a configuration, which is.
     let variables: BTreeMap<String, String> =
         std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok())).collect();
     let color = Color::of_stderr(&variables);
     let (mut stdout, mut stderr) = (io::stdout(), io::stderr());
     let mut streams = Streams { stdout: &mut stdout, stderr: &mut stderr, color };
-    ExitCode::from(run_from(std::env::args_os(), variables, &mut streams))
+    ExitCode::from(run_from(std::env::args_os(), variables, give_back, &mut streams))
 }
 
 /// Runs one command line (the first argument is the program's name) and returns the exit code. A reader that goes away
@@ -61,10 +63,11 @@ pub fn main() -> ExitCode {
 pub fn run_from(
     arguments: impl IntoIterator<Item = OsString>,
     variables: BTreeMap<String, String>,
+    give_back: GiveBack,
     streams: &mut Streams<'_>,
 ) -> u8 {
     let answered = match Arguments::try_parse_from(arguments) {
-        Ok(parsed) => answer(parsed.command, variables, streams),
+        Ok(parsed) => answer(parsed.command, variables, give_back, streams),
         Err(error) => refuse(&error, streams),
     };
     match answered {
@@ -79,9 +82,14 @@ pub fn run_from(
     }
 }
 
-fn answer(command: Command, variables: BTreeMap<String, String>, streams: &mut Streams<'_>) -> Result<u8, Failure> {
+fn answer(
+    command: Command,
+    variables: BTreeMap<String, String>,
+    give_back: GiveBack,
+    streams: &mut Streams<'_>,
+) -> Result<u8, Failure> {
     match command {
-        Command::Run(arguments) => run::run(&arguments, variables, streams),
+        Command::Run(arguments) => run::run(&arguments, variables, give_back, streams),
         Command::Validate(arguments) => validate::validate(&arguments, variables, streams),
         Command::List(arguments) => list::list(&arguments, streams),
         Command::Graph(arguments) => graph::graph(&arguments, variables, streams),

@@ -10,10 +10,12 @@ use super::streams::{Color, Streams};
 use super::{Failure, OK, REFUSED, UNCLEAN, load};
 use crate::lifecycle::{self, Ending, Start};
 use crate::logging::{self, LogColor};
+use crate::reclaim::GiveBack;
 
 pub(super) fn run(
     arguments: &RunArguments,
     variables: BTreeMap<String, String>,
+    give_back: GiveBack,
     streams: &mut Streams<'_>,
 ) -> Result<u8, Failure> {
     let files = load::files(&arguments.config, streams)?;
@@ -42,6 +44,7 @@ pub(super) fn run(
         address_file: arguments.address_file.clone(),
         repeats,
         own,
+        give_back,
     };
     match lifecycle::run(start) {
         Ok(Ending::Clean) => Ok(OK),

@@ -36,7 +36,7 @@ pub(crate) fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Said {
     let mut streams = Streams { stdout: &mut stdout, stderr: &mut stderr, color: Color::Never };
     let arguments = std::iter::once("telemetry-engine").chain(arguments.iter().copied()).map(Into::into);
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let code = run_from(arguments, variables, &mut streams);
+    let code = run_from(arguments, variables, || (), &mut streams);
     Said { code, stdout: String::from_utf8(stdout).unwrap(), stderr: String::from_utf8(stderr).unwrap() }
 }
 

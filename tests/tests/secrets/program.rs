@@ -34,7 +34,7 @@ pub(crate) fn command(arguments: &[&str]) -> Said {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let mut streams = Streams { stdout: &mut stdout, stderr: &mut stderr, color: Color::Never };
     let arguments = std::iter::once("telemetry-engine").chain(arguments.iter().copied()).map(Into::into);
-    let code = run_from(arguments, Configuration::variables(), &mut streams);
+    let code = run_from(arguments, Configuration::variables(), || (), &mut streams);
     let output = [stdout, stderr].concat();
     Said { code, output: String::from_utf8(output).unwrap() }
 }
