@@ -1,5 +1,5 @@
-//! Labels of a series as text: `a="b",c="d"`, escaped so that no value can end its quotes, in an order that does not depend
-//! on the order of attributes. The text is the identity of a series.
+//! Labels of a series as text: `a="b",c="d"`, escaped so that no value can end its quotes, in the order of their names, whoever
+//! brings them. The text is the identity of a series.
 //!
 //! Labels come in layers: what the sink writes itself, what resource and scope bring, what the point brings. A name that an
 //! earlier layer has is written with `exported_` before it, as Prometheus does with labels of a target; attributes of one
@@ -25,7 +25,18 @@ const EXPORTED: &str = "exported_";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Labels {
     text: String,
+    /// Where each of them is in the text.
+    places: Vec<Place>,
+    /// Names that are taken, also by what is empty and not in the text.
     names: Vec<String>,
+}
+
+/// Where a label is in a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    label: Range<usize>,
+    /// Of its name.
+    len: usize,
 }
 
 /// The labels are longer than a series may have.
@@ -39,6 +50,7 @@ pub(super) struct LabelWriter {
     raw: String,
     spans: Vec<Span>,
     text: String,
+    places: Vec<Place>,
 }
 
 #[derive(Clone, Debug)]
@@ -62,7 +74,12 @@ impl Labels {
     ) -> Result<Self, TooLong> {
         let text = writer.write(self, None, layer)?.to_owned();
         let names = writer.spans.iter().map(|span| writer.raw[span.name.clone()].to_owned());
-        Ok(Self { text, names: self.names.iter().cloned().chain(names).collect() })
+        let names = self.names.iter().cloned().chain(names).collect();
+        Ok(Self { text, places: writer.places.clone(), names })
+    }
+
+    fn name(&self, place: &Place) -> &str {
+        &self.text[place.label.start..place.label.start + place.len]
     }
 }
 
@@ -89,7 +106,8 @@ impl LabelWriter {
             order(left).cmp(&order(right)).then(left.key.start.cmp(&right.key.start))
         });
         self.text.clear();
-        self.text.push_str(&shared.text);
+        self.places.clear();
+        let mut shared_places = shared.places.iter().peekable();
         let mut groups = self.spans.as_slice();
         while let [first, rest @ ..] = groups {
             let name = &raw[first.name.clone()];
@@ -99,18 +117,27 @@ impl LabelWriter {
             if group.iter().all(|span| span.value.is_empty()) {
                 continue;
             }
-            if !self.text.is_empty() {
-                self.text.push(',');
+            while let Some(place) = shared_places.next_if(|place| shared.name(place) < name) {
+                push_label(&mut self.text, &mut self.places, place.len, |text| {
+                    text.push_str(&shared.text[place.label.clone()]);
+                });
             }
-            self.text.push_str(name);
-            self.text.push_str("=\"");
-            for (place, span) in group.iter().enumerate() {
-                if place > 0 {
-                    self.text.push(';');
+            push_label(&mut self.text, &mut self.places, name.len(), |text| {
+                text.push_str(name);
+                text.push_str("=\"");
+                for (place, span) in group.iter().enumerate() {
+                    if place > 0 {
+                        text.push(';');
+                    }
+                    push_escaped(text, &raw[span.value.clone()]);
                 }
-                push_escaped(&mut self.text, &raw[span.value.clone()]);
-            }
-            self.text.push('"');
+                text.push('"');
+            });
+        }
+        for place in shared_places {
+            push_label(&mut self.text, &mut self.places, place.len, |text| {
+                text.push_str(&shared.text[place.label.clone()]);
+            });
         }
         if self.text.len() > LONGEST { Err(TooLong) } else { Ok(&self.text) }
     }
@@ -134,6 +161,16 @@ impl LabelWriter {
         self.spans.push(span);
         Ok(())
     }
+}
+
+/// Appends a label behind others, whose name is so long, and notes where it is.
+fn push_label(text: &mut String, places: &mut Vec<Place>, len: usize, label: impl FnOnce(&mut String)) {
+    if !text.is_empty() {
+        text.push(',');
+    }
+    let start = text.len();
+    label(text);
+    places.push(Place { label: start..text.len(), len });
 }
 
 /// Appends a value as text: as it is, base64 for bytes, JSON for lists and maps (specification, "AnyValue representation
@@ -253,7 +290,23 @@ mod tests {
         let mut writer = LabelWriter::default();
         let own = Labels::default().and(&mut writer, [("job", ValueView::Str("shop"))]).unwrap();
         let both = own.and(&mut writer, [("job", ValueView::Str("x")), ("exported_job", ValueView::Str("y"))]).unwrap();
-        assert_eq!(both.text(), r#"job="shop",exported_job="y;x""#);
+        assert_eq!(both.text(), r#"exported_job="y;x",job="shop""#);
+    }
+
+    /// The same labels are the same series, whichever layer brings which of them.
+    #[test]
+    fn layers_do_not_matter() {
+        let mut writer = LabelWriter::default();
+        let mut layered = |layers: &[&[(&'static str, &'static str)]]| {
+            let add = |labels: Labels, layer: &&[(&'static str, &'static str)]| {
+                labels.and(&mut writer, layer.iter().map(|(key, value)| (*key, ValueView::Str(value)))).unwrap()
+            };
+            layers.iter().fold(Labels::default(), add).text().to_owned()
+        };
+        let expected = r#"a="1",b="2",b_c="3",d="4""#;
+        assert_eq!(layered(&[&[("b", "2"), ("d", "4")], &[("a", "1"), ("b_c", "3")]]), expected);
+        assert_eq!(layered(&[&[("b_c", "3")], &[("x", "")], &[("d", "4"), ("a", "1"), ("b", "2")]]), expected);
+        assert_eq!(layered(&[&[("d", "4")], &[("b_c", "3")], &[("b", "2")], &[("a", "1")], &[]]), expected);
     }
 
     /// Of a value that is far too long hardly more is written than a label may have.

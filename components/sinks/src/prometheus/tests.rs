@@ -170,7 +170,7 @@ http_duration_seconds_sum{{{labels}}} 12.5
 http_duration_seconds_count{{{labels}}} 6
 # TYPE http_requests_total counter
 # HELP http_requests_total Some "help"\nin \\ lines.
-http_requests_total{{{labels},http_method="GET"}} 7
+http_requests_total{{http_method="GET",{labels}}} 7
 # TYPE message_size_bytes histogram
 # HELP message_size_bytes Some "help"\nin \\ lines.
 message_size_bytes_bucket{{{labels},le="-1"}} 2
@@ -191,7 +191,7 @@ rpc_time_milliseconds_sum{{{labels}}} 7.0
 rpc_time_milliseconds_count{{{labels}}} 5
 # TYPE target_info gauge
 # HELP target_info Target metadata
-target_info{{{own},host_name="node-7"}} 1
+target_info{{host_name="node-7",{own}}} 1
 "#
     );
     assert_eq!(shown(&sink, TEXT), expected);
@@ -206,7 +206,7 @@ async fn openmetrics() {
     let labels = r#"instance="i-1",job="shop/cart""#;
     let expected = [
         "# TYPE http_requests counter".to_owned(),
-        format!(r#"http_requests_total{{{labels},http_method="GET"}} 7 0.000"#),
+        format!(r#"http_requests_total{{http_method="GET",{labels}}} 7 0.000"#),
         "# UNIT http_duration_seconds seconds".to_owned(),
         r#"# HELP http_duration_seconds Some \"help\"\nin \\ lines."#.to_owned(),
         format!(
@@ -215,7 +215,7 @@ async fn openmetrics() {
             "cd".repeat(8)
         ),
         "# TYPE target info".to_owned(),
-        format!(r#"target_info{{{labels},host_name="node-7"}} 1"#),
+        format!(r#"target_info{{host_name="node-7",{labels}}} 1"#),
     ];
     for line in &expected {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
@@ -439,8 +439,8 @@ async fn labels() {
     let point = number(&[("job", "forged"), ("cluster", "x"), ("a", "1\n2")], (0, 1), 1);
     sink.deliver(request(&resource, vec![metric("m", "", gauge(vec![point]))])).await;
     let expected = [
-        r#"m{cluster="eu\"1\"",job="cart",host_name="node-7",a="1\n2",exported_cluster="x",exported_job="forged"} 1"#,
-        r#"target_info{cluster="eu\"1\"",job="cart",host_name="node-7",os_type="linux"} 1"#,
+        r#"m{a="1\n2",cluster="eu\"1\"",exported_cluster="x",exported_job="forged",host_name="node-7",job="cart"} 1"#,
+        r#"target_info{cluster="eu\"1\"",host_name="node-7",job="cart",os_type="linux"} 1"#,
     ];
     assert_eq!(samples(&sink), expected);
 }
