@@ -24,6 +24,9 @@ const REMEMBERED: Duration = Duration::from_secs(1);
 /// A process works when it holds more than one part in so many of its budget.
 const WORKING_FROM: usize = 16;
 
+/// Giving back was worth it when the process is smaller by more than one part in so many.
+const WORTH: u64 = 32;
+
 /// Gives free memory back to the system.
 pub type GiveBack = fn();
 
@@ -35,14 +38,20 @@ pub(crate) fn start(budget: Budget, limit: u64, give_back: GiveBack) -> io::Resu
     let mut shortage = Shortage { most: limit / 4 * 3, refusals: budget.refusals(), last_refusal: None };
     let watch = move || {
         budget.wake_when_exhausted(thread::current());
+        let mut pause = SHORT;
         loop {
             let resident = resident_bytes().unwrap_or(0);
-            let is_short = shortage.lasts(Instant::now(), budget.refusals(), resident);
-            if is_short {
+            if shortage.lasts(Instant::now(), budget.refusals(), resident) {
                 give_back();
+                let after = resident_bytes().unwrap_or(0);
+                // Where there was hardly anything to give back, there will not be in a moment.
+                pause = if after < resident - resident / WORTH { SHORT } else { (2 * pause).min(WORKING) };
                 // Not parked: further refusals shall not wake it sooner.
-                thread::sleep(SHORT);
-            } else if budget.used() > budget.limit() / WORKING_FROM {
+                thread::sleep(pause);
+                continue;
+            }
+            pause = SHORT;
+            if resident > limit / 3 || budget.used() > budget.limit() / WORKING_FROM {
                 thread::park_timeout(WORKING);
             } else {
                 thread::park_timeout(IDLE);

@@ -297,6 +297,9 @@ pub(crate) static KEY_VALUE: Message = Message {
     ],
 };
 
+/// The number of `double_value` in [`ANY_VALUE`].
+pub(crate) const DOUBLE_VALUE: u32 = 4;
+
 pub(crate) static ANY_VALUE: Message = Message {
     fields: &[
         NONE,

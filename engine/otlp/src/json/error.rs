@@ -77,11 +77,11 @@ impl Fault {
     #[cold]
     pub(super) fn in_text(self, text: &[u8], path: String) -> JsonError {
         let before = &text[..self.at.min(text.len())];
-        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |feed| feed + 1);
+        let line_start = memchr::memrchr(b'\n', before).map_or(0, |feed| feed + 1);
         JsonError::Malformed(Box::new(Malformed {
             path,
             problem: self.problem.told(&text[before.len()..]),
-            line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
+            line: memchr::memchr_iter(b'\n', before).count() + 1,
             column: before.len() - line_start + 1,
             offset: before.len(),
         }))
@@ -106,6 +106,8 @@ impl Problem {
 
 /// The token at the start of `text`, or what can be shown of it.
 fn shown(text: &[u8]) -> String {
+    // A token may go on for as long as the text: what is behind it is not looked for.
+    let text = &text[..text.len().min(SHOWN + 2)];
     let Some(first) = text.first() else { return "the end of the text".to_owned() };
     let len = match first {
         b'"' => text[1..].iter().position(|byte| *byte == b'"').map_or(text.len(), |len| len + 2),

@@ -10,7 +10,7 @@ use super::scan::{self, byte, space};
 use super::skip::{Skip, colon};
 use super::usual;
 use super::value::{self, Key};
-use crate::schema::{self, Field, Kind, Message};
+use crate::schema::{self, Field, Kind, Message, Number};
 use crate::{Signal, Wire, admit};
 
 /// Keys that were ignored and look like the name of a field: whoever wrote them expects them to be read.
@@ -80,8 +80,8 @@ impl Conversion {
         Self { reader: Reader::new(signal, text.len(), max_bytes), text }
     }
 
-    /// Reads about `bytes` more of the text. Not divided is what stands in an ignored string between two escapes.
-    /// `None` means that there is more to read.
+    /// Reads about `bytes` more of the text. Not divided are white space, a key, and what stands in an ignored string between
+    /// two escapes. `None` means that there is more to read.
     ///
     /// # Errors
     ///
@@ -335,7 +335,18 @@ impl Reader {
                         }
                     }
                 }
-                kind => at = value::read(text, at, (number, kind), &mut self.out, &mut self.scratch)?,
+                kind => match value::read(text, at, (number, kind), &mut self.out, &mut self.scratch) {
+                    Ok(end) => at = end,
+                    Err(fault) => {
+                        let is_integer = std::ptr::eq(object.message, &raw const schema::ANY_VALUE)
+                            && matches!(kind, Kind::Varint(Number::I64))
+                            && !matches!(fault.problem, Problem::LongNumber);
+                        let double = is_integer.then(|| value::whole_double(text, at)).flatten();
+                        let (bits, end) = double.ok_or(fault)?;
+                        self.out.put_fixed64_field(schema::DOUBLE_VALUE, bits);
+                        at = end;
+                    }
+                },
             }
         }
         self.at = at;

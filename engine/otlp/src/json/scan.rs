@@ -77,6 +77,12 @@ pub(super) fn word(text: &[u8], at: usize) -> Option<u64> {
 /// Where the white space ends that begins here.
 #[inline(always)]
 pub(super) fn space(text: &[u8], mut at: usize) -> usize {
+    if byte(text, at) > b' ' {
+        return at;
+    }
+    while word(text, at) == Some(SPACES) {
+        at += 8;
+    }
     while matches!(byte(text, at), b' ' | b'\n' | b'\r' | b'\t') {
         at += 1;
     }
@@ -234,23 +240,25 @@ pub(super) fn number(text: &[u8], start: usize, expected: &'static str) -> Resul
     let first = start + usize::from(negative);
     let mut at = first;
     let mut magnitude = 0_u64;
-    while let Some(value) = word(text, at).and_then(eight_digits) {
+    while let Some(value) = word(text, at).and_then(eight_digits)
+        && at - first <= LONGEST_NUMBER
+    {
         magnitude = magnitude.wrapping_mul(100_000_000).wrapping_add(value);
         at += 8;
     }
     loop {
         let digit = byte(text, at).wrapping_sub(b'0');
-        if digit > 9 {
+        if digit > 9 || at - first > LONGEST_NUMBER {
             break;
         }
         magnitude = magnitude.wrapping_mul(10).wrapping_add(u64::from(digit));
         at += 1;
     }
+    if at - start > LONGEST_NUMBER {
+        return Err(Fault { at: start, problem: Problem::LongNumber });
+    }
     if at == first || (byte(text, first) == b'0' && at > first + 1) {
         return Err(Fault::expected(start, expected));
-    }
-    if at - first > LONGEST_NUMBER {
-        return Err(Fault { at: start, problem: Problem::LongNumber });
     }
     let is_whole = !matches!(byte(text, at), b'.' | b'e' | b'E');
     if is_whole && at - first < 20 {
@@ -275,7 +283,7 @@ fn long_number(
         let rest = text.get(from..).unwrap_or_default().iter();
         match rest.take(LONGEST_NUMBER + 1).take_while(|byte| byte.is_ascii_digit()).count() {
             0 => Err(Fault::expected(start, expected)),
-            count @ 1..=LONGEST_NUMBER => Ok(from + count),
+            count if from + count - start <= LONGEST_NUMBER => Ok(from + count),
             _ => Err(Fault { at: start, problem: Problem::LongNumber }),
         }
     };
@@ -396,7 +404,7 @@ mod tests {
         assert_eq!(double(b"-0").map(f64::to_bits), Some((-0.0_f64).to_bits()));
         assert_eq!(double(b"1e400"), None);
         for (longest, longer) in [("1", "11"), ("0.1", "0.11"), ("1e0", "1e00")] {
-            let fill = |form: &str| format!("{form}{}", form[form.len() - 1..].repeat(LONGEST_NUMBER - 1));
+            let fill = |form: &str| format!("{form}{}", form[form.len() - 1..].repeat(LONGEST_NUMBER - longest.len()));
             assert!(number(fill(longest).as_bytes(), 0, "").is_ok(), "{longest}");
             assert!(number(fill(longer).as_bytes(), 0, "").is_err(), "{longer}");
         }

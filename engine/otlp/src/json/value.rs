@@ -7,6 +7,12 @@ use super::text;
 use crate::protobuf::{put_length_head, put_varint};
 use crate::schema::{Kind, NAME_WORDS, Number};
 
+/// From here on a double does not tell one integer from the next.
+const BEYOND_EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// From here on a double is no integer of 64 bits.
+const BEYOND_INTEGERS: f64 = 9_223_372_036_854_775_808.0;
+
 /// What a field takes, in words.
 pub(super) const fn expected(kind: Kind) -> &'static str {
     match kind {
@@ -53,6 +59,15 @@ pub(super) fn read(
     }
 }
 
+/// Reads a whole number that is no integer of 64 bits, and returns a double's bits and where it ends. JavaScript has no
+/// integers: its exporters call every whole number one.
+#[cold]
+pub(super) fn whole_double(text: &[u8], at: usize) -> Option<(u64, usize)> {
+    let (_, end) = scan::number(text, at, "").ok()?;
+    let value = scan::double(&text[at..end])?;
+    (value.fract() == 0.0 && value.abs() >= BEYOND_INTEGERS).then_some((value.to_bits(), end))
+}
+
 pub(super) fn boolean(text: &[u8], at: usize) -> Result<(bool, usize), Fault> {
     match byte(text, at) {
         b't' => Ok((true, scan::literal(text, at, "true")?)),
@@ -71,6 +86,9 @@ fn scalar(text: &[u8], at: usize, kind: Kind, scratch: &mut Vec<u8>) -> Result<(
         return Ok((bits, end));
     }
     let (content, end) = string(text, at, wanted, scratch)?;
+    if content.len() > scan::LONGEST_NUMBER {
+        return Err(Fault { at, problem: Problem::LongNumber });
+    }
     let bits = bits_of_text(content, kind).ok_or(Fault::expected(at, wanted))?;
     Ok((bits, end))
 }
@@ -100,8 +118,7 @@ fn bits_of(token: Token, digits: &[u8], kind: Kind) -> Option<u64> {
         // The JSON mapping lets integers be written as 1.0 or 1e3.
         Token::Decimal => {
             let value = scan::double(digits).filter(|value| value.fract() == 0.0)?;
-            // Beyond, a double does not tell one integer from the next.
-            (value < 0.0, Some(value.abs()).filter(|size| *size <= 9_007_199_254_740_992.0)? as u64)
+            (value < 0.0, Some(value.abs()).filter(|size| *size < BEYOND_EXACT)? as u64)
         }
     };
     let signed = || {
@@ -121,7 +138,8 @@ fn bits_of(token: Token, digits: &[u8], kind: Kind) -> Option<u64> {
     }
 }
 
-/// Reads a string of hexadecimal or base64. A long one, or one with escapes, is begun only: then what is returned is `None`.
+/// Reads a string of hexadecimal or base64. A long one, or one with escapes, is begun only: then what is returned is
+/// `None`.
 pub(super) fn plain_encoded(
     text: &[u8],
     at: usize,
@@ -162,8 +180,8 @@ pub(super) fn decode(kind: Kind, content: &[u8], out: &mut Output) -> Option<()>
     decode(content, out.content())
 }
 
-/// Reads a string that holds a number, and returns its content and where it ends, behind the quote. Only one with escapes is
-/// copied.
+/// Reads a string that holds a number, and returns its content and where it ends, behind the quote. Only one with escapes
+/// is copied.
 fn string<'s>(
     text: &'s [u8],
     at: usize,
