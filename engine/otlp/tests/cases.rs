@@ -374,7 +374,7 @@ fn integers_are_exact() {
     assert_eq!(read("\"-9223372036854775808\"").unwrap(), i64::MIN);
     assert_eq!(read("9223372036854775807").unwrap(), i64::MAX);
     assert_eq!(read("1.0").unwrap(), 1);
-    for wrong in ["\"9223372036854775808\"", "\"\"", "\"+1\"", "1.5", "true", "\"0x1\"", "[]"] {
+    for wrong in ["9223372036854775808", "\"\"", "\"+1\"", "1.5", "true", "\"0x1\"", "[]"] {
         assert!(read(wrong).is_err(), "{wrong}");
     }
 }

@@ -151,19 +151,23 @@ fn wide_integers_have_two_forms() {
 #[test]
 fn whole_numbers_beyond_integers_are_doubles() {
     let value = |form: &str| read(Signal::Logs, &format!(r#""body":{{"intValue":{form}}}"#)).map(|_| ());
-    for (form, expected) in [
-        ("1e300", 1e300),
-        ("-1e+21", -1e21),
-        ("10000000000000000000", 1e19),
-        ("9223372036854775808", 9.223_372_036_854_776e18),
-    ] {
+    for (form, expected) in [("1e300", 1e300), ("-1e+21", -1e21), ("1.5e+25", 1.5e25)] {
         let body = log(&format!(r#""body":{{"intValue":{form}}}"#)).body.unwrap().value;
         assert_eq!(body, Some(Value::DoubleValue(expected)), "{form}");
         let nested = log(&format!(r#""attributes":[{{"key":"a","value":{{"intValue":{form}}}}}]"#));
         assert_eq!(nested.attributes[0].value.clone().unwrap().value, Some(Value::DoubleValue(expected)), "{form}");
     }
     assert_eq!(log(r#""body":{"intValue":1e3}"#).body.unwrap().value, Some(Value::IntValue(1000)));
-    for wrong in ["1.5", "1e18", "9007199254740993.0", "1e999", "\"1e300\"", "\"9223372036854775808\"", "1e-1"] {
+    for wrong in [
+        "1.5",
+        "1e18",
+        "9007199254740993.0",
+        "10000000000000000000",
+        "1e999",
+        "\"1e300\"",
+        "\"9223372036854775808\"",
+        "1e-1",
+    ] {
         assert!(
             value(wrong).unwrap_err().to_string().contains("body.intValue: expected an integer of 64 bits"),
             "{wrong}"

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use heartbeat::Heartbeats;
 pub use metrics::measure;
+pub(crate) use process::resident_bytes;
 pub use series::Series;
 pub use state::{Facts, Graph, State};
 

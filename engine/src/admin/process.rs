@@ -18,6 +18,13 @@ pub(super) struct Usage {
     pub(super) threads: u64,
 }
 
+/// Memory of this process that is in use or kept, in bytes; `None` where the system hides it.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
 /// Reads `/proc/self`; `None` where the system hides it.
 pub(super) fn usage() -> Option<Usage> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
@@ -26,7 +33,7 @@ pub(super) fn usage() -> Option<Usage> {
         value.trim().trim_end_matches(" kB").parse::<u64>().ok()
     };
     Some(Usage {
-        resident_bytes: field("VmRSS")? * 1024,
+        resident_bytes: resident_bytes()?,
         threads: field("Threads")?,
         cpu_seconds: cpu_ticks(&fs::read_to_string("/proc/self/stat").ok()?)? as f64 / TICKS_PER_SECOND,
         open_files: fs::read_dir("/proc/self/fd").ok()?.count() as u64,

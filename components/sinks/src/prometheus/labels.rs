@@ -78,8 +78,12 @@ impl Labels {
         Ok(Self { text, places: writer.places.clone(), names })
     }
 
+    fn label(&self, place: &Place) -> &str {
+        &self.text[place.label.clone()]
+    }
+
     fn name(&self, place: &Place) -> &str {
-        &self.text[place.label.start..place.label.start + place.len]
+        &self.label(place)[..place.len]
     }
 }
 
@@ -118,9 +122,7 @@ impl LabelWriter {
                 continue;
             }
             while let Some(place) = shared_places.next_if(|place| shared.name(place) < name) {
-                push_label(&mut self.text, &mut self.places, place.len, |text| {
-                    text.push_str(&shared.text[place.label.clone()]);
-                });
+                push_label(&mut self.text, &mut self.places, place.len, |text| text.push_str(shared.label(place)));
             }
             push_label(&mut self.text, &mut self.places, name.len(), |text| {
                 text.push_str(name);
@@ -135,9 +137,7 @@ impl LabelWriter {
             });
         }
         for place in shared_places {
-            push_label(&mut self.text, &mut self.places, place.len, |text| {
-                text.push_str(&shared.text[place.label.clone()]);
-            });
+            push_label(&mut self.text, &mut self.places, place.len, |text| text.push_str(shared.label(place)));
         }
         if self.text.len() > LONGEST { Err(TooLong) } else { Ok(&self.text) }
     }

@@ -29,8 +29,8 @@ const ACCEPTED_ENCODINGS: &str = "gzip, zstd, snappy, x-snappy-framed, identity"
 /// The codings of requests, in the order in which senders use them.
 const ENCODINGS: [Encoding; 4] = [Encoding::Gzip, Encoding::Zstd, Encoding::Snappy, Encoding::SnappyFramed];
 
-/// What is read and thrown away of a refused HTTP/1 body, so that its sender gets to read the answer. Closing with
-/// data unread would reset the connection under it.
+/// What is read and thrown away of a refused HTTP/1 body, so that its sender gets to read the answer: this much more than a
+/// body may have, for so long. Closing with data unread would reset the connection under it.
 const DISCARD_BYTES: usize = 16 * 1024 * 1024;
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 
@@ -61,7 +61,7 @@ pub(super) async fn serve<H: Handler>(
             server.counters().refuse(Refusal::Origin);
         }
         cors.describe(request.headers().get(header::ORIGIN), preflight.headers_mut());
-        discard_rest(request);
+        discard_rest(request, server.limits().max_request_size);
         return preflight;
     }
     let origin = request.headers().get(header::ORIGIN).cloned();
@@ -90,7 +90,7 @@ async fn serve_anybody<H: Handler>(
             fail(failure, media_type.unwrap_or(MediaType::Protobuf))
         }
     };
-    discard_rest(request);
+    discard_rest(request, server.limits().max_request_size);
     response
 }
 
@@ -261,7 +261,7 @@ fn fail(failure: Failure, media_type: MediaType) -> Response<Answer> {
 
 /// Reads on what an HTTP/1 client still sends of a refused body, within bounds, while the answer goes out. A client
 /// that waits for `100 Continue` sends nothing, and HTTP/2 resets the one stream.
-fn discard_rest(request: Request<Incoming>) {
+fn discard_rest(request: Request<Incoming>, max_size: usize) {
     let expects_continue = request.headers().contains_key(header::EXPECT);
     if request.version() == Version::HTTP_2 || expects_continue || request.body().is_end_stream() {
         return;
@@ -269,7 +269,7 @@ fn discard_rest(request: Request<Incoming>) {
     let mut rest = request.into_body();
     tokio::spawn(tokio::time::timeout(DISCARD_TIME, async move {
         let mut discarded = 0;
-        while discarded < DISCARD_BYTES {
+        while discarded < max_size.saturating_add(DISCARD_BYTES) {
             match body::next_data(&mut rest).await {
                 Ok(Some(data)) => discarded += data.len(),
                 Ok(None) | Err(_) => return,

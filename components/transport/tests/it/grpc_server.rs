@@ -336,18 +336,22 @@ async fn answers_partial_success() {
 #[tokio::test]
 async fn retires_connections() {
     let server = TestServer::builder(Protocol::Grpc)
-        .limits(|limits| limits.max_connection_age = Some(Duration::from_millis(100)))
+        .limits(|limits| limits.max_connection_age = Some(Duration::from_millis(30)))
         .start();
     let mut client = LogsServiceClient::new(Channel::builder(server.uri()).connect_lazy());
-    let mut accepted = 0;
+    let (mut accepted, mut put_aside) = (0, 0);
     while server.counters.snapshot().connections_opened < 4 {
         match client.export(logs(1000)).await {
             Ok(_) => accepted += 1,
             // The client has put the request aside for a connection that it then hears is closing, and has not sent it.
-            Err(status) => assert_eq!(status.code(), Code::Cancelled, "{status}"),
+            Err(status) => {
+                assert_eq!(status.code(), Code::Cancelled, "{status}");
+                put_aside += 1;
+            }
         }
     }
     assert_eq!(server.handler.requests.lock().unwrap().len(), accepted);
+    assert!(put_aside < server.counters.snapshot().connections_opened, "one for each connection that was retired");
     server.stop().await;
 
     let server =

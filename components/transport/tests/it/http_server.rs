@@ -215,20 +215,22 @@ async fn bounds_bodies() {
 /// S17: a client that sends a refused body in full before it reads still gets to read the 413.
 #[tokio::test]
 async fn lets_refused_clients_read_the_answer() {
-    let server = TestServer::builder(Protocol::Http).limits(|limits| limits.max_request_size = 1000).start();
-    let address = server.address;
-    let answer = tokio::task::spawn_blocking(move || {
-        let mut socket = std::net::TcpStream::connect(address).unwrap();
-        let head = "POST /v1/logs HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\n\
-                    connection: close\r\ncontent-length: 8000000\r\n\r\n";
-        socket.write_all(head.as_bytes()).unwrap();
-        socket.write_all(&vec![0; 8_000_000]).unwrap();
-        let mut answer = Vec::new();
-        socket.read_to_end(&mut answer).unwrap();
-        String::from_utf8_lossy(&answer).into_owned()
-    });
-    assert!(answer.await.unwrap().starts_with("HTTP/1.1 413"));
-    server.stop().await;
+    for (limit, sent) in [(1000, 8_000_000), (20_000_000, 30_000_000)] {
+        let server = TestServer::builder(Protocol::Http).limits(move |limits| limits.max_request_size = limit).start();
+        let address = server.address;
+        let answer = tokio::task::spawn_blocking(move || {
+            let mut socket = std::net::TcpStream::connect(address).unwrap();
+            let head =
+                "POST /v1/logs HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\nconnection: close\r\n";
+            socket.write_all(format!("{head}content-length: {sent}\r\n\r\n").as_bytes()).unwrap();
+            socket.write_all(&vec![0; sent]).unwrap();
+            let mut answer = Vec::new();
+            socket.read_to_end(&mut answer).unwrap();
+            String::from_utf8_lossy(&answer).into_owned()
+        });
+        assert!(answer.await.unwrap().starts_with("HTTP/1.1 413"));
+        server.stop().await;
+    }
 }
 
 /// S21: chunked bodies pass; a declared length that is too long ends in 408 or a closed connection, one that is too

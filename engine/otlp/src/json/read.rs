@@ -443,11 +443,7 @@ impl Reader {
                     self.string = None;
                     return Ok(());
                 }
-                b'\\' => {
-                    let (found, next) = scan::escape(text, end)?;
-                    content.extend_from_slice(found.encode_utf8(&mut [0; 4]).as_bytes());
-                    self.at = next;
-                }
+                b'\\' => self.at = scan::unescape(text, end, content)?,
                 _ => return Err(scan::end_fault(text, end)),
             }
         }
@@ -477,11 +473,7 @@ impl Reader {
                     self.string = None;
                     return Ok(());
                 }
-                b'\\' => {
-                    let (found, next) = scan::escape(text, end)?;
-                    self.scratch.extend_from_slice(found.encode_utf8(&mut [0; 4]).as_bytes());
-                    self.at = next;
-                }
+                b'\\' => self.at = scan::unescape(text, end, &mut self.scratch)?,
                 _ => return Err(scan::end_fault(text, end)),
             }
         }

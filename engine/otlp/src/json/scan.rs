@@ -187,6 +187,13 @@ pub(super) fn escape(text: &[u8], at: usize) -> Result<(char, usize), Fault> {
     Ok((plain, at + 2))
 }
 
+/// Decodes the escape at a position into `out`, and returns where it ends.
+pub(super) fn unescape(text: &[u8], at: usize, out: &mut Vec<u8>) -> Result<usize, Fault> {
+    let (found, end) = escape(text, at)?;
+    out.extend_from_slice(found.encode_utf8(&mut [0; 4]).as_bytes());
+    Ok(end)
+}
+
 /// Decodes `\u0000`, or two of them that are a pair of surrogates.
 fn unicode(text: &[u8], at: usize) -> Option<(char, usize)> {
     let unit = |at: usize| {

@@ -59,13 +59,14 @@ pub(super) fn read(
     }
 }
 
-/// Reads a whole number that is no integer of 64 bits, and returns a double's bits and where it ends. JavaScript has no
-/// integers: its exporters call every whole number one.
+/// Reads a whole number with an exponent that is no integer of 64 bits, and returns a double's bits and where it ends.
+/// JavaScript has no integers: its exporters call every whole number one, and it writes those from 1e21 on like this.
 #[cold]
 pub(super) fn whole_double(text: &[u8], at: usize) -> Option<(u64, usize)> {
     let (_, end) = scan::number(text, at, "").ok()?;
-    let value = scan::double(&text[at..end])?;
-    (value.fract() == 0.0 && value.abs() >= BEYOND_INTEGERS).then_some((value.to_bits(), end))
+    let token = &text[at..end];
+    let value = scan::double(token).filter(|value| value.fract() == 0.0 && value.abs() >= BEYOND_INTEGERS)?;
+    token.contains(&b'e').then_some((value.to_bits(), end))
 }
 
 pub(super) fn boolean(text: &[u8], at: usize) -> Result<(bool, usize), Fault> {
@@ -205,11 +206,7 @@ fn string<'s>(
         }
         match byte(text, end) {
             b'"' => return Ok((scratch, end + 1)),
-            b'\\' => {
-                let (found, behind) = scan::escape(text, end)?;
-                scratch.extend_from_slice(found.encode_utf8(&mut [0; 4]).as_bytes());
-                next = behind;
-            }
+            b'\\' => next = scan::unescape(text, end, scratch)?,
             _ => return Err(scan::end_fault(text, end)),
         }
     }
@@ -276,11 +273,7 @@ fn long_key(text: &[u8], at: usize, scratch: &mut Vec<u8>) -> Result<(Key, usize
         scratch.extend_from_slice(&text[next..run_end]);
         match byte(text, run_end) {
             b'"' => break run_end + 1,
-            b'\\' => {
-                let (found, behind) = scan::escape(text, run_end)?;
-                scratch.extend_from_slice(found.encode_utf8(&mut [0; 4]).as_bytes());
-                next = behind;
-            }
+            b'\\' => next = scan::unescape(text, run_end, scratch)?,
             _ => return Err(scan::end_fault(text, run_end)),
         }
     };

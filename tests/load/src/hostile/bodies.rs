@@ -171,7 +171,7 @@ fn json_record(record: &str) -> Vec<u8> {
 
 /// A record whose body is one string of so many repetitions of a part.
 fn json_body(kind: &str, part: &str, limit: usize) -> Vec<u8> {
-    json_record(&format!(r#"{{"body":{{"{kind}":"{}"}}}}"#, part.repeat((limit - 128) / part.len() / 4 * 4)))
+    json_body_of(&format!(r#"{{"{kind}":"{}"}}"#, part.repeat((limit - 128) / part.len() / 4 * 4)))
 }
 
 /// A record with a field that no version of OTLP has.
