@@ -41,24 +41,26 @@ enum Version {
 }
 
 /// A stream that looks at the first byte of the peer: most mistakes of a configuration show there, and the errors of
-/// parsers do not say which.
+/// parsers do not say which. Until it has come, a failed write is told as what the peer said before it closed.
 struct FirstByte<S> {
     stream: S,
     /// None once the byte has come.
     expected: Option<Version>,
     misfit: Misfit,
+    /// Of a write, until it is known what the peer has said.
+    failed: Option<io::Error>,
 }
 
-/// What was wrong with the last peer that had something to say. Requests ask for it when all they know is that their
+/// What was wrong with the last peer that had something to say, or what it said against us. Requests ask for it when all they know is that their
 /// connection was closed.
 #[derive(Clone, Default)]
-pub(super) struct Misfit(Arc<Mutex<Option<&'static str>>>);
+pub(super) struct Misfit(Arc<Mutex<Option<Arc<str>>>>);
 
 pub(super) async fn http2<S>(stream: S, misfit: Misfit) -> io::Result<Dialed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let stream = FirstByte { stream, expected: Some(Version::Http2), misfit };
+    let stream = FirstByte { stream, expected: Some(Version::Http2), misfit, failed: None };
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
@@ -82,7 +84,7 @@ pub(super) async fn http1<S>(stream: S, misfit: Misfit) -> io::Result<Dialed>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let stream = FirstByte { stream, expected: Some(Version::Http1), misfit };
+    let stream = FirstByte { stream, expected: Some(Version::Http1), misfit, failed: None };
     let (sender, connection) = http1::Builder::new()
         .max_header_size(MAX_RESPONSE_HEADERS as usize)
         .handshake(TokioIo::new(stream))
@@ -106,11 +108,11 @@ pub(super) fn explained(error: io::Error) -> io::Error {
 }
 
 impl Misfit {
-    pub(super) fn get(&self) -> Option<&'static str> {
-        *self.0.lock().expect("nothing panics while it holds the lock")
+    pub(super) fn get(&self) -> Option<Arc<str>> {
+        self.0.lock().expect("nothing panics while it holds the lock").clone()
     }
 
-    fn set(&self, misfit: Option<&'static str>) {
+    fn set(&self, misfit: Option<Arc<str>>) {
         *self.0.lock().expect("nothing panics while it holds the lock") = misfit;
     }
 }
@@ -137,10 +139,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for FirstByte<S> {
     ) -> Poll<io::Result<()>> {
         let Some(expected) = self.expected else { return Pin::new(&mut self.stream).poll_read(context, buffer) };
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        if let Err(said) = ready!(Pin::new(&mut self.stream).poll_read(context, buffer)) {
+            self.misfit.set(Some(said.to_string().into()));
+            return Poll::Ready(Err(said));
+        }
         if let Some(first) = buffer.filled().get(before) {
             let misfit = expected.misfit(*first);
-            self.misfit.set(misfit);
+            self.misfit.set(misfit.map(Arc::from));
             if let Some(misfit) = misfit {
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, misfit)));
             }
@@ -150,13 +155,34 @@ impl<S: AsyncRead + Unpin> AsyncRead for FirstByte<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for FirstByte<S> {
+impl<S: AsyncRead + Unpin> FirstByte<S> {
+    /// A server that does not take a client's certificate says so when the client has sent its request already (TLS 1.3),
+    /// and closes. Whoever goes on to write hears of the closing only; what was said waits to be read.
+    fn poll_explained<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if self.failed.is_none() {
+            match ready!(write(Pin::new(&mut self.stream), context)) {
+                Err(error) if self.expected.is_some() => self.failed = Some(error),
+                written => return Poll::Ready(written),
+            }
+        }
+        // A socket that has failed can be read, if only to hear of it.
+        let said = ready!(Pin::new(&mut *self).poll_read(context, &mut ReadBuf::new(&mut [0])));
+        let error = self.failed.take().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
+        Poll::Ready(Err(said.err().unwrap_or(error)))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FirstByte<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        self.poll_explained(context, |stream, context| stream.poll_write(context, bytes))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        self.poll_explained(context, |stream, context| stream.poll_flush(context))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -168,7 +194,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FirstByte<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        self.poll_explained(context, |stream, context| stream.poll_write_vectored(context, slices))
     }
 
     fn is_write_vectored(&self) -> bool {

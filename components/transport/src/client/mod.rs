@@ -249,7 +249,7 @@ impl Client {
     fn problem(&self, error: &hyper::Error) -> String {
         let text = format!("{}: {}", self.0.endpoint, describe(error));
         match self.0.pool.misfit() {
-            Some(misfit) if !text.contains(misfit) => format!("{text}: {misfit}"),
+            Some(misfit) if !text.contains(&*misfit) => format!("{text}: {misfit}"),
             _ => text,
         }
     }

@@ -235,7 +235,7 @@ impl Pool {
     }
 
     /// What was wrong with the last peer, when it spoke something else than expected.
-    pub(super) fn misfit(&self) -> Option<&'static str> {
+    pub(super) fn misfit(&self) -> Option<Arc<str>> {
         self.dialer.misfit()
     }
 
