@@ -1,8 +1,8 @@
 //! Keeps what the allocator holds back from counting against a memory limit.
 //!
 //! Freed memory stays with the process for a while, because taking it again from the system costs a tenth of the
-//! processor time of a busy gateway. A crowd of large requests frees and takes so much in that while that the process grows to
-//! several times what it holds, and a control group kills it. So a thread of its own has free memory given back at once,
+//! processor time of a busy gateway. A crowd of large requests frees and takes so much in that while that the process
+//! grows to several times what it holds, and a control group kills it. So a thread of its own has free memory given back,
 //! again and again, for as long as memory is short: after a request was refused for want of memory, and while the process
 //! is larger than most of its limit.
 

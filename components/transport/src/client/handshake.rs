@@ -51,8 +51,8 @@ struct FirstByte<S> {
     failed: Option<io::Error>,
 }
 
-/// What was wrong with the last peer that had something to say, or what it said against us. Requests ask for it when all they know is that their
-/// connection was closed.
+/// What was wrong with the last peer that had something to say, or what it said against us. Requests ask for it when all
+/// they know is that their connection was closed.
 #[derive(Clone, Default)]
 pub(super) struct Misfit(Arc<Mutex<Option<Arc<str>>>>);
 

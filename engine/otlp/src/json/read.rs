@@ -80,8 +80,8 @@ impl Conversion {
         Self { reader: Reader::new(signal, text.len(), max_bytes), text }
     }
 
-    /// Reads about `bytes` more of the text. Not divided are white space, a key, and what stands in an ignored string between
-    /// two escapes. `None` means that there is more to read.
+    /// Reads about `bytes` more of the text. Not divided are white space, a key, and what stands in an ignored string
+    /// between two escapes. `None` means that there is more to read.
     ///
     /// # Errors
     ///

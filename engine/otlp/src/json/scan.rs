@@ -431,6 +431,8 @@ mod tests {
         assert_eq!(out, "\"\\/\u{8}\u{c}\n\r\t\u{e9}\u{20ac}\u{1f600}");
         for wrong in [r#"\x""#, r#"\ud83d""#, r#"\ude00""#, r#"\ud83d\u0041""#, r#"\u12""#, r#"\u00g0""#, r"\", "abc"] {
             assert!(skip_string(wrong.as_bytes(), 0, usize::MAX).is_err(), "{wrong}");
+            let is_escape = wrong.starts_with('\\');
+            assert!(!is_escape || unescape(wrong.as_bytes(), 0, &mut Vec::new()).is_err(), "{wrong}");
         }
     }
 }
