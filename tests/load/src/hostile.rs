@@ -6,7 +6,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -22,6 +22,7 @@ use crate::{
 
 pub mod bodies;
 pub mod crowd;
+pub mod floods;
 pub mod request;
 pub mod slow;
 
@@ -29,6 +30,11 @@ pub mod slow;
 const MEMORY_GROUPS: &str = "/sys/fs/cgroup/memory";
 /// How long the administration server may take to answer.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(20);
+/// Bytes that may be charged when nothing is under way any more: a connection that is not quite closed.
+const CONNECTIONS_ONLY: f64 = 4e6;
+/// How long what the backend has yet to take may hold memory, and how often that is looked at.
+const GIVEN_BACK: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(100);
 
 /// An engine with OTLP over gRPC and HTTP, an attribute set in every record, and a backend that takes everything.
 #[derive(Debug)]
@@ -91,12 +97,30 @@ impl Victim {
         Ok(Duration::from_secs_f64(longest))
     }
 
-    /// Whether everything of requests that were answered has been given back.
+    /// What requests in flight and held data are charged with.
+    fn charged_bytes(&self) -> Result<f64> {
+        Ok(self.metric("telemetry_engine_admission_used_bytes")?.into_iter().sum())
+    }
+
+    /// The memory that the engine allows itself, in MiB.
     ///
     /// # Errors
     /// When the engine does not say.
-    pub fn charged_bytes(&self) -> Result<f64> {
-        Ok(self.metric("telemetry_engine_admission_used_bytes")?.into_iter().sum())
+    pub fn memory_limit_mib(&self) -> Result<f64> {
+        Ok(self.metric("telemetry_engine_memory_limit_bytes")?.into_iter().sum::<f64>() / f64::from(1 << 20))
+    }
+
+    /// Waits until what the answered requests held has been given back.
+    ///
+    /// # Errors
+    /// When that takes longer than the backend needs to take it.
+    pub fn wait_until_given_back(&self) -> Result<()> {
+        let start = Instant::now();
+        while self.charged_bytes()? > CONNECTIONS_ONLY {
+            ensure!(start.elapsed() < GIVEN_BACK, "memory of answered requests is not given back");
+            std::thread::sleep(POLL);
+        }
+        Ok(())
     }
 
     /// The most memory that the control group has counted, in MiB.

@@ -33,7 +33,7 @@ struct Arguments {
     /// Only this signal.
     #[arg(long)]
     signal: Option<Signal>,
-    /// Only this attack of `hostile`: large, slow, bombs or crowd.
+    /// Only this attack of `hostile`: large, slow, floods, bombs or crowd.
     #[arg(long)]
     attack: Option<Attack>,
     /// Interleaved pairs to measure.

@@ -37,6 +37,11 @@ impl Usage {
             peak_mib: mebibytes(&status, "VmHWM:").with_context(|| format!("no VmHWM of process {id}"))?,
         })
     }
+
+    /// CPU time of all kinds since an earlier moment.
+    pub fn since(&self, earlier: &Usage) -> Duration {
+        (self.user + self.system).saturating_sub(earlier.user + earlier.system)
+    }
 }
 
 /// `utime` and `stime`, which stand 11 and 12 places behind the name in parentheses.

@@ -19,6 +19,7 @@ use crate::{
         Victim,
         bodies::{self, Named},
         crowd,
+        floods::Flood,
         request::{Answer, over_grpc, over_http},
         slow::SlowCrowd,
     },
@@ -31,6 +32,13 @@ use crate::{
 
 /// The longest that a lane may be held.
 const LONGEST_DELAY: Duration = Duration::from_millis(100);
+/// How long all answers to a large request may take, and how many times the CPU time of ordinary records of the same size
+/// it may cost to take it and send it on.
+const LONGEST_ANSWER: Duration = Duration::from_secs(20);
+const MOST_WORK: f64 = 20.0;
+/// MiB by which a flood of 8 MiB a second may raise the memory, and the CPU seconds a second that it may cost.
+const FLOOD_MEMORY: f64 = 32.0;
+const FLOOD_WORK: f64 = 0.5;
 /// Slow connections, and how much longer the answers of good clients may take beside them.
 const SLOW_CONNECTIONS: usize = 2000;
 const SLOWER: f64 = 2.0;
@@ -40,10 +48,6 @@ const BOMB_FACTOR: f64 = 2.0;
 const MEMORY: u64 = 128 << 20;
 const CROWD: usize = 500;
 const CROWD_REQUEST: usize = 4 << 20;
-/// Bytes that may be charged when nothing is under way any more: a connection that is not quite closed.
-const CONNECTIONS_ONLY: f64 = 4e6;
-/// How long what the backend has yet to take may hold memory.
-const GIVEN_BACK: Duration = Duration::from_secs(30);
 /// How often, and how long after a refusal for now, a large request is sent.
 const ATTEMPTS: usize = 60;
 const PAUSE: Duration = Duration::from_millis(500);
@@ -52,8 +56,10 @@ const GOOD_RATE: f64 = 20_000.0;
 
 pub(super) const BAR: Bar = Bar {
     name: "hostile",
-    about: "64 MiB requests through `attributes`, 2,000 slow connections, bombs, 500 clients with 4 MiB in 128 MiB",
-    bound: "no delay over 100 ms, p99 beside slow ones < 2.00 x, bombs <= 2.00 x limit, no kill and no refusal for good",
+    about: "64 MiB requests through `attributes`, 2,000 slow connections, floods, bombs, 500 clients with 4 MiB in 128 MiB",
+    bound: "no delay over 100 ms, answers right within 20 s, memory <= memory.limit, CPU <= 20 x ordinary; p99 beside slow \
+            ones < 2.00 x; floods < 2.00 x p99, <= 0.50 CPU s a second and 32 MiB; bombs <= 2.00 x limit; no kill and no \
+            refusal for good",
     measure: |_, options| measure(options),
 };
 
@@ -64,6 +70,8 @@ pub enum Attack {
     Large,
     /// Slow connections.
     Slow,
+    /// Floods of frames, headers and connections.
+    Floods,
     /// Compressed bombs.
     Bombs,
     /// More clients than there is memory for.
@@ -84,6 +92,7 @@ fn measure(options: &Options) -> Result<Verdict> {
         found.push(match attack {
             Attack::Large => hold_lanes(&binary, &runtime).context("large requests")?,
             Attack::Slow => crowd_out(&binary, &runtime, options).context("slow connections")?,
+            Attack::Floods => flood(&binary, &runtime, options).context("floods")?,
             Attack::Bombs => inflate(&binary, &runtime).context("bombs")?,
             Attack::Crowd => overwhelm(&binary, &runtime).context("a crowd")?,
         });
@@ -94,30 +103,54 @@ fn measure(options: &Options) -> Result<Verdict> {
 
 /// Large requests beside good clients; each in both protocols where it has both.
 fn hold_lanes(binary: &Path, runtime: &Runtime) -> Result<Found> {
-    let mut longest = Duration::ZERO;
-    for Named { name, body } in bodies::large()? {
+    let (mut longest, mut most_memory, mut work, mut wrong) = (Duration::ZERO, 0.0_f64, Vec::new(), Vec::new());
+    for Named { name, body, answer: right } in bodies::large()? {
         // The engine remembers its longest delay, so each attack gets one of its own.
         let victim = Victim::start(binary, None)?;
         let mut good = good_clients(victim.grpc, 2.0)?;
+        let before = victim.usage()?;
         let sent = std::thread::spawn(move || good.ask::<Sent>(&Order::Run));
+        let start = Instant::now();
         let mut answers = Vec::new();
         if body.media_type != "application/json" {
             answers.push(runtime.block_on(finally(|| over_grpc(victim.grpc, &body)))?);
         }
         answers.push(runtime.block_on(finally(|| over_http(victim.http, &body)))?);
+        let took = start.elapsed();
         let sent = sent.join().map_err(|_| anyhow::anyhow!("the thread of the good clients panicked"))??;
         ensure!(sent.failed == 0, "a good client's request failed: {:?}", sent.failure);
+        // What the requests became is sent on by then.
+        victim.wait_until_given_back()?;
         let delay = victim.longest_delay()?;
+        let usage = victim.usage()?;
+        let seconds = usage.since(&before).as_secs_f64() / answers.len() as f64;
+        let memory = usage.peak_mib / victim.memory_limit_mib()?;
         println!(
-            "  {name:<36} {answers:?}, longest delay {:.1} ms, p99 of good clients {:.1} ms, peak {:.0} MiB",
+            "  {name:<36} {answers:?} in {:.1} s, longest delay {:.1} ms, p99 of good clients {:.1} ms, peak {:.0} MiB, \
+             {seconds:.2} CPU s a request",
+            took.as_secs_f64(),
             delay.as_secs_f64() * 1e3,
             sent.p99_us as f64 / 1e3,
-            victim.usage()?.peak_mib
+            usage.peak_mib
         );
+        if answers.iter().any(|answer| *answer != right) || took > LONGEST_ANSWER {
+            wrong.push(name);
+        }
         longest = longest.max(delay);
+        most_memory = most_memory.max(memory);
+        work.push(seconds);
     }
+    let ordinary = Spread::of(work[..bodies::ORDINARY].iter().copied()).median;
+    let most_work = work.into_iter().fold(0.0, f64::max) / ordinary;
     let millis = longest.as_secs_f64() * 1e3;
-    Ok(Found { measured: format!("longest delay {millis:.0} ms"), holds: longest <= LONGEST_DELAY })
+    Ok(Found {
+        measured: format!(
+            "longest delay {millis:.0} ms, memory {most_memory:.2} x memory.limit, CPU {most_work:.1} x ordinary \
+             requests, {} wrong or late answers {wrong:?}",
+            wrong.len()
+        ),
+        holds: longest <= LONGEST_DELAY && most_memory <= 1.0 && most_work <= MOST_WORK && wrong.is_empty(),
+    })
 }
 
 /// Sends until the engine says something final: while the buffer of its sink is full, it asks to come again.
@@ -152,9 +185,62 @@ fn crowd_out(binary: &Path, runtime: &Runtime, options: &Options) -> Result<Foun
     Ok(Found { measured: format!("p99 {:.2} x", ratio.median), holds: ratio.median < SLOWER })
 }
 
+/// Floods beside good clients, each against a start of its own.
+fn flood(binary: &Path, runtime: &Runtime, options: &Options) -> Result<Found> {
+    let seconds = match options.length {
+        Length::Short => 3.0,
+        Length::Long => 30.0,
+    };
+    let (mut most_memory, mut most_work, mut longest, mut ratios) = (0.0_f64, 0.0_f64, Duration::ZERO, Vec::new());
+    for flood in Flood::value_variants() {
+        let victim = Victim::start(binary, None)?;
+        let (alone, work_alone) = work_for(&victim, seconds)?;
+        let before = victim.usage()?;
+        let target = victim.grpc;
+        let (beside, work, connections) = runtime.block_on(async {
+            let running = flood.start(&victim);
+            let beside = tokio::task::spawn_blocking(move || p99(target, seconds)).await??;
+            let work = victim.usage()?.since(&before).as_secs_f64() / seconds;
+            anyhow::Ok((beside, work, running.stop().await))
+        })?;
+        victim.wait_until_given_back()?;
+        let raised = victim.usage()?.peak_mib - before.peak_mib;
+        let delay = victim.longest_delay()?;
+        println!(
+            "  {:<24} p99 of good clients {beside:.1} ms, alone {alone:.1} ms, longest delay {:.1} ms, {work:.2} CPU s a \
+             second, alone {work_alone:.2}, memory raised by {raised:.0} MiB, {connections} connections",
+            flood.name(),
+            delay.as_secs_f64() * 1e3
+        );
+        ratios.push(beside / alone);
+        most_memory = most_memory.max(raised);
+        most_work = most_work.max(work - work_alone);
+        longest = longest.max(delay);
+    }
+    let ratio = Spread::of(ratios);
+    Ok(Found {
+        measured: format!(
+            "floods p99 {:.2} x, {:.0} ms, {most_work:.2} CPU s a second, {most_memory:.0} MiB",
+            ratio.median,
+            longest.as_secs_f64() * 1e3
+        ),
+        holds: ratio.median < SLOWER
+            && longest <= LONGEST_DELAY
+            && most_memory <= FLOOD_MEMORY
+            && most_work <= FLOOD_WORK,
+    })
+}
+
+/// The p99 of good clients in ms, and the CPU seconds a second that they cost.
+fn work_for(victim: &Victim, seconds: f64) -> Result<(f64, f64)> {
+    let before = victim.usage()?;
+    let p99 = p99(victim.grpc, seconds)?;
+    Ok((p99, victim.usage()?.since(&before).as_secs_f64() / seconds))
+}
+
 fn inflate(binary: &Path, runtime: &Runtime) -> Result<Found> {
     let mut most: f64 = 0.0;
-    for Named { name, body } in bodies::bombs()? {
+    for Named { name, body, answer: right } in bodies::bombs()? {
         for over in ["gRPC", "HTTP"] {
             let victim = Victim::start(binary, None)?;
             let before = victim.usage()?.resident_mib;
@@ -162,7 +248,7 @@ fn inflate(binary: &Path, runtime: &Runtime) -> Result<Found> {
                 "gRPC" => runtime.block_on(over_grpc(victim.grpc, &body))?,
                 _ => runtime.block_on(over_http(victim.http, &body))?,
             };
-            ensure!(answer == Answer::Refused, "a {name} over {over} was answered {answer:?}");
+            ensure!(answer == right, "a {name} over {over} was answered {answer:?}");
             let factor = (victim.usage()?.peak_mib - before) / (bodies::LIMIT >> 20) as f64;
             println!("  {name} over {over}: {} bytes raised memory by {factor:.2} x the limit", body.bytes.len());
             most = most.max(factor);
@@ -185,11 +271,7 @@ fn overwhelm(binary: &Path, runtime: &Runtime) -> Result<Found> {
         usage.peak_mib,
         victim.peak_of_group()?
     );
-    let start = Instant::now();
-    while victim.charged_bytes()? > CONNECTIONS_ONLY {
-        ensure!(start.elapsed() < GIVEN_BACK, "memory of answered requests is not given back");
-        std::thread::sleep(PAUSE);
-    }
+    victim.wait_until_given_back()?;
     Ok(Found {
         measured: format!("{} refused for good of {CROWD}", answers.refused),
         holds: answers.refused == 0 && answers.accepted > 0 && again == Answer::Accepted,

@@ -7,7 +7,7 @@ use std::io::Write;
 
 use anyhow::Result;
 
-use super::request::Body;
+use super::request::{Answer, Body};
 use crate::{
     payload::{Shape, request},
     signal::Signal,
@@ -16,54 +16,63 @@ use crate::{
 /// The largest request that the engine takes by default, in bytes.
 pub const LIMIT: usize = 64 << 20;
 
-/// A body and what it is called in reports.
+/// How many of the large bodies are ordinary: the first ones.
+pub const ORDINARY: usize = 3;
+
+/// A body, what it is called in reports, and what the engine has to say to it.
 #[derive(Debug)]
 pub struct Named {
     /// Its name.
     pub name: &'static str,
     /// The body.
     pub body: Body,
+    /// The answer that is right.
+    pub answer: Answer,
 }
 
 fn protobuf(signal: Signal, bytes: impl Into<Bytes>) -> Body {
     Body { signal, encoding: None, media_type: "application/x-protobuf", bytes: bytes.into() }
 }
 
-/// Bodies just below the limit, each of which is lots of work in one place. Some are to be refused.
+/// Bodies just below the limit, each of which is lots of work in one place; the first [`ORDINARY`] are ordinary ones.
 ///
 /// # Errors
 /// When a body cannot be compressed.
 pub fn large() -> Result<Vec<Named>> {
     let of = |signal| repeated(&request(signal, Shape::STANDARD, 1), LIMIT);
     let logs = of(Signal::Logs);
-    let named = |name, body| Named { name, body };
+    let accepted = |name, body| Named { name, body, answer: Answer::Accepted };
+    let refused = |name, body| Named { name, body, answer: Answer::Refused };
     let digits = |digit: &str| digit.repeat(LIMIT - 128);
     Ok(vec![
-        named("ordinary log records", protobuf(Signal::Logs, logs.clone())),
-        named("ordinary spans", protobuf(Signal::Spans, of(Signal::Spans))),
-        named("ordinary data points", protobuf(Signal::Points, of(Signal::Points))),
-        named("records of 16 bytes", protobuf(Signal::Logs, records(&small_record(), LIMIT))),
-        named("one record of many attributes", protobuf(Signal::Logs, one_record(&field(6, b""), LIMIT))),
-        named("one record with one value", protobuf(Signal::Logs, one_record(&text(5, LIMIT - 64), LIMIT))),
-        named("one resource of many attributes", protobuf(Signal::Logs, one_resource(LIMIT))),
-        named("a field that occurs again", protobuf(Signal::Logs, irregular(LIMIT))),
-        named("gzip", Body { encoding: Some("gzip"), ..protobuf(Signal::Logs, gzip(&logs, Compression::fast())?) }),
-        named("zstd", Body { encoding: Some("zstd"), ..protobuf(Signal::Logs, zstd::bulk::compress(&logs, 1)?) }),
-        named("one attribute with one key", protobuf(Signal::Logs, one_record(&field(6, &key(LIMIT - 64)), LIMIT))),
-        named("JSON", json(json_logs(LIMIT))),
-        named("JSON, one text", json(json_body("stringValue", "text", LIMIT))),
-        named("JSON, one value of bytes", json(json_body("bytesValue", "AAEC", LIMIT))),
-        named("JSON, one text of escapes", json(json_body("stringValue", r"\u0041", LIMIT))),
-        named("JSON, one value of bytes in escapes", json(json_body("bytesValue", r"\u0041", LIMIT))),
-        named("JSON, one number in escapes", json(json_body("intValue", r"\u0030", LIMIT))),
-        named("JSON, one field that is unknown", json(json_unknown(LIMIT))),
-        named("JSON, one number", json(json_record(&format!(r#"{{"timeUnixNano":{}}}"#, digits("1"))))),
-        named("JSON, one number of zeros", json(json_record(&format!(r#"{{"timeUnixNano":{}}}"#, digits("0"))))),
-        named("JSON, one number as a value", json(json_body_of(&format!(r#"{{"intValue":{}}}"#, digits("1"))))),
-        named("JSON, no JSON", json(format!(r#"{{"resourceLogs":{}"#, digits("x")).into_bytes())),
-        named("JSON, spaces", json(format!("{{{}}}", digits(" ")).into_bytes())),
-        named("empty records", protobuf(Signal::Logs, records(&field(2, b""), LIMIT))),
-        named("no UTF-8 at the end", protobuf(Signal::Logs, [&logs[..], &no_text()].concat())),
+        accepted("ordinary log records", protobuf(Signal::Logs, logs.clone())),
+        accepted("ordinary spans", protobuf(Signal::Spans, of(Signal::Spans))),
+        accepted("ordinary data points", protobuf(Signal::Points, of(Signal::Points))),
+        accepted("records of 16 bytes", protobuf(Signal::Logs, records(&small_record(), LIMIT))),
+        accepted("one record of many attributes", protobuf(Signal::Logs, one_record(&field(6, b""), LIMIT))),
+        accepted("one record with one value", protobuf(Signal::Logs, one_record(&text(5, LIMIT - 64), LIMIT))),
+        accepted("one resource of many attributes", protobuf(Signal::Logs, one_resource(LIMIT))),
+        accepted("a field that occurs again", protobuf(Signal::Logs, irregular(LIMIT))),
+        accepted("fields that are unknown", protobuf(Signal::Logs, one_record(&field(15, b""), LIMIT))),
+        accepted("gzip", Body { encoding: Some("gzip"), ..protobuf(Signal::Logs, gzip(&logs, Compression::fast())?) }),
+        accepted("zstd", Body { encoding: Some("zstd"), ..protobuf(Signal::Logs, zstd::bulk::compress(&logs, 1)?) }),
+        accepted("one attribute with one key", protobuf(Signal::Logs, one_record(&field(6, &key(LIMIT - 64)), LIMIT))),
+        accepted("JSON", json(json_logs(LIMIT))),
+        accepted("JSON, one text", json(json_body("stringValue", "text", LIMIT))),
+        accepted("JSON, one value of bytes", json(json_body("bytesValue", "AAEC", LIMIT))),
+        accepted("JSON, one text of escapes", json(json_body("stringValue", r"\u0041", LIMIT))),
+        accepted("JSON, one value of bytes in escapes", json(json_body("bytesValue", r"\u0041", LIMIT))),
+        accepted("JSON, one field that is unknown", json(json_unknown(LIMIT))),
+        accepted("JSON, spaces", json(format!("{{{}}}", digits(" ")).into_bytes())),
+        refused("JSON, one number in escapes", json(json_body("intValue", r"\u0030", LIMIT))),
+        refused("JSON, one number", json(json_record(&format!(r#"{{"timeUnixNano":{}}}"#, digits("1"))))),
+        refused("JSON, one number of zeros", json(json_record(&format!(r#"{{"timeUnixNano":{}}}"#, digits("0"))))),
+        refused("JSON, one number as a value", json(json_body_of(&format!(r#"{{"intValue":{}}}"#, digits("1"))))),
+        refused("JSON, arrays in one another", json(json_body_of(&json_nested(LIMIT)))),
+        refused("JSON, no JSON", json(format!(r#"{{"resourceLogs":{}"#, digits("x")).into_bytes())),
+        refused("arrays in one another", protobuf(Signal::Logs, one_record(&field(5, &nested(LIMIT)), LIMIT))),
+        refused("empty records", protobuf(Signal::Logs, records(&field(2, b""), LIMIT))),
+        refused("no UTF-8 at the end", protobuf(Signal::Logs, [&logs[..], &no_text()].concat())),
     ])
 }
 
@@ -78,9 +87,10 @@ fn json(text: Vec<u8>) -> Body {
 pub fn bombs() -> Result<Vec<Named>> {
     let inflated = one_record(&text(5, 3 * LIMIT), 3 * LIMIT);
     let of = |encoding, bytes: Vec<u8>| Body { encoding: Some(encoding), ..protobuf(Signal::Logs, bytes) };
+    let refused = |name, body| Named { name, body, answer: Answer::Refused };
     Ok(vec![
-        Named { name: "gzip bomb", body: of("gzip", gzip(&inflated, Compression::best())?) },
-        Named { name: "zstd bomb", body: of("zstd", zstd::bulk::compress(&inflated, 1)?) },
+        refused("gzip bomb", of("gzip", gzip(&inflated, Compression::best())?)),
+        refused("zstd bomb", of("zstd", zstd::bulk::compress(&inflated, 1)?)),
     ])
 }
 
@@ -146,6 +156,21 @@ fn irregular(limit: usize) -> Vec<u8> {
     field(1, &[field(1, b""), field(1, b""), field(2, &many)].concat())
 }
 
+/// An array (`AnyValue`) in an array in an array, and so on, until it has so many bytes.
+fn nested(limit: usize) -> Vec<u8> {
+    // Written from its end, as each head names the length of what is inside it.
+    let mut reversed = Vec::with_capacity(limit);
+    while reversed.len() < limit - 128 {
+        for tag in [1 << 3 | 2, 5 << 3 | 2] {
+            let mut head = vec![tag];
+            prost::encoding::encode_varint(reversed.len() as u64, &mut head);
+            reversed.extend(head.iter().rev());
+        }
+    }
+    reversed.reverse();
+    reversed
+}
+
 fn gzip(bytes: &[u8], level: Compression) -> Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), level);
     encoder.write_all(bytes)?;
@@ -177,6 +202,13 @@ fn json_body(kind: &str, part: &str, limit: usize) -> Vec<u8> {
 /// A record with a field that no version of OTLP has.
 fn json_unknown(limit: usize) -> Vec<u8> {
     json_record(&format!(r#"{{"unknown":[{}0]}}"#, r#"{"a":[1.5e3,"b\n"]},"#.repeat((limit - 128) / 21)))
+}
+
+/// An array in an array in an array, and so on.
+fn json_nested(limit: usize) -> String {
+    let (open, close) = (r#"{"arrayValue":{"values":["#, "]}}");
+    let depth = (limit - 128) / (open.len() + close.len());
+    [open.repeat(depth), close.repeat(depth)].concat()
 }
 
 fn json_body_of(value: &str) -> Vec<u8> {
@@ -216,6 +248,10 @@ mod tests {
             serde_json::from_slice::<ExportLogsServiceRequest>(&json_body(kind, part, limit)).unwrap();
         }
         serde_json::from_slice::<ExportLogsServiceRequest>(&json_unknown(limit)).unwrap();
+        assert_eq!(first(&one_record(&field(15, b""), limit)).scope_logs[0].log_records.len(), 1);
+        let shallow = json_body_of(&json_nested(600));
+        serde_json::from_slice::<ExportLogsServiceRequest>(&shallow).unwrap();
+        decoded(&one_record(&field(5, &nested(300)), 300));
     }
 
     /// And those that claim nothing valid are just that.
