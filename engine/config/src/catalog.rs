@@ -44,6 +44,7 @@ impl Catalog {
             .with::<sources::Internal>()
             .with::<sources::OtlpSource>()
             .with::<transforms::Attributes>()
+            .with::<transforms::KubernetesAttributes>()
             .with::<transforms::Resource>()
             .with::<transforms::Select>()
             .with::<sinks::Blackhole>()

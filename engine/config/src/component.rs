@@ -320,6 +320,8 @@ impl Facts {
 impl ServiceId {
     /// The kind of the service that keeps small documents.
     pub const STATE: &str = "state";
+    /// The kind of the service that knows the cluster's pods.
+    pub const KUBERNETES: &str = "kubernetes";
     /// The kind of the service that has the engine's own metrics and log.
     pub const SELF_TELEMETRY: &str = "self_telemetry";
 
@@ -331,6 +333,11 @@ impl ServiceId {
     /// The service that keeps small documents in `state.directory`.
     pub fn state() -> Self {
         Self::new(Self::STATE, "")
+    }
+
+    /// The service that knows the cluster's pods.
+    pub fn kubernetes() -> Self {
+        Self::new(Self::KUBERNETES, "")
     }
 
     /// The service that has the engine's own metrics and log.

@@ -39,6 +39,7 @@ mod document;
 mod environment;
 mod id;
 mod keys;
+mod mark;
 mod omit;
 mod parse;
 mod pipeline;
@@ -74,6 +75,7 @@ pub use covered::covered;
 pub use environment::{Environment, Known};
 pub use id::{ComponentId, IdError, InputRef, MAX_ID_LENGTH, PortRef};
 pub use keys::KeyDoc;
+pub use mark::{MARK_INPUT, MARK_PREFIX};
 pub use parse::{Loaded, ParseOptions, load, parse};
 pub use pipeline::{Component, ComponentReference, Pipeline, TakenId};
 pub use plan::{Consumer, MemoryPlan, Plan, PlannedNode, PlannedOutput, PlannedService, ProcessSettings, plan};
@@ -83,7 +85,7 @@ pub use reference::reference;
 pub use schema::{VERSION, schema};
 pub use secret::{REDACTED, SecretError, SecretRef, SecretString, SensitiveText};
 pub use settings::{
-    AdminSettings, EngineSettings, MAX_LANES, MemorySettings, SecretsSettings, Settings, ShutdownSettings,
+    AdminSettings, EngineSettings, KubernetesSettings, MAX_LANES, MemorySettings, SecretsSettings, Settings, ShutdownSettings,
     StateSettings,
 };
 pub use signal::{SIGNALS, SignalSet};
@@ -94,6 +96,7 @@ pub use sink::{
 pub use size::{ByteSize, SizeError};
 pub use span::{Span, SpanError};
 pub use tls::{ClientTls, ServerTls};
+pub use transforms::kubernetes_attributes::KubernetesAttribute;
 pub use validate::validate;
 
 pub use otlp::Signal;

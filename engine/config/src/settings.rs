@@ -1,7 +1,9 @@
-//! Settings of the whole process: `[admin]`, `[memory]`, `[shutdown]`, `[engine]`, `[secrets]`, `[state]`.
+//! Settings of the whole process: `[admin]`, `[memory]`, `[shutdown]`, `[engine]`, `[secrets]`, `[state]`,
+//! `[kubernetes]`.
 //!
 //! Keys of components are in `options` and `sink`.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -30,6 +32,8 @@ pub struct Settings {
     pub secrets: SecretsSettings,
     /// What outlives the process.
     pub state: StateSettings,
+    /// The cluster that this process runs in or looks at.
+    pub kubernetes: KubernetesSettings,
 }
 
 /// The administration server: `/livez`, `/readyz`, `/metrics` and `/status`.
@@ -102,14 +106,45 @@ pub struct StateSettings {
     pub directory: Option<PathBuf>,
 }
 
+/// The cluster that this process runs in or looks at. Components that know pods read it with one watch of all pods, or of
+/// those of one node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KubernetesSettings {
+    /// A kubeconfig; its current context is used. Default: the service account of the pod; outside of a cluster what
+    /// `KUBECONFIG` names, or `~/.kube/config`. Files with tokens, certificates and authorities are followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "absolute-path"))]
+    pub kubeconfig: Option<PathBuf>,
+    /// Name of the node this process runs on, such as `"${NODE_NAME}"`: only the pods of this node are known, which is all
+    /// that an agent needs. Without it all pods of the cluster are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub node: Option<String>,
+    /// Name of the cluster, for `k8s.cluster.name`. Clusters do not know their names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub cluster_name: Option<String>,
+    /// Objects that are asked for at once when everything is listed: more are faster, fewer take less memory.
+    #[schemars(range(min = 10, max = 10000))]
+    pub page_size: NonZeroU32,
+}
+
 impl Settings {
     /// The names of its tables, in the order of the fields.
-    pub(crate) const TABLES: [&str; 6] = ["admin", "memory", "shutdown", "engine", "secrets", "state"];
+    pub(crate) const TABLES: [&str; 7] = ["admin", "memory", "shutdown", "engine", "secrets", "state", "kubernetes"];
 }
 
 impl Default for AdminSettings {
     fn default() -> Self {
         Self { listen: ListenAddress::loopback(13133) }
+    }
+}
+
+impl Default for KubernetesSettings {
+    fn default() -> Self {
+        let page_size = NonZeroU32::new(500).expect("not zero");
+        Self { kubeconfig: None, node: None, cluster_name: None, page_size }
     }
 }
 

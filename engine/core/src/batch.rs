@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use crate::budget::{Charge, Exhausted};
 use crate::outcome::{Outcome, RejectionKind};
+use crate::peer::Peer;
 use crate::receipt::{Receipt, Share, receipt};
 use crate::sink::UNENCODABLE;
 use crate::telemetry::ComponentTelemetry;
@@ -19,6 +20,7 @@ use crate::telemetry::ComponentTelemetry;
 pub struct Batch {
     payload: Payload,
     debts: Debts,
+    peer: Option<Arc<Peer>>,
 }
 
 /// The answers owed for a batch, and what lives as long as they do: one tie, or those of all that was joined.
@@ -50,12 +52,12 @@ impl Batch {
         let (waiting, share) = receipt();
         let records = payload.records();
         let debts = Debts { owed: SmallVec::from_iter([Debt { share, records }]), ties: SmallVec::new() };
-        (Self { payload, debts }, waiting)
+        (Self { payload, debts, peer: None }, waiting)
     }
 
     /// A batch that nobody waits for: what became of it is in the counts only.
     pub fn unacknowledged(payload: Payload) -> Self {
-        Self { payload, debts: Debts::default() }
+        Self { payload, debts: Debts::default(), peer: None }
     }
 
     /// Ties a memory charge to the batch and to everything made of it.
@@ -63,6 +65,17 @@ impl Batch {
     pub fn charged(mut self, charge: Charge) -> Self {
         self.debts.ties.push(Tie::Charge(Arc::new(charge)));
         self
+    }
+
+    /// Says that its records, and those of everything made of it, came from this peer, which may be the one they are about.
+    #[must_use]
+    pub fn sent_by(self, peer: Arc<Peer>) -> Self {
+        Self { peer: Some(peer), ..self }
+    }
+
+    /// Who sent its records, where they came over a connection of whoever they may be about.
+    pub fn peer(&self) -> Option<&Arc<Peer>> {
+        self.peer.as_ref()
     }
 
     /// Says that its records are what the engine tells of itself, and so of everything made of it.
@@ -118,10 +131,10 @@ impl Batch {
     /// with the component's telemetry.
     #[must_use]
     pub fn map(self, change: impl FnOnce(Payload) -> Payload) -> Self {
-        let Self { payload, mut debts } = self;
+        let Self { payload, mut debts, peer } = self;
         let changed = change(payload);
         debts.now_for(changed.records());
-        Self { payload: changed, debts }
+        Self { payload: changed, debts, peer }
     }
 
     /// [`map`](Self::map) on the bytes. A batch is structs only behind a transform that needed a tree. What has no bytes,
@@ -129,13 +142,13 @@ impl Batch {
     /// sink would reject it; then there is no batch any more.
     #[must_use]
     pub fn map_wire(self, telemetry: &ComponentTelemetry, change: impl FnOnce(Wire) -> Wire) -> Option<Self> {
-        let Self { payload, mut debts } = self;
+        let Self { payload, mut debts, peer } = self;
         let records = payload.records();
         match payload.into_wire() {
             Ok(wire) => {
                 let changed = change(wire);
                 debts.now_for(changed.records());
-                Some(Self { payload: changed.into(), debts })
+                Some(Self { payload: changed.into(), debts, peer })
             }
             Err(error) => {
                 telemetry.error(UNENCODABLE, error.to_string());
@@ -150,11 +163,11 @@ impl Batch {
     #[must_use]
     pub fn branch(&self, payload: Payload) -> Self {
         let debts = self.debts.branch(payload.records());
-        Self { payload, debts }
+        Self { payload, debts, peer: self.peer.clone() }
     }
 
     /// Joins batches into one that owes what they owed and carries `payload`, which may hold bytes of all of them: the
-    /// charge of each is kept until the result is answered.
+    /// charge of each is kept until the result is answered. It is of no one peer.
     #[must_use]
     pub fn joined(batches: impl IntoIterator<Item = Self>, payload: Payload) -> Self {
         let mut debts = Debts::default();
@@ -162,7 +175,7 @@ impl Batch {
             debts.owed.extend(batch.debts.owed);
             debts.tie(batch.debts.ties);
         }
-        Self { payload, debts }
+        Self { payload, debts, peer: None }
     }
 
     /// Answers everything owed.
@@ -304,6 +317,19 @@ mod tests {
         assert_eq!(budget.used(), 60, "a branch shares the bytes");
         branch.answer(&Outcome::Delivered);
         assert_eq!(budget.used(), 0);
+    }
+
+    /// Who sent records is known of everything made of them, but for what was joined with others'.
+    #[test]
+    fn the_peer_stays() {
+        let peer = Arc::new(Peer::connected_now(([10, 0, 0, 7], 1).into()));
+        let sent = || Batch::new(logs(&[], 0..2)).0.sent_by(Arc::clone(&peer));
+        let telemetry = ComponentTelemetry::default();
+        let branch = sent().branch(logs(&[], 0..1));
+        let made = [sent().map(|payload| payload), branch];
+        let made = made.into_iter().chain(sent().map_wire(&telemetry, |wire| wire));
+        assert!(made.map(|batch| batch.peer().map(|peer| **peer)).all(|found| found == Some(*peer)));
+        assert!(Batch::joined([sent(), sent()], logs(&[], 0..4)).peer().is_none());
     }
 
     /// Whose records they are is told by everything that is made of them, and costs batches of others nothing.

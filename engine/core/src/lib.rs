@@ -10,6 +10,7 @@ pub mod edge;
 pub mod lane;
 pub mod ledger;
 pub mod outcome;
+pub mod peer;
 pub mod poison;
 pub mod receipt;
 pub mod registry;

@@ -28,6 +28,11 @@ pub trait Service: Send + Sync + Sized + 'static {
     /// What stands in the way. No component that uses it is built then.
     fn open(context: &ServiceContext<'_>) -> Result<Self, BuildError>;
 
+    /// What the process must wait for before it is ready, if anything; a service that may never get it gives up by itself.
+    fn waits_for(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Does what must go on while components use it, until `stop`. By default there is nothing to do.
     fn run(self: Arc<Self>, stop: CancellationToken) -> BoxFuture<'static, Result<(), ComponentError>> {
         Box::pin(async move {
@@ -59,6 +64,7 @@ pub struct ServiceRegistration {
 struct Opened {
     instance: Instance,
     run: fn(Instance, CancellationToken) -> Work,
+    waits_for: fn(&Instance) -> Option<&'static str>,
 }
 
 type Instance = Arc<dyn Any + Send + Sync>;
@@ -87,6 +93,7 @@ impl Opened {
         Self {
             instance: Arc::new(service),
             run: |instance, stop| instance.downcast::<S>().expect("an opened service runs as its own type").run(stop),
+            waits_for: |instance| instance.downcast_ref::<S>().and_then(S::waits_for),
         }
     }
 }
@@ -112,6 +119,11 @@ impl Services {
     pub fn with<S: Service>(mut self, key: &str, service: S) -> Self {
         self.0.insert(ServiceId::new(S::TYPE, key), Opened::new(service));
         self
+    }
+
+    /// What the process must wait for before it is ready.
+    pub fn waits_for(&self) -> Option<&'static str> {
+        self.0.values().find_map(|opened| (opened.waits_for)(&opened.instance))
     }
 
     /// Whether this service is open.
@@ -143,7 +155,7 @@ impl Services {
         id: &ServiceId,
         stop: CancellationToken,
     ) -> Option<impl Future<Output = Result<(), ComponentError>> + Send + 'static> {
-        let Opened { instance, run } = self.0.get(id)?.clone();
+        let Opened { instance, run, .. } = self.0.get(id)?.clone();
         // The call is part of the future: a panic in it is a panic of the service.
         Some(async move { run(instance, stop).await })
     }

@@ -190,6 +190,48 @@ fn no_edit_leaves_or_makes_a_second_entry() {
     assert_eq!(values(EditAction::Update(AttributeValue::Int(5))), "a=Int(5) b=Str(\"2\")");
     assert_eq!(values(EditAction::Delete), "b=Str(\"2\")");
     assert_eq!(values(EditAction::Insert(AttributeValue::Int(5))), "a=Str(\"1\") b=Str(\"2\") a=Str(\"3\")");
+    assert_eq!(values(EditAction::Fill(AttributeValue::Int(5))), "a=Str(\"1\") b=Str(\"2\") a=Str(\"3\")");
+}
+
+/// Filling sets what is absent, empty or without a value, and nothing else; also behind edits that emptied it.
+#[test]
+fn filling_sets_what_says_nothing() {
+    let resource = [attribute(1, "a", ""), nested(1, &nested(1, b"b")), attribute(1, "c", "kept")].concat();
+    let wire = admitted(Signal::Logs, &request(&resource, &[b""]));
+    let fill = |key| (key, EditAction::Fill(string("new")));
+    let list = [
+        fill("a"),
+        fill("b"),
+        fill("c"),
+        fill("d"),
+        ("e", EditAction::Upsert(string(""))),
+        fill("e"),
+        ("f", EditAction::Fill(string(""))),
+        fill("f"),
+        ("f", EditAction::Fill(string("late"))),
+    ];
+    let edited = wire.edit_resources(&edits(&list));
+    let found: Vec<_> = edited.resources().next().unwrap().attributes().map(|found| (found.key, found.value)).collect();
+    let text = ValueView::Str;
+    let expected = [("a", "new"), ("b", "new"), ("c", "kept"), ("d", "new"), ("e", "new"), ("f", "new")];
+    assert_eq!(found, expected.map(|(key, value)| (key, text(value))));
+}
+
+/// Each entry gets its own edits, and where none of them changes anything the bytes stay the same.
+#[test]
+fn each_entry_has_its_edits() {
+    let resource = |name: &str| request(&attribute(1, "name", name), &[b""]);
+    let wire = admitted(Signal::Logs, &[resource("one"), resource("two"), resource("three")].concat());
+    let nothing = ResourceEdits::default();
+    let all = [edits(&[("a", EditAction::Insert(string("1")))]), nothing, edits(&[("name", EditAction::Delete)])];
+    let edited = wire.clone().edit_each_resource(|place| &all[place]);
+    let found: Vec<Vec<_>> = edited
+        .resources()
+        .map(|resource| resource.attributes().map(|found| (found.key, found.value)).collect())
+        .collect();
+    let text = ValueView::Str;
+    assert_eq!(found, [vec![("name", text("one")), ("a", text("1"))], vec![("name", text("two"))], vec![]]);
+    assert_eq!(wire.clone().edit_each_resource(|_| &all[1]).rope(), wire.rope());
 }
 
 /// Edits of one key follow one another, and a missing Resource is made.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use engine_config::status::{Listener, Phase};
 use engine_core::budget::Budget;
+use engine_core::service::Services;
 use engine_core::socket::Bound;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +34,7 @@ pub struct Graph {
     pub(super) nodes: Vec<RunningNode>,
     pub(super) admission: Budget,
     pub(super) listeners: Vec<Listener>,
+    pub(super) services: Services,
 }
 
 /// Everything that the server tells about.
@@ -63,6 +65,7 @@ impl Graph {
         Self {
             nodes: running.nodes().to_vec(),
             admission: running.admission().clone(),
+            services: running.services().clone(),
             listeners: std::iter::once(admin).chain(listeners).collect(),
         }
     }
@@ -122,7 +125,8 @@ impl State {
     /// Why the process is not ready; `None` when it is. Neither backends nor buffers count: an outage must not spread.
     pub(super) fn not_ready_because(&self) -> Option<&'static str> {
         match self.phase() {
-            Phase::Running => None,
+            // What services wait for comes to an end by itself.
+            Phase::Running => self.graph().and_then(|graph| graph.services.waits_for()),
             Phase::Starting | Phase::Unknown => Some("starting"),
             Phase::Draining => Some("draining"),
             Phase::Stopped => Some("stopped"),

@@ -16,6 +16,7 @@ use engine_core::lane::{LaneThreads, Lanes};
 use engine_core::poison::PoisonMemory;
 use engine_core::self_telemetry::SelfTelemetry;
 use engine_core::self_telemetry::spans::Tracer;
+use engine_core::service::Services;
 use engine_core::sink::{self, DriverSettings, SinkHandle};
 use engine_core::socket::Sockets;
 use engine_core::stage::{self, StageAccount, StageInlet};
@@ -42,6 +43,8 @@ pub struct Running {
     /// The components whose tasks have not ended.
     pub(super) unended: BTreeSet<ComponentId>,
     pub(super) services: RunningServices,
+    /// The same, to be asked.
+    opened: Services,
     pub(super) drain: CancellationToken,
     pub(super) draining: CancellationToken,
     pub(super) stop_serving: CancellationToken,
@@ -109,7 +112,7 @@ impl Built {
         }
         nodes.reverse();
         let Starter { admission, drain, draining, sources, stages, serving, stop_serving, unended, .. } = starter;
-        let (settings, services) = (plan.settings, running_services);
+        let (settings, opened, services) = (plan.settings, services, running_services);
         Running {
             settings,
             nodes,
@@ -118,6 +121,7 @@ impl Built {
             serving,
             unended,
             services,
+            opened,
             drain,
             draining,
             stop_serving,
@@ -147,6 +151,11 @@ impl Running {
     /// What requests in flight are charged to.
     pub fn admission(&self) -> &Budget {
         &self.admission
+    }
+
+    /// The services, to learn what they wait for.
+    pub fn services(&self) -> &Services {
+        &self.opened
     }
 
     /// The lanes, to see whether they run.

@@ -18,6 +18,16 @@ pub(super) struct Prepared {
     pub(super) key: &'static str,
     pub(super) address: SocketAddr,
     pub(super) options: ServerOptions,
+    pub(super) trust: Trust,
+}
+
+/// Whose marks are believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Senders may be anybody.
+    Nobody,
+    /// Senders are engines of the same installation, which have a token.
+    Senders,
 }
 
 impl Prepared {
@@ -33,7 +43,8 @@ impl Prepared {
             Protocol::Grpc => "grpc.listen",
             Protocol::Http => "http.listen",
         };
-        Ok(Self { key, address: address.get(), options })
+        let trust = if listener.trusted { Trust::Senders } else { Trust::Nobody };
+        Ok(Self { key, address: address.get(), options, trust })
     }
 
     /// Has the component's telemetry count what is wrong with the files that the listener follows.

@@ -1,10 +1,11 @@
-//! Receives OTLP over gRPC and HTTP: every request is admitted, sent on, and answered with what became of it.
+//! Receives OTLP over gRPC and HTTP: every request is admitted, freed of marks unless its sender is trusted, sent on, and
+//! answered with what became of it.
 //!
 //! Not here: framing, limits and compression (`transport`), what makes bytes admissible (`otlp`).
 
 mod listener;
+mod marks;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use engine_core::contract::{ComponentError, Source, SourceContext};
 use engine_core::edge::Output;
 use engine_core::lane;
 use engine_core::outcome::{Outcome, RejectionKind};
+use engine_core::peer::Peer;
 use engine_core::registry::{BuildContext, BuildError, BuildSource, Registration};
 use engine_core::telemetry::{ComponentTelemetry, Direction};
 use futures::future::BoxFuture;
@@ -23,7 +25,8 @@ use otlp::{Admission, AdmitError, Payload, Progress, Wire};
 use transport::Protocol;
 use transport::server::{Counters, Handler, Refusal, Reply, Request, serve};
 
-use crate::otlp::listener::Prepared;
+use crate::otlp::listener::{Prepared, Trust};
+use crate::otlp::marks::Marks;
 
 inventory::submit! { Registration::source::<Otlp>() }
 
@@ -33,6 +36,8 @@ const ADMITTED_AT_ONCE: usize = 1024 * 1024;
 const SNAKE_CASE: &str = "snake_case_keys";
 /// The reason under which records count whose ids have a wrong length.
 const WRONG_ID: &str = "wrong_id_length";
+/// The kind of error that counts requests with marks of others.
+const FOREIGN_MARK: &str = "foreign_mark";
 /// The wait asked of clients when whoever refused named none.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -49,6 +54,8 @@ struct Intake {
     output: Output,
     signals: SignalSet,
     telemetry: Arc<ComponentTelemetry>,
+    /// None where whoever sends is trusted.
+    marks: Option<Marks>,
 }
 
 impl BuildSource for Otlp {
@@ -67,7 +74,6 @@ impl Source for Otlp {
     fn run(self: Box<Self>, context: SourceContext) -> BoxFuture<'static, Result<(), ComponentError>> {
         Box::pin(async move {
             let (output, telemetry) = (context.output, Arc::clone(&context.telemetry));
-            let intake = Arc::new(Intake { id: context.id.clone(), output, signals: self.signals, telemetry });
             let counters: Vec<_> =
                 self.listeners.iter().map(|listener| Arc::clone(&listener.options.counters)).collect();
             context.telemetry.expose(move || transport_counts(&counters));
@@ -75,7 +81,14 @@ impl Source for Otlp {
                 listener.report_to(&context.telemetry);
             }
             let mut serving = Vec::new();
-            for Prepared { key, address, mut options } in self.listeners {
+            for Prepared { key, address, mut options, trust } in self.listeners {
+                let intake = Arc::new(Intake {
+                    id: context.id.clone(),
+                    output: output.clone(),
+                    signals: self.signals,
+                    telemetry: Arc::clone(&telemetry),
+                    marks: (trust == Trust::Nobody).then(Marks::new),
+                });
                 options.tracer = context.telemetry.tracer().cloned();
                 let socket =
                     context.sockets.lend(&context.id, key, address).and_then(tokio::net::TcpListener::from_std);
@@ -86,7 +99,7 @@ impl Source for Otlp {
                     Err(error) => return Err(ComponentError::caused(format!("cannot serve {address}"), error)),
                 };
                 let (lanes, budget) = (context.lanes.clone(), context.budget.clone());
-                serving.push(serve(listener, lanes, budget, options, Arc::clone(&intake), context.drain.clone()));
+                serving.push(serve(listener, lanes, budget, options, intake, context.drain.clone()));
             }
             futures::future::join_all(serving).await;
             Ok(())
@@ -100,7 +113,7 @@ impl Handler for Intake {
         if !self.signals.contains(request.signal) {
             return Reply::Unsupported { message: format!("{} are not taken here", request.signal.as_str()) };
         }
-        let wire = match admitted(Admission::new(request.signal, request.body)).await {
+        let mut wire = match admitted(Admission::new(request.signal, request.body)).await {
             Ok(wire) => wire,
             Err(refusal) => return refusal,
         };
@@ -108,14 +121,25 @@ impl Handler for Intake {
         if let Some(span) = &request.span {
             span.int("records", wire.records());
         }
-        let (batch, receipt) = Batch::new(Payload::Wire(wire));
+        if let Some(marks) = &self.marks {
+            let stripped = marks.strip(&mut wire);
+            if stripped > 0 {
+                let message = format!("{stripped} resources of {} had marks", request.peer.address);
+                self.telemetry.error(FOREIGN_MARK, message);
+            }
+        }
+        let (mut batch, receipt) = Batch::new(Payload::Wire(wire));
+        // Whoever is trusted sends what is about others.
+        if self.marks.is_some() {
+            batch = batch.sent_by(Arc::clone(&request.peer));
+        }
         self.output.send(batch.charged(request.charge)).await;
         let mut reply = reply_to(receipt.await);
         if left_out > 0 {
             reply = self.without_wrong_ids(reply, left_out);
         }
         match request.snake_case {
-            Some(snake_case) => self.warned(reply, *snake_case, request.peer),
+            Some(snake_case) => self.warned(reply, *snake_case, &request.peer),
             None => reply,
         }
     }
@@ -138,11 +162,11 @@ impl Intake {
     }
 
     /// Tells that keys were ignored: in the log, in the count of errors, and to a client that would hear of success only.
-    fn warned(&self, reply: Reply, SnakeCase { first, keys }: SnakeCase, peer: SocketAddr) -> Reply {
+    fn warned(&self, reply: Reply, SnakeCase { first, keys }: SnakeCase, peer: &Peer) -> Reply {
         let others = if keys > 1 { format!(" and {} more", keys - 1) } else { String::new() };
         let message = format!("ignored `{first}`{others}: OTLP/JSON has names in lowerCamelCase, not in snake_case");
         tracing::warn!(
-            source = %self.id, %peer, first, keys,
+            source = %self.id, peer = %peer.address, first, keys,
             "keys of a JSON request are ignored: OTLP/JSON has names in lowerCamelCase"
         );
         self.telemetry.error(SNAKE_CASE, message.clone());
@@ -213,82 +237,4 @@ fn transport_counts(counters: &[Arc<Counters>]) -> Vec<(&'static str, u64)> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-    use engine_config::{Signal, SignalSet};
-    use engine_core::budget::Budget;
-    use engine_core::test_kit;
-
-    use super::*;
-
-    /// A source that is narrowed to some signals refuses the others instead of taking them for nobody.
-    #[tokio::test]
-    async fn refuses_signals_it_was_not_asked_for() {
-        let telemetry = Arc::new(ComponentTelemetry::new(["default".to_owned()]));
-        let (output, batches) = test_kit::captured(&telemetry, 0);
-        let (_delivered, _task) = test_kit::deliver_all(batches);
-        let signals: SignalSet = [Signal::Logs].into_iter().collect();
-        let intake = Intake { id: ComponentId::new("apps").unwrap(), output, signals, telemetry };
-        let request = |payload: Payload| Request {
-            signal: payload.signal(),
-            charge: Budget::new(1 << 20).try_charge(payload.len()).unwrap(),
-            body: payload.into_wire().unwrap().into_rope().into_bytes(),
-            peer: ([127, 0, 0, 1], 1).into(),
-            wire_bytes: 0,
-            snake_case: None,
-            span: None,
-        };
-        assert_eq!(intake.handle(request(test_kit::logs(&[], 0..3))).await, Reply::Accepted);
-        let refused = intake.handle(request(test_kit::traces(&[], 0..3))).await;
-        assert!(matches!(&refused, Reply::Unsupported { message } if message.contains("traces")), "{refused:?}");
-    }
-
-    /// A record with a wrong id takes nobody with it; the client hears how many there were, and so does the user.
-    #[tokio::test]
-    async fn wrong_ids_are_a_partial_success() {
-        let telemetry = Arc::new(ComponentTelemetry::new(["default".to_owned()]));
-        let (output, batches) = test_kit::captured(&telemetry, 0);
-        let (_delivered, _task) = test_kit::deliver_all(batches);
-        let id = ComponentId::new("apps").unwrap();
-        let intake = Intake { id, output, signals: SignalSet::ALL, telemetry: Arc::clone(&telemetry) };
-        // Two spans, one of them with a span id of one byte.
-        let body = [0x0a, 11, 0x12, 9, 0x12, 0, 0x12, 3, 0x12, 1, 7, 0x12, 0];
-        let request = Request {
-            signal: Signal::Traces,
-            charge: Budget::new(1 << 20).try_charge(0).unwrap(),
-            body: body.to_vec().into(),
-            peer: ([127, 0, 0, 1], 1).into(),
-            wire_bytes: 0,
-            snake_case: None,
-            span: None,
-        };
-        assert!(matches!(intake.handle(request).await, Reply::Partial { rejected: 1, .. }));
-        let counted = telemetry.read();
-        assert_eq!((counted.discarded[WRONG_ID], counted.sent["default"]["traces"].records), (1, 2));
-    }
-
-    /// Whoever writes names in snake_case hears that they are ignored, and so does the user.
-    #[tokio::test]
-    async fn snake_case_keys_are_told() {
-        let telemetry = Arc::new(ComponentTelemetry::new(["default".to_owned()]));
-        let (output, batches) = test_kit::captured(&telemetry, 0);
-        let (_delivered, _task) = test_kit::deliver_all(batches);
-        let id = ComponentId::new("apps").unwrap();
-        let intake = Intake { id, output, signals: SignalSet::ALL, telemetry: Arc::clone(&telemetry) };
-        let request = Request {
-            signal: Signal::Logs,
-            charge: Budget::new(1 << 20).try_charge(0).unwrap(),
-            body: Default::default(),
-            peer: ([127, 0, 0, 1], 1).into(),
-            wire_bytes: 0,
-            snake_case: Some(Box::new(SnakeCase { first: "resource_logs", keys: 2 })),
-            span: None,
-        };
-        let reply = intake.handle(request).await;
-        assert!(
-            matches!(&reply, Reply::Partial { rejected: 0, message } if message.contains("`resource_logs` and 1 more")),
-            "{reply:?}"
-        );
-        assert_eq!(telemetry.read().errors[SNAKE_CASE], 1);
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use engine_core::budget::Budget;
 use engine_core::lane::LaneSeat;
+use engine_core::peer::Peer;
 use engine_core::self_telemetry::spans::Tracer;
 use http::header::{self, HeaderValue};
 use http::{Request, Response, Version};
@@ -68,21 +69,27 @@ struct Activity {
 struct Busy(Arc<Activity>);
 
 /// Serves one connection until it ends or is cut.
-pub(super) async fn run<H: Handler>(server: Arc<Server<H>>, socket: std::net::TcpStream, peer: SocketAddr, seat: Seat) {
+pub(super) async fn run<H: Handler>(
+    server: Arc<Server<H>>,
+    socket: std::net::TcpStream,
+    address: SocketAddr,
+    seat: Seat,
+) {
+    let peer = Arc::new(Peer::connected_now(address));
     let cut = server.cut.clone();
     let served = async {
         let counters = Arc::clone(server.counters());
         let socket = match TcpStream::from_std(socket).and_then(|stream| Socket::new(stream, counters)) {
             Ok(socket) => socket,
-            Err(error) => return tracing::debug!(%peer, %error, "a connection was lost before it was served"),
+            Err(error) => return tracing::debug!(peer = %address, %error, "a connection was lost before it was served"),
         };
         match secure_and_serve(&server, socket, peer).await {
             Ok(()) => {}
             Err(ConnectionError::Handshake(problem)) => {
                 server.counters().refuse(Refusal::Handshake);
-                tracing::debug!(%peer, problem, "connection refused");
+                tracing::debug!(peer = %address, problem, "connection refused");
             }
-            Err(ConnectionError::Http(error)) => tracing::debug!(%peer, %error, "connection ended with an error"),
+            Err(ConnectionError::Http(error)) => tracing::debug!(peer = %address, %error, "connection ended with an error"),
         }
     };
     tokio::select! {
@@ -144,7 +151,7 @@ impl<H: Handler> Server<H> {
 async fn secure_and_serve<H: Handler>(
     server: &Arc<Server<H>>,
     socket: Socket,
-    peer: SocketAddr,
+    peer: Arc<Peer>,
 ) -> Result<(), ConnectionError> {
     let Some(tls) = &server.options.tls else {
         return detect_and_serve(server, socket, peer).await;
@@ -173,7 +180,7 @@ async fn in_turns<F: Future>(turns: &Arc<Semaphore>, handshake: F) -> F::Output 
     .await
 }
 
-async fn detect_and_serve<H, S>(server: &Arc<Server<H>>, stream: S, peer: SocketAddr) -> Result<(), ConnectionError>
+async fn detect_and_serve<H, S>(server: &Arc<Server<H>>, stream: S, peer: Arc<Peer>) -> Result<(), ConnectionError>
 where
     H: Handler,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -198,7 +205,7 @@ where
 async fn serve_http2<H, S>(
     server: &Arc<Server<H>>,
     stream: Replayed<S>,
-    peer: SocketAddr,
+    peer: Arc<Peer>,
 ) -> Result<(), ConnectionError>
 where
     H: Handler,
@@ -221,7 +228,7 @@ where
     let activity = Arc::new(Activity::new());
     let (service_server, service_activity) = (Arc::clone(server), Arc::clone(&activity));
     let service =
-        service_fn(move |request| answer(Arc::clone(&service_server), peer, request, Busy::start(&service_activity)));
+        service_fn(move |request| answer(Arc::clone(&service_server), Arc::clone(&peer), request, Busy::start(&service_activity)));
     let connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
     let result = drive(server, connection, &activity).await;
     drop(lease);
@@ -231,7 +238,7 @@ where
 async fn serve_http1<H, S>(
     server: &Arc<Server<H>>,
     stream: Replayed<S>,
-    peer: SocketAddr,
+    peer: Arc<Peer>,
 ) -> Result<(), ConnectionError>
 where
     H: Handler,
@@ -250,21 +257,21 @@ where
     let activity = Arc::new(Activity::new());
     let (service_server, service_activity) = (Arc::clone(server), Arc::clone(&activity));
     let service =
-        service_fn(move |request| answer(Arc::clone(&service_server), peer, request, Busy::start(&service_activity)));
+        service_fn(move |request| answer(Arc::clone(&service_server), Arc::clone(&peer), request, Busy::start(&service_activity)));
     let connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
     drive(server, connection, &activity).await
 }
 
 async fn answer<H: Handler>(
     server: Arc<Server<H>>,
-    peer: SocketAddr,
+    peer: Arc<Peer>,
     request: Request<Incoming>,
     busy: Busy,
 ) -> Result<Response<Answer>, std::convert::Infallible> {
     let is_http2 = request.version() == Version::HTTP_2;
     let mut response = match server.options.protocol {
-        Protocol::Grpc => grpc::serve(&server, peer, request).await,
-        Protocol::Http => otlp_http::serve(&server, peer, request).await,
+        Protocol::Grpc => grpc::serve(&server, &peer, request).await,
+        Protocol::Http => otlp_http::serve(&server, &peer, request).await,
     };
     // The connection itself may hear of the drain only after this answer.
     if !is_http2 && server.drain.is_cancelled() {

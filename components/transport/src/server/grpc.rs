@@ -1,8 +1,9 @@
 //! OTLP/gRPC: the unary `Export` calls of the three collector services, on raw messages.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use engine_core::peer::Peer;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -30,7 +31,7 @@ static EMPTY_RESPONSE: [u8; 5] = [0; 5];
 /// Answers one call.
 pub(super) async fn serve<H: Handler>(
     server: &Server<H>,
-    peer: SocketAddr,
+    peer: &Arc<Peer>,
     mut request: Request<Incoming>,
 ) -> Response<Answer> {
     if let Some(status) = refuse_non_grpc(&request, server.limits().max_headers) {
@@ -62,7 +63,7 @@ fn code_of(reply: &Reply) -> Code {
 
 async fn export<H: Handler>(
     server: &Server<H>,
-    peer: SocketAddr,
+    peer: &Arc<Peer>,
     request: &mut Request<Incoming>,
 ) -> Result<Reply, Refused> {
     if let Some(auth) = server.auth() {
@@ -77,7 +78,7 @@ async fn export<H: Handler>(
     let received = body::read_grpc(request.body_mut(), encoding, server.reading()).await?;
     let span = traced::received(request, &received);
     let body::Received { body, charge, wire_bytes } = received;
-    let request = server_api::Request { signal, body, charge, peer, wire_bytes, snake_case: None, span };
+    let request = server_api::Request { signal, body, charge, peer: Arc::clone(peer), wire_bytes, snake_case: None, span };
     Ok(server.handler.handle(request).await)
 }
 

@@ -3,10 +3,11 @@
 //! Answers have the encoding of their request, and error bodies are `google.rpc.Status` (OTLP specification,
 //! "OTLP/HTTP Response").
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use engine_core::peer::Peer;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
@@ -52,7 +53,7 @@ enum MediaType {
 /// Answers one request.
 pub(super) async fn serve<H: Handler>(
     server: &Server<H>,
-    peer: SocketAddr,
+    peer: &Arc<Peer>,
     request: Request<Incoming>,
 ) -> Response<Answer> {
     let Some(cors) = server.cors() else { return serve_anybody(server, peer, request).await };
@@ -72,7 +73,7 @@ pub(super) async fn serve<H: Handler>(
 
 async fn serve_anybody<H: Handler>(
     server: &Server<H>,
-    peer: SocketAddr,
+    peer: &Arc<Peer>,
     mut request: Request<Incoming>,
 ) -> Response<Answer> {
     let media_type = media_type_of(request.headers());
@@ -96,7 +97,7 @@ async fn serve_anybody<H: Handler>(
 
 async fn export<H: Handler>(
     server: &Server<H>,
-    peer: SocketAddr,
+    peer: &Arc<Peer>,
     request: &mut Request<Incoming>,
     media_type: Option<MediaType>,
 ) -> Result<(Signal, Reply), Failure> {
@@ -132,7 +133,7 @@ async fn export<H: Handler>(
     }
     let span = traced::received(request, &received);
     let body::Received { body, charge, wire_bytes } = received;
-    let request = server_api::Request { signal, body, charge, peer, wire_bytes, snake_case, span };
+    let request = server_api::Request { signal, body, charge, peer: Arc::clone(peer), wire_bytes, snake_case, span };
     Ok((signal, server.handler.handle(request).await))
 }
 

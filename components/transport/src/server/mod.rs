@@ -25,6 +25,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use engine_core::budget::{Budget, Charge};
 use engine_core::lane::Lanes;
+use engine_core::peer::Peer;
 use engine_core::self_telemetry::spans::Span;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -59,7 +60,7 @@ pub struct Request {
     /// What the body counts against the memory budget, for whoever holds it.
     pub charge: Charge,
     /// Who sent it.
-    pub peer: SocketAddr,
+    pub peer: Arc<Peer>,
     /// Size of the body as it came, before inflating and, for JSON, converting; without framing.
     pub wire_bytes: u64,
     /// Keys of a JSON body that were ignored, because OTLP/JSON does not know names in snake_case. Boxed, because every

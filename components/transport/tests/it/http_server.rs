@@ -398,7 +398,7 @@ async fn serves_both_families() {
             b"POST /v1/logs HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\nconnection: close\r\n\
               content-length: 0\r\n\r\n";
         assert!(raw_exchange(address, request).await.starts_with("HTTP/1.1 200"));
-        let peer = server.handler.requests.lock().unwrap().pop().unwrap().peer;
+        let peer = server.handler.requests.lock().unwrap().pop().unwrap().peer.address;
         assert!(peer.ip().to_canonical().is_loopback(), "{peer}");
     }
     server.stop().await;

@@ -27,7 +27,7 @@ use crate::environment::Environment;
 use crate::id::{ComponentId, PortRef};
 use crate::pipeline::{BrokenComponents, Component, Pipeline};
 use crate::problem::{Code, Problems};
-use crate::settings::MAX_LANES;
+use crate::settings::{KubernetesSettings, MAX_LANES};
 use crate::signal::SignalSet;
 use crate::sink::SinkSettings;
 use crate::validate::validate;
@@ -62,6 +62,8 @@ pub struct ProcessSettings {
     pub role: Option<Arc<str>>,
     /// Where components keep small documents.
     pub state_directory: Option<PathBuf>,
+    /// The cluster.
+    pub kubernetes: KubernetesSettings,
 }
 
 /// One component with its neighbours.
@@ -163,6 +165,7 @@ pub fn plan(pipeline: &Pipeline, catalog: &Catalog, environment: &Environment) -
         lanes,
         role: pipeline.settings.engine.role.as_deref().map(Arc::from),
         state_directory: pipeline.settings.state.directory.clone(),
+        kubernetes: pipeline.settings.kubernetes.clone(),
     };
     let mut nodes = assemble(pipeline, &graph, &order, &flow, sinks);
     if let Some(directory) = &pipeline.settings.secrets.directory {

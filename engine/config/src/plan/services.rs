@@ -7,6 +7,7 @@ use crate::document::{Finding, Report};
 use crate::id::ComponentId;
 use crate::pipeline::Pipeline;
 use crate::problem::Code;
+use crate::settings::KubernetesSettings;
 
 /// A service of the process and who uses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,14 @@ pub(super) fn collect(pipeline: &Pipeline, report: &mut Report<'_>) -> Vec<Plann
     if pipeline.settings.state.directory.is_some() && !users.contains_key(&ServiceId::state()) {
         let finding = Finding::warning(Code::NoEffect, "`directory` has no effect: no component keeps anything");
         report.add(pipeline.settings_place("state", "directory"), Some("state"), finding.help("remove it"));
+    }
+    if pipeline.settings.kubernetes != KubernetesSettings::default() && !users.contains_key(&ServiceId::kubernetes()) {
+        let finding = Finding::warning(Code::NoEffect, "`kubernetes` has no effect: no component asks the cluster");
+        let key = ["kubeconfig", "node", "cluster_name", "page_size"]
+            .into_iter()
+            .find(|key| pipeline.is_setting_written("kubernetes", key));
+        let at = pipeline.settings_place("kubernetes", key.unwrap_or_default());
+        report.add(at, Some("kubernetes"), finding.help("remove it"));
     }
     users.into_iter().map(|(id, users)| PlannedService { id, users }).collect()
 }

@@ -50,6 +50,12 @@ pub struct Listener {
     /// or unfit, what it held last stays good.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<ServerAuth>,
+    /// Whether those who send are other engines of the same installation, such as agents. Their marks
+    /// (`telemetry_engine.mark.*` of resources, which say which input data came from) are kept, and their data is never
+    /// taken for their own because of the address it came from. Needs `auth` with tokens. Others' marks are removed and
+    /// counted as `errors_total{kind="foreign_mark"}`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub trusted: bool,
     /// Pages whose scripts may send, for telemetry out of browsers. Only for `http`. Without it browsers let no page of
     /// another origin send.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,6 +126,7 @@ impl Default for Listener {
             listen: None,
             tls: None,
             auth: None,
+            trusted: false,
             cors: None,
             max_request_size: ByteSize::mib(64),
             max_header_size: ByteSize::kib(16),
@@ -156,6 +163,11 @@ impl Listener {
         }
         if let Some(auth) = &self.auth {
             auth.check(checker, name, address, self.tls.is_none());
+        }
+        if self.trusted && self.auth.as_ref().is_none_or(|auth| auth.bearer.tokens.is_empty()) {
+            let message = "`trusted` without a token would believe anybody's marks";
+            let help = format!("add `{name}.auth.bearer.tokens`, or remove `trusted`");
+            checker.error([name, "trusted"], message).expected("`auth.bearer.tokens`").help(help);
         }
         if self.max_connections_per_address.is_some_and(|most| most > self.max_connections) {
             let message = "`max_connections_per_address` has no effect above `max_connections`";

@@ -1,5 +1,5 @@
 //! Setting and deleting attributes of every Resource. Only the head of an entry (key, length, Resource) is written
-//! anew; records are shared. Which attributes to set is the caller's matter, and all entries get the same.
+//! anew; records are shared. Which attributes to set is the caller's matter.
 
 use bytes::{BufMut, Bytes};
 use smallvec::SmallVec;
@@ -7,8 +7,9 @@ use smallvec::SmallVec;
 use super::builder::SHARE_FROM;
 use super::keys::Keys;
 use super::{Builder, Cursor, Entry, Wire};
+use crate::ValueView;
 use crate::protobuf::{Fields, WireType, field_len, put_length_head, put_varint, varint_len};
-use crate::view::key_of;
+use crate::view::{key_of, value_of};
 
 /// A value to set. Never a list or map: resources are described by scalars.
 #[derive(Clone, PartialEq, Debug)]
@@ -32,6 +33,8 @@ pub enum EditAction {
     Update(AttributeValue),
     /// Set it everywhere.
     Upsert(AttributeValue),
+    /// Set it where it is absent, or has no value or an empty string first.
+    Fill(AttributeValue),
     /// Remove it.
     Delete,
 }
@@ -72,6 +75,8 @@ enum Present {
     Remove,
     /// The encoded attribute to put in place of the first occurrence.
     Replace(Bytes),
+    /// The encoded attribute to put in place of the first occurrence if that says nothing.
+    ReplaceBlank(Bytes),
 }
 
 /// A range of a Resource that goes, and what comes instead.
@@ -143,6 +148,10 @@ impl ResourceEdits {
                     plan.cut(at, at + raw.len(), Some(attribute));
                 }
             }
+            Present::ReplaceBlank(attribute) if is_first && is_blank(raw) => {
+                plan.cut(at, at + raw.len(), Some(attribute));
+            }
+            Present::ReplaceBlank(_) => {}
             Present::Remove | Present::Replace(_) => plan.cut(at, at + raw.len(), None),
         }
     }
@@ -164,11 +173,17 @@ impl Effect {
                 let attribute = encode(&edit.key, value);
                 (Present::Replace(attribute.clone()), Some(attribute))
             }
+            EditAction::Fill(value) => {
+                let attribute = encode(&edit.key, value);
+                (Present::ReplaceBlank(attribute.clone()), Some(attribute))
+            }
             EditAction::Delete => (Present::Remove, None),
         };
         let present = match (&self.present, &when_present) {
             (Present::Remove, _) => when_absent.clone().map_or(Present::Remove, Present::Replace),
             (before, Present::Keep) => before.clone(),
+            (Present::Replace(before), Present::ReplaceBlank(after)) => Present::Replace(filled(before, after)),
+            (Present::ReplaceBlank(before), Present::ReplaceBlank(after)) => Present::ReplaceBlank(filled(before, after)),
             (_, after) => after.clone(),
         };
         let absent = match (self.absent.take(), when_present) {
@@ -176,6 +191,7 @@ impl Effect {
             (Some(before), Present::Keep) => Some(before),
             (Some(_), Present::Remove) => None,
             (Some(_), Present::Replace(after)) => Some(after),
+            (Some(before), Present::ReplaceBlank(after)) => Some(filled(&before, &after)),
         };
         self.present = present;
         self.absent = absent;
@@ -183,7 +199,7 @@ impl Effect {
 
     fn growth(&self) -> usize {
         let replaced = match &self.present {
-            Present::Replace(attribute) => attribute.len(),
+            Present::Replace(attribute) | Present::ReplaceBlank(attribute) => attribute.len(),
             Present::Keep | Present::Remove => 0,
         };
         replaced.max(self.absent.as_ref().map_or(0, Bytes::len))
@@ -223,17 +239,27 @@ impl Wire {
     /// entry when it changes.
     #[must_use]
     pub fn edit_resources(self, edits: &ResourceEdits) -> Self {
-        if edits.is_empty() || self.entries.is_empty() {
+        if edits.is_empty() {
             return self;
         }
-        let mut builder = Builder::new(self.own_bytes(edits.growth));
+        self.edit_each_resource(|_| edits)
+    }
+
+    /// [`edit_resources`](Self::edit_resources) with edits for each entry, by its place.
+    #[must_use]
+    pub fn edit_each_resource<'e>(self, edits_of: impl Fn(usize) -> &'e ResourceEdits) -> Self {
+        let growth: usize = (0..self.entries.len()).map(|place| edits_of(place).growth).sum();
+        if self.entries.is_empty() {
+            return self;
+        }
+        let mut builder = Builder::new(growth + self.own_bytes(0));
         let mut plan = Plan { cuts: SmallVec::new(), added: SmallVec::new(), len: 0, met: SmallVec::new() };
         let mut changed = false;
         let mut rest = self.cursor();
-        for entry in &self.entries {
+        for (place, entry) in self.entries.iter().enumerate() {
             let whole = rest.take(entry.len);
             let parts = EntryParts::of(whole);
-            edits.plan(parts.resource, &mut plan);
+            edits_of(place).plan(parts.resource, &mut plan);
             if plan.is_nothing() {
                 builder.share(whole);
                 builder.entry(*entry);
@@ -308,6 +334,17 @@ pub(super) fn next_attribute(message: &[u8], tag: u8, at: usize) -> Option<(Opti
     // The key may be longer than it need be.
     let is_attribute = field.number == u32::from(tag >> 3) && field.wire == WireType::Length;
     Some((is_attribute.then(|| key_of(field.payload)), at + field.raw.len()))
+}
+
+/// Whether an attribute, a field of a Resource, has no value or an empty string.
+fn is_blank(attribute: &[u8]) -> bool {
+    let content = Fields::new(attribute).next().map(|field| field.payload).unwrap_or_default();
+    matches!(value_of(content), ValueView::Empty | ValueView::Str(""))
+}
+
+/// What an attribute is that was set to one value and is then filled with another.
+fn filled(before: &Bytes, after: &Bytes) -> Bytes {
+    if is_blank(before) { after.clone() } else { before.clone() }
 }
 
 /// Encodes an attribute as a field of a Resource.

@@ -194,8 +194,9 @@ fn attribute_edit(rng: &mut Rng) -> AttributeEdit {
 
 fn edit(rng: &mut Rng) -> ResourceEdit {
     let value = some_value(rng);
-    let action = match rng.below(4) {
+    let action = match rng.below(5) {
         0 => EditAction::Insert(value),
+        3 => EditAction::Fill(value),
         1 => EditAction::Update(value),
         2 => EditAction::Upsert(value),
         _ => EditAction::Delete,

@@ -97,8 +97,15 @@ fn apply(attributes: &mut Vec<KeyValue>, edit: &ResourceEdit) {
         value: Some(AnyValue { value: Some(any_value(value)) }),
         key_strindex: 0,
     };
+    let is_blank = |attribute: &KeyValue| match attribute.value.as_ref().and_then(|value| value.value.as_ref()) {
+        None | Some(any_value::Value::StringValueStrindex(_)) => true,
+        Some(any_value::Value::StringValue(text)) => text.is_empty(),
+        Some(_) => false,
+    };
     match (&edit.action, present) {
-        (EditAction::Insert(value) | EditAction::Upsert(value), None) => attributes.push(set(value)),
+        (EditAction::Fill(value), Some(first)) if is_blank(&attributes[first]) => attributes[first] = set(value),
+        (EditAction::Fill(_), Some(_)) => {}
+        (EditAction::Insert(value) | EditAction::Upsert(value) | EditAction::Fill(value), None) => attributes.push(set(value)),
         (EditAction::Insert(_), Some(_)) | (EditAction::Update(_), None) => {}
         (EditAction::Update(value) | EditAction::Upsert(value), Some(first)) => {
             attributes[first] = set(value);

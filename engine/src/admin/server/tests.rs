@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use engine_core::registry::BuildError;
+use engine_core::service::{Service, ServiceContext, Services};
 use http_body_util::BodyExt;
 
 use super::super::series::Series;
@@ -16,7 +19,11 @@ fn state() -> State {
 }
 
 fn nothing() -> Graph {
-    Graph { nodes: Vec::new(), admission: engine_core::budget::Budget::new(10), listeners: Vec::new() }
+    with(Services::default())
+}
+
+fn with(services: Services) -> Graph {
+    Graph { nodes: Vec::new(), admission: engine_core::budget::Budget::new(10), listeners: Vec::new(), services }
 }
 
 fn ask(state: &State, method: Method, path: &str, host: Option<&str>) -> (StatusCode, String) {
@@ -43,6 +50,31 @@ fn readiness_follows_the_phase() {
     assert_eq!(get(&state, "/readyz"), (StatusCode::OK, "ready\n".to_owned()));
     state.draining();
     assert_eq!(get(&state, "/readyz"), (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned()));
+}
+
+/// Waits until it is told.
+struct Waiting(Arc<AtomicBool>);
+
+impl Service for Waiting {
+    const TYPE: &'static str = "waiting";
+
+    fn open(_: &ServiceContext<'_>) -> Result<Self, BuildError> {
+        Err(BuildError::new("only for this test"))
+    }
+
+    fn waits_for(&self) -> Option<&'static str> {
+        self.0.load(Ordering::Relaxed).then_some("waiting for a test")
+    }
+}
+
+/// A process is not ready while one of its services waits for what it cannot do without.
+#[test]
+fn readiness_waits_for_services() {
+    let (state, waits) = (state(), Arc::new(AtomicBool::new(true)));
+    state.running(with(Services::default().with("", Waiting(Arc::clone(&waits)))));
+    assert_eq!(get(&state, "/readyz"), (StatusCode::SERVICE_UNAVAILABLE, "waiting for a test\n".to_owned()));
+    waits.store(false, Ordering::Relaxed);
+    assert_eq!(get(&state, "/readyz"), (StatusCode::OK, "ready\n".to_owned()));
 }
 
 /// A signal that came before everything ran is not forgotten.

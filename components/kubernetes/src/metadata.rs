@@ -1,0 +1,337 @@
+//! The service: what the cluster says of pods, nodes and namespaces, once a process.
+//!
+//! Components say what they want to know while they are built; the watches begin when the service runs, and begin anew
+//! when somebody wants more later. Not here: what is put into data (`transforms`).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use engine_config::{KubernetesSettings, ServiceId};
+use engine_core::contract::ComponentError;
+use engine_core::registry::BuildError;
+use engine_core::service::{Service, ServiceContext, ServiceRegistration};
+use futures::future::{BoxFuture, OptionFuture};
+use kube::Client;
+use kube::runtime::watcher::Event;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::access::{Access, Origin};
+use crate::index::{Contact, Holder, Index};
+use crate::intern::Interner;
+use crate::object::{NamespaceObject, NodeObject, PodObject};
+use crate::place::{Namespace, Node, Places};
+use crate::pod::{Pod, Uid};
+use crate::wanted::Wanted;
+use crate::watch::{Selection, follow};
+
+/// The process is ready without the first lists after this time: data without metadata is better than no data.
+const WAIT_FOR_SYNC: Duration = Duration::from_secs(30);
+/// How often what is gone is looked at.
+const FORGET_EVERY: Duration = Duration::from_secs(10);
+/// The namespace whose id is the cluster's.
+const SYSTEM_NAMESPACE: &str = "kube-system";
+
+/// What the cluster says, and how to ask it.
+#[derive(Debug)]
+pub struct Metadata {
+    /// None of one that is filled by hand.
+    access: Option<Arc<Access>>,
+    settings: KubernetesSettings,
+    wanted: Mutex<Wanted>,
+    /// Told when somebody wants more.
+    grown: Notify,
+    tables: RwLock<Tables>,
+    progress: Mutex<Progress>,
+    /// Counts changes of nodes and namespaces.
+    places: AtomicU64,
+    /// Counts changes.
+    changes: watch::Sender<u64>,
+}
+
+/// Everything that is known.
+#[derive(Debug, Default)]
+struct Tables {
+    pods: Index,
+    nodes: Places<Node>,
+    namespaces: Places<Namespace>,
+    texts: Interner,
+}
+
+/// How far the first lists are.
+#[derive(Clone, Debug, Default)]
+struct Progress {
+    started: Option<Instant>,
+    pods: bool,
+    nodes: bool,
+    namespaces: bool,
+    is_synced: bool,
+}
+
+inventory::submit! { ServiceRegistration::of::<Metadata>() }
+
+impl Service for Metadata {
+    const TYPE: &'static str = ServiceId::KUBERNETES;
+
+    fn open(context: &ServiceContext<'_>) -> Result<Self, BuildError> {
+        let settings = context.settings.kubernetes.clone();
+        let origin = Origin::find(settings.kubeconfig.as_deref());
+        let origin = origin.and_then(|origin| origin.check().map(|()| origin));
+        let origin = origin.map_err(|error| BuildError::caused(error.to_string(), error))?;
+        Ok(Self::new(settings, Some(Access::new(origin))))
+    }
+
+    fn waits_for(&self) -> Option<&'static str> {
+        let progress = self.progress.lock();
+        let is_over = progress.started.is_some_and(|started| started.elapsed() >= WAIT_FOR_SYNC);
+        (!progress.is_synced && !is_over).then_some("waiting for the first list of the cluster's pods")
+    }
+
+    fn run(self: Arc<Self>, stop: CancellationToken) -> BoxFuture<'static, Result<(), ComponentError>> {
+        Box::pin(async move {
+            let Some(access) = &self.access else {
+                stop.cancelled().await;
+                return Ok(());
+            };
+            self.progress.lock().started = Some(Instant::now());
+            loop {
+                // The client's tasks end with it.
+                let client = access.client();
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    () = self.grown.notified() => {}
+                    () = self.forget_now_and_then() => {}
+                    () = self.warn_when_late() => {}
+                    () = self.watch(client) => {}
+                }
+            }
+        })
+    }
+}
+
+impl Metadata {
+    fn new(settings: KubernetesSettings, access: Option<Access>) -> Self {
+        Self {
+            access: access.map(Arc::new),
+            settings,
+            wanted: Mutex::default(),
+            grown: Notify::new(),
+            tables: RwLock::default(),
+            progress: Mutex::default(),
+            places: AtomicU64::new(0),
+            changes: watch::Sender::new(0),
+        }
+    }
+
+    /// Has more kept than before. Asked for while components are built; later it costs another list of everything.
+    pub fn want(&self, more: &Wanted) {
+        let grew = self.wanted.lock().add(more);
+        if grew && self.progress.lock().started.is_some() {
+            self.grown.notify_one();
+        }
+    }
+
+    /// The pod of this id, until two minutes after its end.
+    pub fn pod(&self, uid: Uid) -> Option<Arc<Pod>> {
+        self.tables.read().pods.pod(uid).map(Arc::clone)
+    }
+
+    /// Who had an address. Before [`Contact::settles_at`] the answer may change.
+    pub fn holder(&self, address: IpAddr, contact: &Contact) -> Holder {
+        self.tables.read().pods.holder(address, contact)
+    }
+
+    /// A node.
+    pub fn node(&self, name: &str) -> Option<Arc<Node>> {
+        self.tables.read().nodes.get(name)
+    }
+
+    /// A namespace; only that of the system when nobody wants labels or annotations of namespaces.
+    pub fn namespace(&self, name: &str) -> Option<Arc<Namespace>> {
+        self.tables.read().namespaces.get(name)
+    }
+
+    /// The id of the cluster: that of its system's namespace.
+    pub fn cluster_uid(&self) -> Option<Box<str>> {
+        self.namespace(SYSTEM_NAMESPACE).map(|namespace| namespace.uid.clone())
+    }
+
+    /// The name of the cluster, which its users give it.
+    pub fn cluster_name(&self) -> Option<&str> {
+        self.settings.cluster_name.as_deref()
+    }
+
+    /// Grows when a node or namespace has changed in what is kept of it.
+    pub fn places(&self) -> u64 {
+        self.places.load(Ordering::Relaxed)
+    }
+
+    /// Pods that are known.
+    pub fn pods(&self) -> usize {
+        self.tables.read().pods.len()
+    }
+
+    /// Whether everything has been listed once.
+    pub fn is_synced(&self) -> bool {
+        self.progress.lock().is_synced
+    }
+
+    /// Tells of changes.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Follows everything that is wanted. Does not end.
+    async fn watch(&self, client: Client) {
+        let wanted = self.wanted.lock().clone();
+        let of_this_node = |field: &str| self.settings.node.as_deref().map(|node| format!("{field}={node}"));
+        let selection = |fields| Selection { fields, page_size: self.settings.page_size.get() };
+        let pods = follow(client.clone(), selection(of_this_node("spec.nodeName")), |event| {
+            self.take_pod(event, &wanted);
+        });
+        let nodes = wanted.nodes.then(|| {
+            follow(client.clone(), selection(of_this_node("metadata.name")), |event| self.take_node(event, &wanted))
+        });
+        // An id that stands in one object is no reason to watch thousands.
+        let only_system = (!wanted.namespaces()).then(|| format!("metadata.name={SYSTEM_NAMESPACE}"));
+        let namespaces = follow(client.clone(), selection(only_system), |event| self.take_namespace(event, &wanted));
+        futures::join!(pods, OptionFuture::from(nodes), namespaces);
+    }
+
+    async fn forget_now_and_then(&self) {
+        loop {
+            tokio::time::sleep(FORGET_EVERY).await;
+            self.tables.write().pods.forget(Instant::now());
+        }
+    }
+
+    async fn warn_when_late(&self) {
+        tokio::time::sleep(WAIT_FOR_SYNC).await;
+        if !self.is_synced() {
+            tracing::warn!(waited = ?WAIT_FOR_SYNC, "the cluster's pods are not known yet, data goes on without them");
+        }
+        std::future::pending().await
+    }
+
+    fn take_pod(&self, event: Event<PodObject>, wanted: &Wanted) {
+        let is_listed = matches!(event, Event::InitDone);
+        let mut tables = self.tables.write();
+        let Tables { pods, texts, .. } = &mut *tables;
+        let now = Instant::now();
+        let changed = match event {
+            Event::Init => {
+                pods.list_begins();
+                false
+            }
+            Event::InitApply(object) => Pod::of(&object, wanted, texts).is_some_and(|pod| {
+                pods.lists(pod.uid);
+                pods.apply(pod, now)
+            }),
+            Event::InitDone => {
+                pods.list_ends(now);
+                true
+            }
+            Event::Apply(object) => Pod::of(&object, wanted, texts).is_some_and(|pod| pods.apply(pod, now)),
+            Event::Delete(object) => {
+                if let Some(uid) = object.metadata.uid.as_deref().and_then(Uid::parse) {
+                    pods.delete(uid, now);
+                }
+                true
+            }
+        };
+        drop(tables);
+        self.tell(changed);
+        if is_listed {
+            self.listed(wanted, |progress| progress.pods = true);
+        }
+    }
+
+    fn take_node(&self, event: Event<NodeObject>, wanted: &Wanted) {
+        let is_listed = matches!(event, Event::InitDone);
+        let mut tables = self.tables.write();
+        let Tables { nodes, texts, .. } = &mut *tables;
+        let changed = nodes.take(event, |object| Node::of(object, wanted, texts).map(|node| (node.name.clone(), node)));
+        drop(tables);
+        self.places.fetch_add(u64::from(changed), Ordering::Relaxed);
+        self.tell(changed);
+        if is_listed {
+            self.listed(wanted, |progress| progress.nodes = true);
+        }
+    }
+
+    fn take_namespace(&self, event: Event<NamespaceObject>, wanted: &Wanted) {
+        let is_listed = matches!(event, Event::InitDone);
+        let mut tables = self.tables.write();
+        let Tables { namespaces, texts, .. } = &mut *tables;
+        let mut read = |object: &NamespaceObject| Namespace::of(object, wanted, texts);
+        let changed = namespaces.take(event, |object| read(object).map(|found| (found.name.clone(), found)));
+        drop(tables);
+        self.places.fetch_add(u64::from(changed), Ordering::Relaxed);
+        self.tell(changed);
+        if is_listed {
+            self.listed(wanted, |progress| progress.namespaces = true);
+        }
+    }
+
+    /// One of the first lists is complete.
+    fn listed(&self, wanted: &Wanted, which: impl FnOnce(&mut Progress)) {
+        let mut progress = self.progress.lock();
+        which(&mut progress);
+        let is_synced = progress.pods && progress.namespaces && (progress.nodes || !wanted.nodes);
+        if is_synced && !progress.is_synced {
+            let took = progress.started.map(|started| started.elapsed()).unwrap_or_default();
+            tracing::info!(pods = self.pods(), ?took, "the cluster's pods are known");
+        }
+        progress.is_synced |= is_synced;
+    }
+
+    fn tell(&self, changed: bool) {
+        if changed {
+            self.changes.send_modify(|count| *count += 1);
+        }
+    }
+}
+
+#[cfg(feature = "test-kit")]
+impl Metadata {
+    /// One that knows what it is told by [`put`](Self::put), and asks nobody.
+    pub fn by_hand(settings: KubernetesSettings) -> Self {
+        Self::new(settings, None)
+    }
+
+    /// Learns of an object as a watch would tell of it.
+    ///
+    /// # Panics
+    /// When its kind is none that is watched, or it cannot be read.
+    pub fn put(&self, object: serde_json::Value) {
+        fn read<K: serde::de::DeserializeOwned>(object: serde_json::Value) -> Event<K> {
+            Event::Apply(serde_json::from_value(object).expect("a test writes objects that can be read"))
+        }
+        let wanted = self.wanted.lock().clone();
+        match object["kind"].as_str() {
+            Some("Pod") => self.take_pod(read(object), &wanted),
+            Some("Node") => self.take_node(read(object), &wanted),
+            Some("Namespace") => self.take_namespace(read(object), &wanted),
+            other => panic!("{other:?} is not watched"),
+        }
+    }
+
+    /// Learns that a pod is gone.
+    pub fn remove_pod(&self, uid: Uid) {
+        self.tables.write().pods.delete(uid, Instant::now());
+        self.tell(true);
+    }
+
+    /// All lists are complete.
+    pub fn complete(&self) {
+        self.progress.lock().is_synced = true;
+        self.tell(true);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! What the watches tell, and what the service makes of it.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use kube::runtime::watcher::Event;
+use serde_json::json;
+
+use super::*;
+use crate::wanted::KeySelection;
+
+fn pod(number: u8) -> PodObject {
+    let meta = json!({ "name": format!("pod-{number}"), "namespace": "shop", "uid": format!("{number:032x}") });
+    serde_json::from_value(json!({ "metadata": meta })).unwrap()
+}
+
+fn uid(number: u8) -> Uid {
+    Uid::parse(&format!("{number:032x}")).unwrap()
+}
+
+fn namespace(name: &str) -> NamespaceObject {
+    serde_json::from_value(json!({ "metadata": { "name": name, "uid": format!("uid of {name}") } })).unwrap()
+}
+
+/// The process waits for the first lists of everything that is wanted, and not longer than 30 s.
+#[tokio::test(start_paused = true)]
+async fn readiness_waits_for_the_lists() {
+    let metadata = Metadata::new(KubernetesSettings::default(), None);
+    let wanted = Wanted { nodes: true, ..Wanted::default() };
+    assert!(metadata.waits_for().is_some());
+    metadata.progress.lock().started = Some(Instant::now());
+    metadata.take_pod(Event::Init, &wanted);
+    metadata.take_pod(Event::InitApply(pod(1)), &wanted);
+    metadata.take_pod(Event::InitDone, &wanted);
+    metadata.take_namespace(Event::InitDone, &wanted);
+    assert!(metadata.waits_for().is_some() && !metadata.is_synced());
+    metadata.take_node(Event::InitDone, &wanted);
+    assert!(metadata.waits_for().is_none() && metadata.is_synced());
+
+    let late = Metadata::new(KubernetesSettings::default(), None);
+    late.progress.lock().started = Some(Instant::now());
+    tokio::time::advance(WAIT_FOR_SYNC - Duration::from_secs(1)).await;
+    assert!(late.waits_for().is_some());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(late.waits_for().is_none() && !late.is_synced());
+}
+
+/// A list after a break names what is there; pods that went meanwhile are known for a while, places that went are not.
+#[tokio::test(start_paused = true)]
+async fn a_new_list_replaces_what_was_known() {
+    let (metadata, wanted) = (Metadata::new(KubernetesSettings::default(), None), Wanted::default());
+    for event in [Event::Init, Event::InitApply(pod(1)), Event::InitApply(pod(2)), Event::InitDone] {
+        metadata.take_pod(event, &wanted);
+    }
+    for event in [Event::Init, Event::InitApply(namespace("kube-system")), Event::InitApply(namespace("a"))] {
+        metadata.take_namespace(event, &wanted);
+    }
+    metadata.take_namespace(Event::InitDone, &wanted);
+    assert_eq!(metadata.cluster_uid().as_deref(), Some("uid of kube-system"));
+    let places = metadata.places();
+    for event in [Event::Init, Event::InitApply(namespace("kube-system")), Event::InitDone] {
+        metadata.take_namespace(event, &wanted);
+    }
+    assert!(metadata.namespace("a").is_none() && metadata.places() > places);
+    for event in [Event::Init, Event::InitApply(pod(2)), Event::InitDone] {
+        metadata.take_pod(event, &wanted);
+    }
+    assert!(metadata.pod(uid(1)).is_some(), "its last data may be on its way");
+    tokio::time::advance(Duration::from_secs(121)).await;
+    metadata.tables.write().pods.forget(Instant::now());
+    assert!(metadata.pod(uid(1)).is_none() && metadata.pod(uid(2)).is_some());
+}
+
+/// Changes are told to whoever waits for them, and what is no change is not.
+#[tokio::test]
+async fn changes_are_told() {
+    let (metadata, wanted) = (Metadata::new(KubernetesSettings::default(), None), Wanted::default());
+    let mut changes = metadata.changes();
+    metadata.take_pod(Event::Apply(pod(1)), &wanted);
+    assert!(changes.has_changed().unwrap());
+    changes.mark_unchanged();
+    metadata.take_pod(Event::Apply(pod(1)), &wanted);
+    assert!(!changes.has_changed().unwrap());
+    metadata.take_pod(Event::Delete(pod(1)), &wanted);
+    assert!(changes.has_changed().unwrap());
+}
+
+/// Who wants more while the watches run has them begin anew; who wants what is there already has not.
+#[tokio::test]
+async fn wanting_more_begins_anew() {
+    let metadata = Metadata::new(KubernetesSettings::default(), None);
+    let labels = |key: &str| Wanted { pod_labels: KeySelection::new([key]), ..Wanted::default() };
+    metadata.want(&labels("app"));
+    metadata.progress.lock().started = Some(Instant::now());
+    metadata.want(&labels("app"));
+    let anew = async |metadata: &Metadata| {
+        tokio::select! { biased; () = metadata.grown.notified() => true, () = std::future::ready(()) => false }
+    };
+    assert!(!anew(&metadata).await);
+    metadata.want(&labels("team"));
+    assert!(anew(&metadata).await);
+}

@@ -1,0 +1,66 @@
+//! Follows one kind of object for as long as the process runs: a list in pages, then changes as they come.
+//!
+//! What `kube`'s watcher does is relied upon: bookmarks, a new list when the server has forgotten where we were, and waits
+//! of growing, random length behind errors. Not here: what is made of the objects (`metadata`).
+
+use std::fmt::Debug;
+use std::pin::pin;
+
+use futures::{Stream, StreamExt};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+
+/// What is followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Selection {
+    /// A field selector; everything without one.
+    pub(crate) fields: Option<String>,
+    /// Objects in a page of the list.
+    pub(crate) page_size: u32,
+}
+
+/// Hands every event to `take`. Never ends.
+pub(crate) async fn follow<K>(client: Client, selection: Selection, take: impl FnMut(Event<K>))
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let mut config = watcher::Config::default().page_size(selection.page_size);
+    if let Some(fields) = &selection.fields {
+        config = config.fields(fields);
+    }
+    let events = watcher::watcher(Api::<K>::all(client), config).default_backoff();
+    take_all(events, &K::plural(&()), take).await;
+}
+
+async fn take_all<K>(
+    events: impl Stream<Item = watcher::Result<Event<K>>>,
+    what: &str,
+    mut take: impl FnMut(Event<K>),
+) {
+    let mut events = pin!(events);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => take(event),
+            Err(error) => {
+                let error = chain(&error);
+                tracing::warn!(what, %error, "cannot follow the cluster at the moment");
+            }
+        }
+    }
+}
+
+/// An error with its causes on one line; causes that their errors have said already are left out.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}

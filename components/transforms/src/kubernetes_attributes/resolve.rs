@@ -1,0 +1,176 @@
+//! Which pod a resource is of: by the id that it says, by the address that it says, by the address it was sent from.
+//!
+//! An id decides alone; an address that says something else does not count then. What is not known yet waits, but for the
+//! same unknown pod only once in a while. Not here: the waiting (`hold`).
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine_core::peer::Peer;
+use engine_core::service::Service as _;
+use kubernetes::{Contact, Holder, Metadata, Pod, Uid};
+use otlp::ResourceView;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::Finding;
+use super::counts::Unmatched;
+use super::identity::Identity;
+
+/// Who was waited for in vain is not waited for again before this.
+const NOT_AGAIN_FOR: Duration = Duration::from_secs(300);
+/// So many unknown pods are remembered.
+const REMEMBERED: usize = 8192;
+
+/// What was found of an entry's pod.
+#[derive(Clone, Debug)]
+pub(super) enum Found {
+    /// The pod, and what told it.
+    Pod(Arc<Pod>, Rule),
+    /// None.
+    Nothing(Unmatched),
+    /// It may be known later; looking again makes sense then, or when the cluster has news.
+    Waits { until: Instant },
+}
+
+/// What tells a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// `k8s.pod.uid` of the resource.
+    PodUid,
+    /// `k8s.pod.ip` of the resource.
+    PodIp,
+    /// The address of the connection.
+    Connection,
+}
+
+/// When a batch came, as far as that is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    pub(super) earliest: Instant,
+    pub(super) latest: Instant,
+}
+
+/// Finds pods.
+pub(super) struct Resolver {
+    metadata: Arc<Metadata>,
+    timeout: Duration,
+    unknown: Mutex<HashMap<Unknown, Instant>>,
+}
+
+/// A pod that is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Unknown {
+    Uid(Uid),
+    Address(IpAddr),
+}
+
+impl Found {
+    pub(super) fn waits(&self) -> bool {
+        matches!(self, Self::Waits { .. })
+    }
+}
+
+impl Arrival {
+    /// It came at this moment.
+    pub(super) fn at(moment: Instant) -> Self {
+        Self { earliest: moment, latest: moment }
+    }
+}
+
+impl Resolver {
+    pub(super) fn new(metadata: Arc<Metadata>, timeout: Duration) -> Self {
+        Self { metadata, timeout, unknown: Mutex::default() }
+    }
+
+    /// What is known of a resource now.
+    pub(super) fn look(&self, resource: &ResourceView<'_>, sender: Option<&Peer>, arrival: &Arrival) -> Finding {
+        let identity = Identity::of(resource);
+        Finding {
+            found: self.pod_of(&identity, sender, arrival),
+            service: identity.service_name(),
+            container: identity.container.map(Box::from),
+        }
+    }
+
+    fn pod_of(&self, identity: &Identity<'_>, sender: Option<&Peer>, arrival: &Arrival) -> Found {
+        if let Some(uid) = identity.uid {
+            return match self.metadata.pod(uid) {
+                Some(pod) => Found::Pod(pod, Rule::PodUid),
+                None => self.wait_for(Unknown::Uid(uid), arrival),
+            };
+        }
+        if let Some(address) = identity.address {
+            let Arrival { earliest, latest } = *arrival;
+            let contact = Contact { earliest, latest, arrived: earliest };
+            return self.holder(address.to_canonical(), &contact, identity, Rule::PodIp, arrival);
+        }
+        let Some(peer) = sender else { return Found::Nothing(Unmatched::NoIdentity) };
+        let address = peer.address.ip().to_canonical();
+        // Nobody in a pod of its own sends from there.
+        if address.is_loopback() || address.is_unspecified() {
+            return Found::Nothing(Unmatched::NoIdentity);
+        }
+        let contact = Contact::over_connection(peer.connected, arrival.earliest);
+        self.holder(address, &contact, identity, Rule::Connection, arrival)
+    }
+
+    fn holder(
+        &self,
+        address: IpAddr,
+        contact: &Contact,
+        identity: &Identity<'_>,
+        rule: Rule,
+        arrival: &Arrival,
+    ) -> Found {
+        let is_settled = Instant::now() >= contact.settles_at();
+        match self.metadata.holder(address, contact) {
+            Holder::Nobody if self.has_waited_for(&Unknown::Address(address)) => Found::Nothing(Unmatched::UnknownPod),
+            Holder::Nobody => self.wait_for(Unknown::Address(address), arrival),
+            _ if !is_settled && self.timeout.is_zero() => Found::Nothing(Unmatched::SeveralPods),
+            _ if !is_settled => Found::Waits { until: contact.settles_at() },
+            Holder::OneOfSeveral => Found::Nothing(Unmatched::SeveralPods),
+            Holder::Pod(pod) if identity.agrees_with(&pod) => Found::Pod(pod, rule),
+            Holder::Pod(_) => Found::Nothing(Unmatched::OtherSubject),
+        }
+    }
+
+    /// Waits for a pod, unless that was in vain not long ago.
+    fn wait_for(&self, unknown: Unknown, arrival: &Arrival) -> Found {
+        if self.timeout.is_zero() {
+            return Found::Nothing(Unmatched::UnknownPod);
+        }
+        if !self.metadata.is_synced() {
+            // Nothing can be said of anybody yet. When even the process does not wait any more, data does not either.
+            return match self.metadata.waits_for() {
+                Some(_) => Found::Waits { until: arrival.latest + self.timeout },
+                None => Found::Nothing(Unmatched::UnknownPod),
+            };
+        }
+        let now = Instant::now();
+        let mut known = self.unknown.lock();
+        if known.len() >= REMEMBERED && !known.contains_key(&unknown) {
+            known.retain(|_, first| *first + self.timeout + NOT_AGAIN_FOR > now);
+            if known.len() >= REMEMBERED {
+                return Found::Nothing(Unmatched::UnknownPod);
+            }
+        }
+        let first = known.entry(unknown).or_insert(now);
+        if *first + self.timeout + NOT_AGAIN_FOR <= now {
+            *first = now;
+        }
+        let until = *first + self.timeout;
+        if until > now { Found::Waits { until } } else { Found::Nothing(Unmatched::UnknownPod) }
+    }
+
+    /// Whether this was waited for in vain not long ago.
+    fn has_waited_for(&self, unknown: &Unknown) -> bool {
+        let now = Instant::now();
+        let known = self.unknown.lock();
+        known.get(unknown).is_some_and(|first| {
+            (*first + self.timeout..*first + self.timeout + NOT_AGAIN_FOR).contains(&now)
+        })
+    }
+}
