@@ -18,6 +18,9 @@ use crate::pod::{Pod, Uid};
 /// The API server has told of a change by then, if it is not overloaded.
 pub const SETTLED_AFTER: Duration = Duration::from_millis(500);
 
+/// What a pod sent before its end has come by then.
+const UNDER_WAY: Duration = Duration::from_millis(100);
+
 /// Pods are known for so long after they are gone: their last data may still be on its way.
 const KNOWN_AFTER_END: Duration = Duration::from_secs(120);
 
@@ -97,7 +100,7 @@ impl Index {
         let may_have_sent = |holding: &&Holding| {
             // Its beginning is told late, its end is told late, and behind its end nothing of it is under way for long.
             holding.from <= contact.settles_at()
-                && holding.until.is_none_or(|end| end >= contact.earliest && end + SETTLED_AFTER >= contact.arrived)
+                && holding.until.is_none_or(|end| end >= contact.earliest && end + UNDER_WAY >= contact.arrived)
         };
         let mut holdings = self.holdings.get(&address).into_iter().flatten().filter(may_have_sent);
         let (Some(first), None) = (holdings.next(), holdings.next()) else {

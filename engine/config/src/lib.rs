@@ -85,8 +85,8 @@ pub use reference::reference;
 pub use schema::{VERSION, schema};
 pub use secret::{REDACTED, SecretError, SecretRef, SecretString, SensitiveText};
 pub use settings::{
-    AdminSettings, EngineSettings, KubernetesSettings, MAX_LANES, MemorySettings, SecretsSettings, Settings, ShutdownSettings,
-    StateSettings,
+    AdminSettings, EngineSettings, KubernetesSettings, MAX_LANES, MemorySettings, SecretsSettings, Settings,
+    ShutdownSettings, StateSettings,
 };
 pub use signal::{SIGNALS, SignalSet};
 pub use sink::{

@@ -20,7 +20,7 @@ use engine as _;
 fn the_list_of_components_is_pinned() {
     let expected = [
         (Kind::Source, vec!["generate", "host_metrics", "internal", "otlp"]),
-        (Kind::Transform, vec!["attributes", "resource", "select"]),
+        (Kind::Transform, vec!["attributes", "kubernetes_attributes", "resource", "select"]),
         (Kind::Sink, vec!["blackhole", "console", "file", "otlp", "prometheus"]),
     ];
     let catalog = Catalog::builtin();

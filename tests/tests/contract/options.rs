@@ -3,11 +3,14 @@
 
 use std::path::Path;
 
-use engine_config::{Catalog, Environment, Kind, ParseOptions, PlannedNode, Resource, SourceFile, load};
+use engine_config::{
+    Catalog, Environment, Kind, KubernetesSettings, ParseOptions, PlannedNode, Resource, SourceFile, load,
+};
 use engine_core::lane::Lanes;
 use engine_core::registry::BuildContext;
 use engine_core::self_telemetry::{OwnMetric, OwnPoint, OwnValue, SelfTelemetry};
 use engine_core::service::Services;
+use kubernetes::Metadata;
 use serde_json::Value;
 
 /// A node of this type as a plan has it, with nothing but what is required.
@@ -29,9 +32,16 @@ pub(crate) fn context(node: &PlannedNode, lanes: &Lanes) -> BuildContext {
     BuildContext {
         id: node.id.clone(),
         lanes: lanes.clone(),
-        services: Services::default().with("", own()),
+        services: Services::default().with("", own()).with("", cluster()),
         signals: node.signals,
     }
+}
+
+/// A cluster without pods, all of which is known.
+fn cluster() -> Metadata {
+    let metadata = Metadata::by_hand(KubernetesSettings::default());
+    metadata.complete();
+    metadata
 }
 
 /// Telemetry of an engine that has one metric.

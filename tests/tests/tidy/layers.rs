@@ -12,9 +12,10 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("engine-config", &["otlp"]),
     ("engine-core", &["otlp", "engine-config"]),
     ("transport", &["engine-core", "otlp", "engine-config"]),
-    ("sources", &["transport", "engine-core", "otlp", "engine-config"]),
-    ("transforms", &["transport", "engine-core", "otlp", "engine-config"]),
-    ("sinks", &["transport", "engine-core", "otlp", "engine-config"]),
+    ("kubernetes", &["engine-core", "otlp", "engine-config"]),
+    ("sources", &["transport", "kubernetes", "engine-core", "otlp", "engine-config"]),
+    ("transforms", &["transport", "kubernetes", "engine-core", "otlp", "engine-config"]),
+    ("sinks", &["transport", "kubernetes", "engine-core", "otlp", "engine-config"]),
     ("telemetry-engine", &["sources", "transforms", "sinks", "engine-core", "otlp", "engine-config"]),
     // Tests may use anything.
     ("tests", &[]),

@@ -63,7 +63,7 @@ fn a_connection_is_of_one_pod() {
     index.apply(running(2, "10.0.0.7"), told);
     let connected = start + 10 * SECOND;
     assert_eq!(at(&index, "10.0.0.7", connected, connected + SECOND).as_deref(), Some("pod-1"));
-    assert_eq!(at(&index, "10.0.0.7", connected, told + SECOND / 4).as_deref(), Some("pod-1"));
+    assert_eq!(at(&index, "10.0.0.7", connected, told + SECOND / 20).as_deref(), Some("pod-1"));
     assert_eq!(at(&index, "10.0.0.7", connected, told + SECOND), None);
     // Made while the news was on its way: for a while it may be of either, then only of the one that lives.
     let between = told - SECOND / 10;

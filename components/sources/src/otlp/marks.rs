@@ -23,9 +23,8 @@ impl Marks {
     pub(super) fn strip(&self, wire: &mut Wire) -> usize {
         let suspects = wire.resources().filter(|found| self.prefix.find(found.resource_bytes()).is_some());
         // The bytes may stand in a value as well.
-        let marked = |found: &otlp::ResourceView<'_>| {
-            found.attributes().any(|attribute| attribute.key.starts_with(MARK_PREFIX))
-        };
+        let marked =
+            |found: &otlp::ResourceView<'_>| found.attributes().any(|attribute| attribute.key.starts_with(MARK_PREFIX));
         let marked = suspects.filter(marked).count();
         if marked > 0 {
             let empty = Wire::empty(wire.signal());

@@ -103,17 +103,22 @@ impl Resolver {
             };
         }
         if let Some(address) = identity.address {
-            let Arrival { earliest, latest } = *arrival;
-            let contact = Contact { earliest, latest, arrived: earliest };
-            return self.holder(address.to_canonical(), &contact, identity, Rule::PodIp, arrival);
+            let address = address.to_canonical();
+            // Whoever says its own address is known by its connection, which is older than what it says now.
+            let own = sender.filter(|peer| peer.address.ip().to_canonical() == address);
+            let contact = match own {
+                Some(peer) => Contact::over_connection(peer.connected, arrival.earliest),
+                None => Contact { earliest: arrival.earliest, latest: arrival.latest, arrived: arrival.earliest },
+            };
+            return self.holder(address, &contact, identity, Rule::PodIp, arrival);
         }
         let Some(peer) = sender else { return Found::Nothing(Unmatched::NoIdentity) };
         let address = peer.address.ip().to_canonical();
-        // Nobody in a pod of its own sends from there.
-        if address.is_loopback() || address.is_unspecified() {
+        let contact = Contact::over_connection(peer.connected, arrival.earliest);
+        // Nobody gets to be in a pod there.
+        if address.is_loopback() && self.metadata.holder(address, &contact) == Holder::Nobody {
             return Found::Nothing(Unmatched::NoIdentity);
         }
-        let contact = Contact::over_connection(peer.connected, arrival.earliest);
         self.holder(address, &contact, identity, Rule::Connection, arrival)
     }
 
@@ -169,8 +174,8 @@ impl Resolver {
     fn has_waited_for(&self, unknown: &Unknown) -> bool {
         let now = Instant::now();
         let known = self.unknown.lock();
-        known.get(unknown).is_some_and(|first| {
-            (*first + self.timeout..*first + self.timeout + NOT_AGAIN_FOR).contains(&now)
-        })
+        known
+            .get(unknown)
+            .is_some_and(|first| (*first + self.timeout..*first + self.timeout + NOT_AGAIN_FOR).contains(&now))
     }
 }

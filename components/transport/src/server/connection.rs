@@ -89,7 +89,9 @@ pub(super) async fn run<H: Handler>(
                 server.counters().refuse(Refusal::Handshake);
                 tracing::debug!(peer = %address, problem, "connection refused");
             }
-            Err(ConnectionError::Http(error)) => tracing::debug!(peer = %address, %error, "connection ended with an error"),
+            Err(ConnectionError::Http(error)) => {
+                tracing::debug!(peer = %address, %error, "connection ended with an error")
+            }
         }
     };
     tokio::select! {
@@ -202,11 +204,7 @@ where
     if speaks_http2 { serve_http2(server, stream, peer).await } else { serve_http1(server, stream, peer).await }
 }
 
-async fn serve_http2<H, S>(
-    server: &Arc<Server<H>>,
-    stream: Replayed<S>,
-    peer: Arc<Peer>,
-) -> Result<(), ConnectionError>
+async fn serve_http2<H, S>(server: &Arc<Server<H>>, stream: Replayed<S>, peer: Arc<Peer>) -> Result<(), ConnectionError>
 where
     H: Handler,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -227,19 +225,16 @@ where
         .keep_alive_timeout(limits.keepalive_timeout);
     let activity = Arc::new(Activity::new());
     let (service_server, service_activity) = (Arc::clone(server), Arc::clone(&activity));
-    let service =
-        service_fn(move |request| answer(Arc::clone(&service_server), Arc::clone(&peer), request, Busy::start(&service_activity)));
+    let service = service_fn(move |request| {
+        answer(Arc::clone(&service_server), Arc::clone(&peer), request, Busy::start(&service_activity))
+    });
     let connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
     let result = drive(server, connection, &activity).await;
     drop(lease);
     result
 }
 
-async fn serve_http1<H, S>(
-    server: &Arc<Server<H>>,
-    stream: Replayed<S>,
-    peer: Arc<Peer>,
-) -> Result<(), ConnectionError>
+async fn serve_http1<H, S>(server: &Arc<Server<H>>, stream: Replayed<S>, peer: Arc<Peer>) -> Result<(), ConnectionError>
 where
     H: Handler,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -256,8 +251,9 @@ where
     }
     let activity = Arc::new(Activity::new());
     let (service_server, service_activity) = (Arc::clone(server), Arc::clone(&activity));
-    let service =
-        service_fn(move |request| answer(Arc::clone(&service_server), Arc::clone(&peer), request, Busy::start(&service_activity)));
+    let service = service_fn(move |request| {
+        answer(Arc::clone(&service_server), Arc::clone(&peer), request, Busy::start(&service_activity))
+    });
     let connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
     drive(server, connection, &activity).await
 }

@@ -78,7 +78,8 @@ async fn export<H: Handler>(
     let received = body::read_grpc(request.body_mut(), encoding, server.reading()).await?;
     let span = traced::received(request, &received);
     let body::Received { body, charge, wire_bytes } = received;
-    let request = server_api::Request { signal, body, charge, peer: Arc::clone(peer), wire_bytes, snake_case: None, span };
+    let request =
+        server_api::Request { signal, body, charge, peer: Arc::clone(peer), wire_bytes, snake_case: None, span };
     Ok(server.handler.handle(request).await)
 }
 

@@ -130,8 +130,8 @@ pub enum ServiceNames {
 #[serde(deny_unknown_fields, default)]
 pub struct Hold {
     /// How long such data waits for its pod. The sender waits for its answer as long. A pod that did not become known is not
-    /// waited for again for five minutes. 0s waits for nothing, which leaves addresses unsettled as well: data that cannot
-    /// be told from another pod's then goes on without attributes.
+    /// waited for again for five minutes. With 0s nothing waits, and what is known
+    /// by an address alone and comes within half a second of its connection goes on without a pod.
     #[schemars(extend("x-maximum" = "5s"))]
     pub timeout: Span,
     /// Encoded bytes that may wait. What comes when it is full goes on at once with what is known for certain.

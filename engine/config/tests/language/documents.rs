@@ -23,6 +23,7 @@ fn the_built_in_components() {
     source internal (beta): Brings the engine's own metrics, log and traces as OTLP, to watch it by its own means
     source otlp (beta): Receives OTLP over gRPC and over HTTP (protobuf and JSON), compressed with gzip, zstd or snappy, or not at all
     transform attributes (beta): Edits the attributes of records, scopes and resources
+    transform kubernetes_attributes (experimental): Says which pod, workload, node and cluster data comes from, in attributes of its resources
     transform resource (beta): Edits the attributes of every resource
     transform select (beta): Passes on some resources with all their records, by resource attributes
     sink blackhole (beta): Takes everything and throws it away, counted as delivered
@@ -31,7 +32,7 @@ fn the_built_in_components() {
     sink otlp (beta): Sends OTLP to a backend, over gRPC or over HTTP with protobuf or JSON
     sink prometheus (beta): Keeps the latest value of every series for Prometheus to scrape, as text 0.0.4 or OpenMetrics 1.0
     "#);
-    assert_eq!(catalog.names(Kind::Transform), ["attributes", "resource", "select"]);
+    assert_eq!(catalog.names(Kind::Transform), ["attributes", "kubernetes_attributes", "resource", "select"]);
 }
 
 /// The schema changes on purpose: within a version keys are only added.

@@ -109,6 +109,56 @@ inputs = ["traces"]
     "#);
 }
 
+/// Marks are believed only from those who have a token; what nobody reads of the cluster is told; keys of labels are keys.
+#[test]
+fn clusters_and_trust() {
+    let text = judge(
+        r#"version = 1
+[kubernetes]
+cluster_name = "eu-1"
+[sources.apps]
+type = "otlp"
+grpc.trusted = true
+[sources.agents]
+type = "otlp"
+grpc.listen = "127.0.0.1:4319"
+grpc.trusted = true
+grpc.auth.basic.users = { a = "file:/a" }
+[sinks.out]
+type = "blackhole"
+inputs = ["apps", "agents"]
+"#,
+    );
+    assert_snapshot!(text.unwrap_err(), @r"
+    engine.toml:3:16: warning: kubernetes: `kubernetes` has no effect: no component asks the cluster; remove it
+    engine.toml:6:16: sources.apps: `trusted` without a token would believe anybody's marks, expected `auth.bearer.tokens`; add `grpc.auth.bearer.tokens`, or remove `trusted`
+    engine.toml:10:16: sources.agents: `trusted` without a token would believe anybody's marks, expected `auth.bearer.tokens`; add `grpc.auth.bearer.tokens`, or remove `trusted`
+    ");
+    let text = refused(
+        r#"version = 1
+[sources.apps]
+type = "otlp"
+[transforms.wrong]
+type = "kubernetes_attributes"
+inputs = ["apps"]
+pod_labels = ["a*b", "", "*"]
+[transforms.nothing]
+type = "kubernetes_attributes"
+inputs = ["apps"]
+attributes = []
+service = "none"
+[sinks.out]
+type = "blackhole"
+inputs = ["wrong", "nothing"]
+"#,
+    );
+    assert_snapshot!(text, @r"
+    engine.toml:7:14: transforms.wrong: `` is no key and no beginning of keys, expected a key, or the beginning of keys and `*`
+    engine.toml:7:14: transforms.wrong: `a*b` is no key and no beginning of keys, expected a key, or the beginning of keys and `*`
+    engine.toml:8:13: transforms.nothing: nothing to do, expected at least one of `attributes`, `service` and labels
+    ");
+}
+
 /// A secret that is not there is named where it is used, with the reason.
 #[test]
 fn missing_secret() {
@@ -302,7 +352,7 @@ inputs = ["shop"]
     engine.toml:33:19: sinks.backend: `buffer.type` is the string "disk", expected "memory"
     engine.toml:33:38: sinks.backend: `buffer.max_size`: 1KiB is too small, expected a size such as "64MiB", at least 64KiB
     engine.toml:36:8: sinks.my: `type` is missing, expected one of "blackhole", "console", "file", "otlp", "prometheus"; put an id with dots in quotes: `[sinks."my.console"]`
-    engine.toml:40:2: unknown key `outputs`; known tables are `sources`, `transforms`, `sinks`, `admin`, `memory`, `shutdown`, `engine`, `secrets`, `state`
+    engine.toml:40:2: unknown key `outputs`; known tables are `sources`, `transforms`, `sinks`, `admin`, `memory`, `shutdown`, `engine`, `secrets`, `state`, `kubernetes`
     "#);
 }
 
@@ -535,7 +585,7 @@ tls = true
     assert_snapshot!(text, @r#"
     engine.toml:4:11: sources.apps: `signals` is the string "logs", expected a list, each item "logs", "metrics" or "traces"; write `["logs"]`
     engine.toml:5:15: sources.apps: `grpc.listen`: `localhost:4317` is not an IP address and a port, expected an IP address and a port such as "127.0.0.1:4317" or "[::]:4317"; write "127.0.0.1:4317"
-    engine.toml:7:8: transforms.shop: there is no transform `filter`, expected one of "attributes", "resource", "select"
+    engine.toml:7:8: transforms.shop: there is no transform `filter`, expected one of "attributes", "kubernetes_attributes", "resource", "select"
     engine.toml:11:10: transforms.pay: `inputs` is the string "apps", expected a list, each item the id of a component, or "ID.output"; write `["apps"]`
     engine.toml:12:27: transforms.pay: `keep."service.name"` is the string "pay", expected a list, each item a string, a boolean or a whole number
     engine.toml:14:8: sinks.console: there is no sink `splunk`, expected one of "blackhole", "console", "file", "otlp", "prometheus"

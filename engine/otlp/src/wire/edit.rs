@@ -183,7 +183,9 @@ impl Effect {
             (Present::Remove, _) => when_absent.clone().map_or(Present::Remove, Present::Replace),
             (before, Present::Keep) => before.clone(),
             (Present::Replace(before), Present::ReplaceBlank(after)) => Present::Replace(filled(before, after)),
-            (Present::ReplaceBlank(before), Present::ReplaceBlank(after)) => Present::ReplaceBlank(filled(before, after)),
+            (Present::ReplaceBlank(before), Present::ReplaceBlank(after)) => {
+                Present::ReplaceBlank(filled(before, after))
+            }
             (_, after) => after.clone(),
         };
         let absent = match (self.absent.take(), when_present) {

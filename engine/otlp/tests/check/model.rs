@@ -105,7 +105,9 @@ fn apply(attributes: &mut Vec<KeyValue>, edit: &ResourceEdit) {
     match (&edit.action, present) {
         (EditAction::Fill(value), Some(first)) if is_blank(&attributes[first]) => attributes[first] = set(value),
         (EditAction::Fill(_), Some(_)) => {}
-        (EditAction::Insert(value) | EditAction::Upsert(value) | EditAction::Fill(value), None) => attributes.push(set(value)),
+        (EditAction::Insert(value) | EditAction::Upsert(value) | EditAction::Fill(value), None) => {
+            attributes.push(set(value))
+        }
         (EditAction::Insert(_), Some(_)) | (EditAction::Update(_), None) => {}
         (EditAction::Update(value) | EditAction::Upsert(value), Some(first)) => {
             attributes[first] = set(value);

@@ -10,7 +10,7 @@ const LASTS: Duration = Duration::from_secs(20);
 /// A pod is replaced so often.
 const STEP: Duration = Duration::from_millis(10);
 /// Addresses that pods have in turn.
-const ADDRESSES: u32 = 50;
+const ADDRESSES: u32 = 1000;
 
 /// A simple generator of numbers that look random, the same in every run.
 struct Numbers(u64);
@@ -60,7 +60,7 @@ async fn nobody_is_taken_for_another() {
         }
         // One pod goes and another one has its address at once; the watch tells of both in order, late.
         let place = numbers.below(u64::from(ADDRESSES)) as u32;
-        let address = format!("10.0.0.{place}");
+        let address = format!("10.0.{}.{}", place / 250, place % 250);
         told = told.max(now + Duration::from_millis(numbers.below(400)));
         if let Some((gone, _)) = holders[place as usize].take() {
             news.push_back((told, News::Goes(gone)));
@@ -73,7 +73,7 @@ async fn nobody_is_taken_for_another() {
             let place = numbers.below(u64::from(ADDRESSES)) as usize;
             let Some((number, connection)) = &holders[place] else { continue };
             let (number, connection) = (*number, Arc::clone(connection));
-            let (truth, address) = (number.to_string(), format!("10.0.0.{place}"));
+            let (truth, address) = (number.to_string(), format!("10.0.{}.{}", place / 250, place % 250));
             let is_in_host_network = number % 10 == 0;
             let (attributes, connection) = match numbers.below(4) {
                 0 => (vec![("truth", truth.as_str()), ("k8s.pod.ip", &address)], peer("192.0.2.7", SECOND)),
@@ -83,7 +83,7 @@ async fn nobody_is_taken_for_another() {
             if is_in_host_network {
                 continue;
             }
-            sent += 1;
+            sent += u64::from(truth == attributes[0].1);
             let (batch, receipt) = Batch::new(logs(&attributes, 0..1));
             let Applied { emitted, handed_over, .. } = apply(&transform, batch.sent_by(connection));
             emitted.iter().for_each(|(_, batch)| check(batch));
@@ -98,9 +98,8 @@ async fn nobody_is_taken_for_another() {
     drop(run.feed);
     checking.await.unwrap();
     let matched = count(&transform, "records_matched_by_connection") + count(&transform, "records_matched_by_pod_ip");
-    let of_nodes = count(&transform, "records_unmatched_unknown_pod");
-    assert!(pods > 1900 && sent > 3000, "{pods} pods, {sent} records");
-    assert!(matched + of_nodes > sent / 2, "{matched} of {sent}: {:?}", transform.0.counts.read());
+    assert!(pods > 1900 && sent > 2000, "{pods} pods, {sent} records");
+    assert!(matched * 100 > sent * 85, "{matched} of {sent}: {:?}", transform.0.counts.read());
 }
 
 /// Every tenth is in its node's network, and says the node's address to be its own.
