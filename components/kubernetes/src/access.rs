@@ -251,3 +251,46 @@ impl std::fmt::Debug for Access {
         formatter.debug_struct("Access").field("origin", &self.origin).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use super::*;
+
+    /// However many requests want to be made, there are ten a second, but for a few at the start.
+    #[tokio::test(start_paused = true)]
+    async fn requests_have_turns() {
+        let access = Access::new(Origin::ServiceAccount);
+        let began = Instant::now();
+        for _ in 0..105 {
+            access.wait_for_turn().await;
+        }
+        assert_eq!(began.elapsed(), Duration::from_secs(10));
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        let began = Instant::now();
+        for _ in 0..25 {
+            access.wait_for_turn().await;
+        }
+        assert_eq!(began.elapsed(), Duration::from_secs(2));
+    }
+
+    /// What is of no use is told before anything runs, by name.
+    #[test]
+    fn unfit_kubeconfigs_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        let check = |content: &str| {
+            std::fs::write(&path, content).unwrap();
+            Origin::find(Some(&path)).unwrap().check().map_err(|error| error.to_string())
+        };
+        let named = path.display();
+        assert_eq!(check("clusters: ["), Err(format!("cannot use the kubeconfig {named}")));
+        let cluster = "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1', certificate-authority: ca.crt}}]";
+        let missing = format!("cannot read {}", folder.path().join("ca.crt").display());
+        assert_eq!(check(cluster), Err(missing));
+        std::fs::write(folder.path().join("ca.crt"), "anything").unwrap();
+        assert_eq!(check(cluster), Ok(()));
+        std::fs::remove_file(&path).unwrap();
+        assert!(Origin::find(Some(&path)).unwrap().check().is_err());
+    }
+}

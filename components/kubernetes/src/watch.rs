@@ -5,12 +5,18 @@
 
 use std::fmt::Debug;
 use std::pin::pin;
+use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
+
+/// The status of answers to those who ask for what is forgotten.
+const GONE: u16 = 410;
+/// Between a watch that could not begin and another list.
+const BEFORE_ANOTHER_LIST: Duration = Duration::from_secs(1);
 
 /// What is followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +28,7 @@ pub(crate) struct Selection {
 }
 
 /// Hands every event to `take`. Never ends.
-pub(crate) async fn follow<K>(client: Client, selection: Selection, take: impl FnMut(Event<K>))
+pub(crate) async fn follow<K>(client: Client, selection: Selection, mut take: impl FnMut(Event<K>))
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
@@ -30,22 +36,29 @@ where
     if let Some(fields) = &selection.fields {
         config = config.fields(fields);
     }
-    let events = watcher::watcher(Api::<K>::all(client), config).default_backoff();
-    take_all(events, &K::plural(&()), take).await;
+    loop {
+        let events = watcher::watcher(Api::<K>::all(client.clone()), config.clone()).default_backoff();
+        take_all(events, &K::plural(&()), &mut take).await;
+        tokio::time::sleep(BEFORE_ANOTHER_LIST).await;
+    }
 }
 
+/// Ends when the server has forgotten where the watch was to begin. A watcher would ask for it again and again.
 async fn take_all<K>(
     events: impl Stream<Item = watcher::Result<Event<K>>>,
     what: &str,
-    mut take: impl FnMut(Event<K>),
+    take: &mut impl FnMut(Event<K>),
 ) {
     let mut events = pin!(events);
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => take(event),
             Err(error) => {
-                let error = chain(&error);
-                tracing::warn!(what, %error, "cannot follow the cluster at the moment");
+                let text = chain(&error);
+                tracing::warn!(what, error = text, "cannot follow the cluster at the moment");
+                if matches!(&error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == GONE) {
+                    return;
+                }
             }
         }
     }

@@ -74,7 +74,7 @@ async fn nobody_is_taken_for_another() {
             let Some((number, connection)) = &holders[place] else { continue };
             let (number, connection) = (*number, Arc::clone(connection));
             let (truth, address) = (number.to_string(), format!("10.0.{}.{}", place / 250, place % 250));
-            let is_in_host_network = number % 10 == 0;
+            let is_in_host_network = number.is_multiple_of(10);
             let (attributes, connection) = match numbers.below(4) {
                 0 => (vec![("truth", truth.as_str()), ("k8s.pod.ip", &address)], peer("192.0.2.7", SECOND)),
                 1 => (vec![("truth", "node"), ("host.name", "node-1")], peer("192.0.2.7", 10 * SECOND)),
@@ -105,7 +105,7 @@ async fn nobody_is_taken_for_another() {
 /// Every tenth is in its node's network, and says the node's address to be its own.
 fn churned(number: u32, address: &str) -> serde_json::Value {
     let mut object = pod(number, address);
-    object["spec"]["hostNetwork"] = json!(number % 10 == 0);
+    object["spec"]["hostNetwork"] = json!(number.is_multiple_of(10));
     object
 }
 

@@ -1,0 +1,256 @@
+//! The service against a real API server, the one that `KUBECONFIG` names. Without it these tests say that they are skipped,
+//! and fail where `CI` is set.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![allow(clippy::print_stderr, reason = "a test that is skipped must say so")]
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine_config::{KubernetesSettings, ProcessSettings};
+use engine_core::service::{Service, ServiceContext};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams,
+};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use kubernetes::{Contact, Holder, KeySelection, Metadata, OwnerKind, SETTLED_AFTER, Uid, Wanted, value_of};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// A namespace of a test's own, deleted in the background when the test is over.
+struct Cluster {
+    client: Client,
+    namespace: String,
+    kubeconfig: std::path::PathBuf,
+}
+
+/// The cluster, or none where there is none to be had.
+async fn cluster(test: &str) -> Option<Cluster> {
+    let Some(path) = std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty()) else {
+        assert!(std::env::var_os("CI").is_none(), "{test}: KUBECONFIG is not set");
+        eprintln!("SKIPPED {test}: KUBECONFIG names no API server");
+        return None;
+    };
+    let kubeconfig = std::path::PathBuf::from(path);
+    let read = Kubeconfig::read_from(&kubeconfig).unwrap();
+    let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await.unwrap();
+    let client = Client::try_from(config).unwrap();
+    let namespace = format!("{test}-{}", std::process::id());
+    let body = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace,
+                       "labels": { "team": "a" } } });
+    all(&client, "Namespace", "namespaces").create(&PostParams::default(), &object(body)).await.unwrap();
+    let cluster = Cluster { client, namespace, kubeconfig };
+    // Pods are not admitted before their namespace has an account for them.
+    let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "default" } });
+    let accounts = cluster.api("ServiceAccount", "serviceaccounts");
+    drop(accounts.create(&PostParams::default(), &object(account)).await);
+    Some(cluster)
+}
+
+fn object(value: Value) -> DynamicObject {
+    serde_json::from_value(value).unwrap()
+}
+
+fn all(client: &Client, kind: &str, plural: &str) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("", "v1", kind);
+    Api::all_with(client.clone(), &ApiResource::from_gvk_with_plural(&kind, plural))
+}
+
+impl Cluster {
+    fn api(&self, kind: &str, plural: &str) -> Api<DynamicObject> {
+        let kind = GroupVersionKind::gvk("", "v1", kind);
+        Api::namespaced_with(self.client.clone(), &self.namespace, &ApiResource::from_gvk_with_plural(&kind, plural))
+    }
+
+    fn pods(&self) -> Api<DynamicObject> {
+        self.api("Pod", "pods")
+    }
+
+    /// Makes a pod on a node that nobody runs, and returns its id.
+    async fn pod(&self, name: &str, node: &str, labels: Value, spec: Value) -> Uid {
+        let mut body = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": name, "labels": labels },
+            "spec": { "nodeName": node, "automountServiceAccountToken": false, "terminationGracePeriodSeconds": 0,
+                      "containers": [{ "name": "main", "image": "registry:5000/web:1.2" }] },
+        });
+        for (key, value) in spec.as_object().unwrap() {
+            body["spec"][key] = value.clone();
+        }
+        let made = self.pods().create(&PostParams::default(), &object(body)).await.unwrap();
+        Uid::parse(made.metadata.uid.as_deref().unwrap()).unwrap()
+    }
+
+    async fn status(&self, name: &str, phase: &str, address: &str) {
+        let status = json!({ "status": { "phase": phase, "podIP": address, "podIPs": [{ "ip": address }] } });
+        self.pods().patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    }
+
+    async fn delete(&self, name: &str) {
+        self.pods().delete(name, &DeleteParams::default().grace_period(0)).await.unwrap();
+    }
+
+    /// The service, running, that knows what is wanted.
+    fn start(&self, settings: KubernetesSettings, wanted: &Wanted) -> (Arc<Metadata>, CancellationToken) {
+        let settings = ProcessSettings {
+            admin_listen: ([127, 0, 0, 1], 0).into(),
+            shutdown_delay: Duration::ZERO,
+            shutdown_grace: Duration::ZERO,
+            lanes: 1,
+            role: None,
+            state_directory: None,
+            kubernetes: KubernetesSettings { kubeconfig: Some(self.kubeconfig.clone()), ..settings },
+        };
+        let metadata = Arc::new(Metadata::open(&ServiceContext { key: "", settings: &settings }).unwrap());
+        metadata.want(wanted);
+        let stop = CancellationToken::new();
+        tokio::spawn(Arc::clone(&metadata).run(stop.clone()));
+        (metadata, stop)
+    }
+
+    async fn end(self) {
+        let background = DeleteParams::background();
+        drop(all(&self.client, "Namespace", "namespaces").delete(&self.namespace, &background).await);
+    }
+}
+
+async fn until(metadata: &Metadata, what: &str, is_so: impl Fn(&Metadata) -> bool) {
+    let mut changes = metadata.changes();
+    let waiting = async {
+        while !is_so(metadata) {
+            drop(tokio::time::timeout(Duration::from_millis(20), changes.changed()).await);
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(60), waiting).await.is_ok(), "waited for a minute: {what}");
+}
+
+/// Who has an address now, as far as that is settled.
+fn holder(metadata: &Metadata, address: &str) -> Option<String> {
+    let now = Instant::now();
+    let contact = Contact::over_connection(now, now);
+    match metadata.holder(address.parse::<IpAddr>().unwrap(), &contact) {
+        Holder::Pod(pod) => Some(pod.name.to_string()),
+        Holder::Nobody | Holder::OneOfSeveral => None,
+    }
+}
+
+/// Pods come, get addresses, end, go and hand their addresses on, and the service knows it; host network has no address.
+#[tokio::test]
+async fn follows_pods() {
+    let Some(cluster) = cluster("follows-pods").await else { return };
+    let wanted = Wanted {
+        pod_labels: KeySelection::new(["app"]),
+        namespace_labels: KeySelection::new(["team"]),
+        containers: true,
+        ..Wanted::default()
+    };
+    let listed = cluster.pod("listed", "node-a", json!({ "app": "web", "other": "x" }), json!({})).await;
+    cluster.status("listed", "Running", "10.1.2.3").await;
+    let (metadata, stop) = cluster.start(KubernetesSettings::default(), &wanted);
+    until(&metadata, "the first lists", Metadata::is_synced).await;
+    let pod = metadata.pod(listed).unwrap();
+    assert_eq!((&*pod.namespace, pod.node.as_deref()), (&*cluster.namespace, Some("node-a")));
+    assert_eq!((value_of(&pod.labels, "app"), pod.labels.len()), (Some("web"), 1));
+    assert_eq!(&*pod.containers[0].image, "registry:5000/web:1.2");
+    let namespace = metadata.namespace(&cluster.namespace).unwrap();
+    assert_eq!(value_of(&namespace.labels, "team"), Some("a"));
+    let system = all(&cluster.client, "Namespace", "namespaces").get("kube-system").await.unwrap();
+    assert_eq!(metadata.cluster_uid().as_deref(), system.metadata.uid.as_deref());
+    assert_eq!(holder(&metadata, "10.1.2.3").as_deref(), Some("listed"));
+
+    let host = cluster.pod("host", "node-a", json!({}), json!({ "hostNetwork": true })).await;
+    cluster.status("host", "Running", "10.1.2.4").await;
+    cluster.delete("listed").await;
+    cluster.pod("next", "node-a", json!({}), json!({})).await;
+    cluster.status("next", "Running", "10.1.2.3").await;
+    until(&metadata, "the next holder", |metadata| holder(metadata, "10.1.2.3").as_deref() == Some("next")).await;
+    assert!(metadata.pod(listed).is_some(), "its last data may be on its way");
+    assert!(metadata.pod(host).is_some_and(|pod| pod.addresses.is_empty()));
+    cluster.status("next", "Succeeded", "10.1.2.3").await;
+    until(&metadata, "nobody", |metadata| holder(metadata, "10.1.2.3").is_none()).await;
+    stop.cancel();
+    cluster.end().await;
+}
+
+/// An agent knows the pods of its node and no others, from a watch that the server narrows.
+#[tokio::test]
+async fn knows_one_node() {
+    let Some(cluster) = cluster("knows-one-node").await else { return };
+    let node = format!("{}-a", cluster.namespace);
+    let here = cluster.pod("here", &node, json!({}), json!({})).await;
+    let elsewhere = cluster.pod("elsewhere", "node-b", json!({}), json!({})).await;
+    let settings = KubernetesSettings { node: Some(node.clone()), ..KubernetesSettings::default() };
+    let (metadata, stop) = cluster.start(settings, &Wanted { nodes: true, ..Wanted::default() });
+    until(&metadata, "the first lists", Metadata::is_synced).await;
+    assert!(metadata.pod(here).is_some() && metadata.pod(elsewhere).is_none());
+    let new = cluster.pod("new", &node, json!({}), json!({})).await;
+    until(&metadata, "a new pod", |metadata| metadata.pod(new).is_some()).await;
+    assert_eq!(metadata.pods(), 2);
+    stop.cancel();
+    cluster.end().await;
+}
+
+/// Owners of pods as controllers make them: a Deployment by the hash that it sets.
+#[tokio::test]
+async fn owners_of_controllers() {
+    let Some(cluster) = cluster("owners").await else { return };
+    let kind = GroupVersionKind::gvk("apps", "v1", "Deployment");
+    let resource = ApiResource::from_gvk_with_plural(&kind, "deployments");
+    let deployments: Api<DynamicObject> = Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &resource);
+    let template = json!({
+        "metadata": { "labels": { "app": "web" } },
+        "spec": { "automountServiceAccountToken": false, "containers": [{ "name": "main", "image": "web:1" }] },
+    });
+    let body = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web-front" },
+        "spec": { "replicas": 1, "selector": { "matchLabels": { "app": "web" } }, "template": template },
+    });
+    let (metadata, stop) = cluster.start(KubernetesSettings::default(), &Wanted::default());
+    deployments.create(&PostParams::default(), &object(body)).await.unwrap();
+    let made = async {
+        loop {
+            let pods = cluster.pods().list(&ListParams::default()).await.unwrap();
+            if let Some(pod) = pods.items.first() {
+                return Uid::parse(pod.metadata.uid.as_deref().unwrap()).unwrap();
+            }
+        }
+    };
+    let uid = tokio::time::timeout(Duration::from_secs(60), made).await.unwrap();
+    until(&metadata, "the pod", |metadata| metadata.pod(uid).is_some()).await;
+    let owner = metadata.pod(uid).unwrap().owner.clone().unwrap();
+    assert_eq!((owner.kind, owner.above.as_deref()), (OwnerKind::ReplicaSet, Some("web-front")));
+    stop.cancel();
+    cluster.end().await;
+}
+
+/// Pods that replace one another at one address, as fast as the server goes: whoever is told to have had it at a moment did,
+/// by the clock of whoever made the pods.
+#[tokio::test]
+async fn addresses_that_go_on_quickly() {
+    let Some(cluster) = cluster("addresses").await else { return };
+    let (metadata, stop) = cluster.start(KubernetesSettings::default(), &Wanted::default());
+    until(&metadata, "the first lists", Metadata::is_synced).await;
+    // Moments at which a pod had the address for certain: it had it when its status was there, and was not deleted yet.
+    let mut moments = Vec::new();
+    for number in 0..60 {
+        let name = format!("pod-{number}");
+        cluster.pod(&name, "node-a", json!({}), json!({})).await;
+        cluster.status(&name, "Running", "10.1.9.9").await;
+        moments.push((Instant::now(), name.clone()));
+        cluster.delete(&name).await;
+    }
+    tokio::time::sleep(SETTLED_AFTER).await;
+    let mut certain = 0;
+    for (moment, name) in moments {
+        let contact = Contact { earliest: moment, latest: moment, arrived: moment };
+        if let Holder::Pod(pod) = metadata.holder("10.1.9.9".parse().unwrap(), &contact) {
+            assert_eq!(*pod.name, *name);
+            certain += 1;
+        }
+    }
+    eprintln!("{certain} of 60 moments are certain");
+    stop.cancel();
+    cluster.end().await;
+}
