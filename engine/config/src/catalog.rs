@@ -39,9 +39,11 @@ impl Catalog {
     /// All component types of this program.
     pub fn builtin() -> Self {
         Self::empty()
+            .with::<sources::File>()
             .with::<sources::Generate>()
             .with::<sources::HostMetrics>()
             .with::<sources::Internal>()
+            .with::<sources::KubernetesLogs>()
             .with::<sources::OtlpSource>()
             .with::<transforms::Attributes>()
             .with::<transforms::KubernetesAttributes>()

@@ -4,12 +4,13 @@
 use std::path::Path;
 
 use engine_config::{
-    Catalog, Environment, Kind, KubernetesSettings, ParseOptions, PlannedNode, Resource, SourceFile, load,
+    Catalog, Environment, Kind, KubernetesSettings, ParseOptions, PlannedNode, Resource, ServiceId, SourceFile, load,
 };
 use engine_core::lane::Lanes;
 use engine_core::registry::BuildContext;
 use engine_core::self_telemetry::{OwnMetric, OwnPoint, OwnValue, SelfTelemetry};
 use engine_core::service::Services;
+use engine_core::state_store::StateDirectory;
 use kubernetes::Metadata;
 use serde_json::Value;
 
@@ -29,12 +30,12 @@ pub(crate) fn node(kind: Kind, type_name: &str, folder: &Path) -> PlannedNode {
 
 /// What a component may use while it is built.
 pub(crate) fn context(node: &PlannedNode, lanes: &Lanes) -> BuildContext {
-    BuildContext {
-        id: node.id.clone(),
-        lanes: lanes.clone(),
-        services: Services::default().with("", own()).with("", cluster()),
-        signals: node.signals,
+    let mut services = Services::default().with("", own()).with("", cluster());
+    if node.facts.services.iter().any(|need| need.service == ServiceId::state()) {
+        let state = tempfile::tempdir().unwrap().keep();
+        services = services.with("", StateDirectory::take(&state).unwrap());
     }
+    BuildContext { id: node.id.clone(), lanes: lanes.clone(), services, signals: node.signals }
 }
 
 /// A cluster without pods, all of which is known.
@@ -59,7 +60,11 @@ fn plan_with(kind: Kind, type_name: &str, keys: &str) -> PlannedNode {
     let sink = |input: &str| format!("[sinks.to]\ntype = \"blackhole\"\ninputs = [\"{input}\"]\n");
     let tested = format!("[{}.tested]\ntype = \"{type_name}\"\n", kind.table());
     let text = match kind {
-        Kind::Source => format!("version = 1\n{}{tested}{keys}", sink("tested")),
+        // Some keep what must survive a restart, and may be told only of what was delivered.
+        Kind::Source => format!(
+            "version = 1\n[state]\ndirectory = \"/var/lib/telemetry-engine\"\n{}acknowledge = \"delivered\"\n{tested}{keys}",
+            sink("tested")
+        ),
         Kind::Transform => format!("version = 1\n{source}{}{tested}inputs = [\"from\"]\n{keys}", sink("tested")),
         Kind::Sink => format!("version = 1\n{source}{tested}inputs = [\"from\"]\n{keys}"),
     };
@@ -91,6 +96,7 @@ fn example(name: &str, folder: &Path) -> String {
         // Nobody listens on port 1 of the loopback interface.
         "endpoint" => "\"http://127.0.0.1:1\"".to_owned(),
         "path" => format!("\"{}\"", folder.join("out").display()),
+        "paths" => format!("[\"{}\"]", folder.join("*.log").display()),
         "keep" => "{ \"service.name\" = [\"shop\"] }".to_owned(),
         "upsert" => "{ \"service.name\" = \"shop\" }".to_owned(),
         "record" => "{ upsert = { \"service.name\" = \"shop\" } }".to_owned(),

@@ -1,11 +1,16 @@
 //! Option modules of the sources, one a component.
 
+pub mod file;
 pub mod generate;
 pub mod host_metrics;
 pub mod internal;
+pub mod kubernetes_logs;
 pub mod otlp;
+pub mod reading;
 
+pub use file::File;
 pub use generate::Generate;
 pub use host_metrics::HostMetrics;
 pub use internal::Internal;
+pub use kubernetes_logs::KubernetesLogs;
 pub use otlp::OtlpSource;

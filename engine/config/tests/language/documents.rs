@@ -18,9 +18,11 @@ fn the_built_in_components() {
         })
         .collect();
     assert_snapshot!(list.join("\n"), @r#"
+    source file (beta): Reads the lines of files as log records, and follows the files as they grow and rotate
     source generate (beta): Makes up logs, metrics and traces, to try a pipeline out and to measure it
     source host_metrics (beta): Reads the metrics of this host from the kernel: processors, memory, load, disks, file systems, network interfaces, paging, processes, uptime
     source internal (beta): Brings the engine's own metrics, log and traces as OTLP, to watch it by its own means
+    source kubernetes_logs (beta): Reads the logs of all containers on this node from the files that the kubelet keeps, and follows them as they grow and rotate
     source otlp (beta): Receives OTLP over gRPC and over HTTP (protobuf and JSON), compressed with gzip, zstd or snappy, or not at all
     transform attributes (beta): Edits the attributes of records, scopes and resources
     transform kubernetes_attributes (experimental): Says which pod, workload, node and cluster data comes from, in attributes of its resources

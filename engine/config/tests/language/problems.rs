@@ -339,7 +339,7 @@ inputs = ["shop"]
     engine.toml:1:11: this program does not read this `version`, expected the integer 1
     engine.toml:2:7: admin: unknown key `lisen`, did you mean `listen`?
     engine.toml:3:18: shutdown: `grace` is the integer 30, expected a duration such as "5s" or "100ms", at most 1h
-    engine.toml:6:8: sources.apps: there is no source `otpl`, expected one of "generate", "host_metrics", "internal", "otlp", did you mean `otlp`?
+    engine.toml:6:8: sources.apps: there is no source `otpl`, expected one of "file", "generate", "host_metrics", "internal", "kubernetes_logs", "otlp", did you mean `otlp`?
     engine.toml:8:10: sources.Host: `Host` is not an id: `H` is not allowed in an id at position 1, expected a letter or digit, then letters, digits and `_.-`, all lower-case
     engine.toml:13:15: sources.other: `grpc.listen`: `:4317` is not an IP address and a port, expected an IP address and a port such as "127.0.0.1:4317" or "[::]:4317"; write "[::]:4317" for every address
     engine.toml:14:6: sources.other: `http.tls.key` is missing, expected an absolute path such as "/etc/telemetry/ca.pem"

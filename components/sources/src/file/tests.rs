@@ -1,0 +1,73 @@
+//! The source as users configure it: which files, and what their records say of them.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::fs;
+
+use engine_config::sources::File;
+use engine_config::sources::reading::FileAttribute;
+use engine_config::{ComponentId, SignalSet};
+use engine_core::budget::Budget;
+use engine_core::outcome::Outcome;
+use engine_core::registry::{BuildContext, BuildSource};
+use engine_core::service::Services;
+use engine_core::socket::Sockets;
+use engine_core::state_store::StateDirectory;
+use engine_core::test_kit::{lanes, run_source, within};
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use otlp::{Decoded, Payload};
+
+use super::FileSource;
+
+/// Files that match are read and others are not; records have the attributes of their file that were asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_what_matches() {
+    let [logs, state] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    for (name, text) in [("a.log", "one\n"), ("b.log", "two\n"), ("c.txt", "three\n"), ("debug.log", "four\n")] {
+        fs::write(logs.path().join(name), text).unwrap();
+    }
+    let path = |name: &str| logs.path().join(name).to_str().unwrap().to_owned();
+    let options = File {
+        exclude: vec![path("debug*")],
+        attributes: [FileAttribute::Name, FileAttribute::Path].into(),
+        ..File::new([path("*.log"), path("c.t?t")])
+    };
+    let (threads, lanes) = lanes(1);
+    let context = BuildContext {
+        id: ComponentId::new("logs").unwrap(),
+        signals: SignalSet::LOGS,
+        lanes,
+        services: Services::default().with("", StateDirectory::take(state.path()).unwrap()),
+    };
+    let source = FileSource::build(&options, &context).unwrap();
+    let mut run = run_source("logs", Box::new(source), Sockets::default(), Budget::new(64 << 20));
+    let mut found = Vec::new();
+    while found.len() < 3 {
+        let batch = within("a batch", run.batches.next()).await.unwrap();
+        let Payload::Wire(wire) = batch.payload() else { panic!("the source sends bytes") };
+        let Decoded::Logs(request) = wire.decode() else { panic!("the source brings logs") };
+        for entry in request.resource_logs {
+            let scope = &entry.scope_logs[0];
+            assert_eq!(scope.scope.as_ref().unwrap().name, "telemetry-engine/file");
+            for record in &scope.log_records {
+                assert!(record.observed_time_unix_nano > 0);
+                let text = |value: Option<Value>| match value {
+                    Some(Value::StringValue(text)) => text,
+                    other => panic!("{other:?}"),
+                };
+                let attribute = |key: &str| {
+                    let found = record.attributes.iter().find(|attribute| attribute.key == key).unwrap();
+                    text(found.value.clone().unwrap().value)
+                };
+                assert_eq!(attribute("log.file.path"), path(&attribute("log.file.name")));
+                found.push((attribute("log.file.name"), text(record.body.clone().unwrap().value)));
+            }
+        }
+        batch.answer(&Outcome::Delivered);
+    }
+    found.sort();
+    let expected = [("a.log", "one"), ("b.log", "two"), ("c.txt", "three")];
+    assert_eq!(found, expected.map(|(name, text)| (name.to_owned(), text.to_owned())));
+    run.drain.cancel();
+    within("the source ends", &mut run.ended).await.unwrap().unwrap();
+    threads.stop();
+}

@@ -1,0 +1,122 @@
+//! Options of the `kubernetes_logs` source.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::reading::{self, Chosen, FileAttribute, Watch};
+use crate::component::{Checker, ComponentOptions, Facts, Kind, ServiceId, Stability};
+use crate::omit::is_default;
+use crate::signal::SignalSet;
+use crate::size::ByteSize;
+use crate::span::Span;
+
+/// Reads the logs of all containers on this node from the files that the kubelet keeps, and follows them as they grow and
+/// rotate.
+///
+/// Every record's resource has `k8s.namespace.name`, `k8s.pod.name`, `k8s.pod.uid`, `k8s.container.name` and
+/// `k8s.container.restart_count`, which are in the path of its file. A position is kept for every file and moves when the
+/// backend has answered; after a crash at most `max_in_flight` is sent twice. Rotated files, compressed ones too, are read
+/// where they were missed. Without positions of an earlier start the files that containers write to are read from their
+/// beginning, and what was rotated before is not. When the sinks do not keep up, reading waits.
+///
+/// The logs of the engine's own pod are left out: the one whose uid is in the variable `POD_UID`, or whose name is in
+/// `POD_NAME`, or in `HOSTNAME` while that is not set, in the namespace `POD_NAMESPACE` if that is set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KubernetesLogs {
+    /// Where the kubelet keeps the logs of pods, as this program sees it.
+    #[schemars(extend("format" = "absolute-path"))]
+    pub directory: PathBuf,
+    /// Namespaces whose logs are read.
+    #[serde(skip_serializing_if = "is_default")]
+    pub namespaces: Chosen,
+    /// Containers whose logs are read, by their names in the pod.
+    #[serde(skip_serializing_if = "is_default")]
+    pub containers: Chosen,
+    /// Read the logs of the engine's own pod as well. What the engine logs about these records comes back as further ones.
+    pub own_logs: bool,
+    /// Attributes of each record that tell which file it is from.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub attributes: BTreeSet<FileAttribute>,
+    /// Longer lines are cut to this, which counts as `lines_truncated`.
+    #[schemars(extend("x-minimum" = "1KiB", "x-maximum" = "16MiB"))]
+    pub max_line_size: ByteSize,
+    /// Bytes of the files that may be read and not yet be kept as delivered: what is sent twice after a crash, at most. About
+    /// half of it is held in memory while a backend is slow.
+    #[schemars(extend("x-minimum" = "1MiB", "x-maximum" = "1GiB"))]
+    pub max_in_flight: ByteSize,
+    /// How changes are noticed.
+    pub watch: Watch,
+    /// Time between two looks where changes are not told by the kernel.
+    #[schemars(extend("x-minimum" = "50ms", "x-maximum" = "1h"))]
+    pub poll_interval: Span,
+}
+
+impl Default for KubernetesLogs {
+    fn default() -> Self {
+        Self {
+            directory: PathBuf::from("/var/log/pods"),
+            namespaces: Chosen::default(),
+            containers: Chosen::default(),
+            own_logs: false,
+            attributes: BTreeSet::new(),
+            max_line_size: reading::MAX_LINE,
+            max_in_flight: reading::MAX_IN_FLIGHT,
+            watch: Watch::default(),
+            poll_interval: reading::POLL_INTERVAL,
+        }
+    }
+}
+
+impl ComponentOptions for KubernetesLogs {
+    const KIND: Kind = Kind::Source;
+    const TYPE: &'static str = "kubernetes_logs";
+    const STABILITY: Stability = Stability::Beta;
+
+    fn check(&self, checker: &mut Checker) {
+        self.namespaces.check("namespaces", checker);
+        self.containers.check("containers", checker);
+        reading::check_sizes(self.max_line_size, self.max_in_flight, checker);
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { pull: true, rereads: true, ..Facts::source(SignalSet::LOGS) }.needs([], ServiceId::state())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Catalog, Environment, ParseOptions, SourceFile, load};
+
+    fn problems(keys: &str) -> String {
+        let text = format!(
+            "version = 1\n[state]\ndirectory = \"/state\"\n[sources.logs]\ntype = \"kubernetes_logs\"\n{keys}\n\
+             [sinks.out]\ntype = \"blackhole\"\ninputs = [\"logs\"]\nacknowledge = \"delivered\"\n"
+        );
+        let files = [SourceFile::new("engine.toml", text)];
+        let loaded = load(&files, &Catalog::builtin(), &Environment::Unknown, &ParseOptions::default());
+        loaded.err().map(|problems| problems.to_string()).unwrap_or_default()
+    }
+
+    /// It runs without any key; names that Kubernetes does not allow can match nothing and are refused.
+    #[test]
+    fn names_must_be_able_to_match() {
+        assert_eq!(problems(""), "");
+        assert_eq!(problems("namespaces.include = [\"shop\", \"team-*\"]\ncontainers.exclude = [\"istio-proxy\"]"), "");
+        for (keys, words) in [
+            ("namespaces.include = [\"Shop\"]", "can match no name of Kubernetes"),
+            ("namespaces.exclude = [\"\"]", "can match no name of Kubernetes"),
+            ("containers.include = [\"a/b\"]", "can match no name of Kubernetes"),
+            ("containers.include = [\"[a\"]", "is no pattern"),
+            ("containers = { include = [\"a\"], exclude = [\"a\"] }", "is excluded too"),
+            ("directory = \"var/log/pods\"", "is not an absolute path"),
+            ("namespaces.only = [\"a\"]", "only"),
+        ] {
+            let found = problems(keys);
+            assert!(found.contains(words), "{keys}: {found}");
+        }
+    }
+}
