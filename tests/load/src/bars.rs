@@ -17,6 +17,7 @@ mod idle;
 mod json;
 mod lanes;
 mod matrix;
+mod tail;
 
 pub use hostile::Attack;
 
@@ -88,7 +89,8 @@ pub struct Verdict {
 
 /// Every bar.
 pub fn all() -> impl Iterator<Item = &'static Bar> {
-    cases::BARS.iter().chain([&conformance::BAR, &hostile::BAR, &idle::BAR, &json::BAR, &lanes::BAR, &matrix::BAR])
+    let others = [&conformance::BAR, &hostile::BAR, &idle::BAR, &json::BAR, &lanes::BAR, &matrix::BAR];
+    cases::BARS.iter().chain(others).chain(&tail::BARS)
 }
 
 impl Bar {

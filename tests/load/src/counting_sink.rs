@@ -23,7 +23,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
-use crate::{compression::Compression, frames::Frames, signal::Signal};
+use crate::{
+    compression::Compression,
+    frames::Frames,
+    numbers::{Numbers, Tally},
+    signal::Signal,
+};
 
 mod walk;
 
@@ -84,6 +89,8 @@ struct State {
     connections: AtomicU64,
     fault: Mutex<Option<String>>,
     latest: Mutex<Option<(Signal, Bytes)>>,
+    /// Numbers of the lines in them, where they are wanted.
+    numbers: Option<Mutex<Numbers>>,
 }
 
 impl CountingSink {
@@ -92,6 +99,18 @@ impl CountingSink {
     /// # Errors
     /// When no socket can be bound.
     pub async fn start(spec: Spec) -> Result<CountingSink> {
+        Self::start_with(spec, None).await
+    }
+
+    /// The same for a sink that notes which numbered lines it has received.
+    ///
+    /// # Errors
+    /// When no socket can be bound.
+    pub async fn start_noting(spec: Spec) -> Result<CountingSink> {
+        Self::start_with(spec, Some(Mutex::default())).await
+    }
+
+    async fn start_with(spec: Spec, numbers: Option<Mutex<Numbers>>) -> Result<CountingSink> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let state = Arc::new(State {
@@ -102,9 +121,16 @@ impl CountingSink {
             connections: AtomicU64::new(0),
             fault: Mutex::new(None),
             latest: Mutex::new(None),
+            numbers,
         });
         tokio::spawn(accept(listener, state.clone()));
         Ok(CountingSink { address, state })
+    }
+
+    /// Which of the lines that were written have come in so far; all are missing where nobody notes them.
+    pub fn tally(&self, written: &[u64]) -> Tally {
+        let noted = self.state.numbers.as_ref().map(|numbers| numbers.lock().expect("no holder panics"));
+        noted.map_or_else(|| Numbers::default().tally(written), |numbers| numbers.tally(written))
     }
 
     /// What has come in so far, with a check of the latest request.
@@ -213,6 +239,9 @@ async fn count(request: Request<Incoming>, state: &State) -> Result<()> {
     let compressed = u8::from(state.spec.compression != Compression::None);
     ensure!(framed[0] == compressed, "a message that is not compressed as it should be");
     let records = count_records(signal, &message)?;
+    if let Some(numbers) = &state.numbers {
+        numbers.lock().expect("no holder panics").note(&message)?;
+    }
     *state.latest.lock().expect("no holder panics") = Some((signal, message));
     state.bytes.fetch_add(length as u64, Ordering::Relaxed);
     state.records.fetch_add(records, Ordering::Relaxed);

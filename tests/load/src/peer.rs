@@ -141,6 +141,19 @@ impl Peer {
         .with_context(|| format!("the program has ended: {}", self.output()))
     }
 
+    /// Kills it, without a word before.
+    ///
+    /// # Errors
+    /// When it has ended before.
+    pub fn kill(mut self) -> Result<()> {
+        let output = self.output();
+        let Process::Program(child) = &mut self.process else { bail!("a role ends with its parent") };
+        ensure!(child.try_wait()?.is_none(), "the program has ended: {output}");
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
     fn wait_until_listening(&mut self) -> Result<()> {
         let start = Instant::now();
         while TcpStream::connect(self.address).is_err() {

@@ -5,6 +5,7 @@
 use std::{
     io::{BufRead, BufReader, Write, stdin, stdout},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::mpsc::{self, TryRecvError},
 };
 
 use anyhow::{Context, Result, anyhow};
@@ -15,6 +16,7 @@ use tokio::runtime::Builder;
 use crate::{
     counting_sink::{self, CountingSink},
     generator::{self, Generator},
+    log_writer::{self, LogWriter},
     null_hop,
 };
 
@@ -27,6 +29,11 @@ pub enum Role {
     Generator,
     /// [`null_hop`]; prints nothing.
     NullHop,
+    /// [`counting_sink`] that notes numbers; prints its address, then a [`Tally`](crate::numbers::Tally) for each line that
+    /// says how many lines were written to each file.
+    NotingSink,
+    /// [`log_writer`]; begins at once, and knows the lines of [`log_writer::Order`].
+    LogWriter,
 }
 
 impl Role {
@@ -36,6 +43,8 @@ impl Role {
             Role::Sink => "sink",
             Role::Generator => "generator",
             Role::NullHop => "null-hop",
+            Role::NotingSink => "noting-sink",
+            Role::LogWriter => "log-writer",
         }
     }
 }
@@ -60,6 +69,8 @@ pub fn play(role: Role, spec: &str) -> Result<()> {
         Role::Sink => play_sink(serde_json::from_str(spec)?),
         Role::Generator => play_generator(serde_json::from_str(spec)?),
         Role::NullHop => play_null_hop(serde_json::from_str(spec)?),
+        Role::NotingSink => play_noting_sink(serde_json::from_str(spec)?),
+        Role::LogWriter => play_log_writer(serde_json::from_str(spec)?),
     }
 }
 
@@ -76,6 +87,55 @@ fn play_sink(spec: counting_sink::Spec) -> Result<()> {
         std::process::exit(0);
     });
     runtime.block_on(std::future::pending())
+}
+
+fn play_noting_sink(spec: counting_sink::Spec) -> Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let sink = runtime.block_on(CountingSink::start_noting(spec))?;
+    answer(&Ok(sink.address))?;
+    std::thread::spawn(move || {
+        for line in stdin().lines().map_while(Result::ok) {
+            let tally = serde_json::from_str::<Vec<u64>>(&line).map(|written| sink.tally(&written));
+            if answer(&tally.map_err(|error| error.to_string())).is_err() {
+                break;
+            }
+        }
+        std::process::exit(0);
+    });
+    runtime.block_on(std::future::pending())
+}
+
+fn play_log_writer(spec: log_writer::Spec) -> Result<()> {
+    let mut writer = LogWriter::new(spec)?;
+    let (orders, heard) = mpsc::channel::<log_writer::Order>();
+    std::thread::spawn(move || {
+        let lines = stdin().lines().map_while(Result::ok);
+        let understood = lines.map_while(|line| serde_json::from_str(&line).ok());
+        // The end of the input ends the writer.
+        // An error means that the writer has ended.
+        understood.for_each(|order| orders.send(order).unwrap_or_default());
+    });
+    let begin = std::time::Instant::now();
+    let mut is_stopped = false;
+    log_writer::write_until(&mut writer, begin, |written| {
+        loop {
+            match heard.try_recv() {
+                Ok(order) => {
+                    is_stopped |= order == log_writer::Order::Stop;
+                    let told = log_writer::Written { is_over: written.is_over || is_stopped, ..written.clone() };
+                    is_stopped |= answer(&Ok(told)).is_err();
+                }
+                Err(TryRecvError::Empty) => return is_stopped,
+                // The parent has ended.
+                Err(TryRecvError::Disconnected) => return true,
+            }
+        }
+    })?;
+    let written = log_writer::Written { is_over: true, ..writer.written().clone() };
+    for _ in heard {
+        answer(&Ok(written.clone()))?;
+    }
+    Ok(())
 }
 
 fn play_generator(spec: generator::Spec) -> Result<()> {

@@ -19,7 +19,7 @@ use engine as _;
 #[test]
 fn the_list_of_components_is_pinned() {
     let expected = [
-        (Kind::Source, vec!["generate", "host_metrics", "internal", "otlp"]),
+        (Kind::Source, vec!["file", "generate", "host_metrics", "internal", "kubernetes_logs", "otlp"]),
         (Kind::Transform, vec!["attributes", "kubernetes_attributes", "resource", "select"]),
         (Kind::Sink, vec!["blackhole", "console", "file", "otlp", "prometheus"]),
     ];

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use tonic::{Request, Response, Status};
 
 /// Clones share what they know.
@@ -47,6 +49,30 @@ impl Backend {
     }
 }
 
+/// The number of a record: its time, or what stands in the line that it was made of.
+fn number(record: &LogRecord) -> u64 {
+    if record.time_unix_nano > 0 {
+        return record.time_unix_nano;
+    }
+    match record.body.as_ref().and_then(|body| body.value.as_ref()) {
+        Some(Value::StringValue(line)) => {
+            line_number(line).unwrap_or_else(|| panic!("a line without a number: {line}"))
+        }
+        other => panic!("a record without a number: {other:?}"),
+    }
+}
+
+/// The number of a line that begins with `n=FILE.LINE` and a space.
+fn line_number(line: &str) -> Option<u64> {
+    let (file, line) = line.strip_prefix("n=")?.split_once(' ')?.0.split_once('.')?;
+    Some(line_of(file.parse().ok()?, line.parse().ok()?))
+}
+
+/// The number of a line of a file.
+pub(crate) fn line_of(file: u64, line: u64) -> u64 {
+    file << 40 | line
+}
+
 #[tonic::async_trait]
 impl LogsService for Backend {
     async fn export(
@@ -58,7 +84,7 @@ impl LogsService for Backend {
         }
         let entries = request.into_inner().resource_logs.into_iter();
         let records = entries.flat_map(|entry| entry.scope_logs).flat_map(|scope| scope.log_records);
-        let numbers: Vec<u64> = records.map(|record| record.time_unix_nano).collect();
+        let numbers: Vec<u64> = records.map(|record| number(&record)).collect();
         let rejected = *self.0.rejected_record.lock().unwrap();
         if rejected.is_some_and(|record| numbers.contains(&record)) {
             return Err(Status::invalid_argument("this record is not welcome"));

@@ -106,6 +106,12 @@ impl Engine {
         assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     }
 
+    /// Kills it, without a word before.
+    pub(crate) async fn kill(mut self) {
+        assert!(self.child.try_wait().unwrap().is_none(), "the engine ended:\n{}", self.log());
+        self.child.kill().await.unwrap();
+    }
+
     /// Waits for the end.
     pub(crate) async fn ended(mut self) -> Ended {
         let status = within("the engine ends", self.child.wait()).await.unwrap();
@@ -130,10 +136,14 @@ fn listener(line: &str) -> Option<(String, SocketAddr)> {
     Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
 }
 
-/// The program of this build; cargo puts test binaries into a folder beside it.
 fn binary() -> PathBuf {
+    program("telemetry-engine", "telemetry-engine")
+}
+
+/// A program of this build; cargo puts test binaries into a folder beside it.
+pub(crate) fn program(name: &str, package: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let binary = test.parent().and_then(|deps| deps.parent()).unwrap().join("telemetry-engine");
-    assert!(binary.is_file(), "{} is not there: build it with `cargo build -p telemetry-engine`", binary.display());
+    let binary = test.parent().and_then(|deps| deps.parent()).unwrap().join(name);
+    assert!(binary.is_file(), "{} is not there: build it with `cargo build -p {package}`", binary.display());
     binary
 }

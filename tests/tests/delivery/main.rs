@@ -6,12 +6,14 @@
 
 mod backend;
 mod engine;
+mod files;
 mod outage;
 mod producer;
 mod rejection;
 mod sdk;
 mod shutdown;
 mod spans;
+mod writer;
 
 use std::time::Duration;
 
