@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use engine_config::sources::File;
-use engine_config::sources::reading::FileAttribute;
+use engine_config::sources::reading::{self, FileAttribute};
 use engine_core::contract::{ComponentError, Source, SourceContext};
 use engine_core::registry::{BuildContext, BuildError, BuildSource, Registration};
 use futures::future::BoxFuture;
 
 use self::pattern::PathPattern;
-use crate::tail::{Decision, Description, Format, Selection, Settings, Tail, file_attributes, resource};
+use crate::tail::{Decision, Description, Format, RecordOptions, Selection, Settings, Tail, file_attributes, resource};
 
 inventory::submit! { Registration::source::<FileSource>() }
 
@@ -38,14 +38,20 @@ impl BuildSource for FileSource {
     fn build(options: &File, context: &BuildContext) -> Result<Self, BuildError> {
         let settings = Settings {
             start_at: options.start_at,
-            max_line_size: options.max_line_size.as_usize(),
             max_in_flight: options.max_in_flight.as_u64(),
             watch: options.watch,
             poll_interval: options.poll_interval.get(),
+            flush_after: reading::flush_after(options.multiline.as_ref()),
             ..Settings::new("telemetry-engine/file")
         };
+        let record = RecordOptions {
+            multiline: options.multiline.as_ref(),
+            max_record_size: options.max_line_size,
+            keep_original_body: options.keep_original_body,
+        };
+        let format = Format::text(&options.format, record)?;
         let selection = Box::new(Matching::new(options)?);
-        Ok(Self(Tail::new(settings, Format::text(), selection, context)?))
+        Ok(Self(Tail::new(settings, format, selection, context)?))
     }
 }
 

@@ -5,14 +5,14 @@ mod pods;
 #[cfg(test)]
 mod tests;
 
-use engine_config::sources::KubernetesLogs;
+use engine_config::sources::{KubernetesLogs, reading};
 use engine_core::contract::{ComponentError, Source, SourceContext};
 use engine_core::registry::{BuildContext, BuildError, BuildSource, Registration};
 use futures::future::BoxFuture;
 
 use self::own::OwnPod;
 use self::pods::{Consent, Pods};
-use crate::tail::{Decision, Format, Settings, Tail};
+use crate::tail::{Decision, Format, RecordOptions, Settings, Tail};
 
 inventory::submit! { Registration::source::<KubernetesLogsSource>() }
 
@@ -34,15 +34,21 @@ impl BuildSource for KubernetesLogsSource {
 
     fn build(options: &KubernetesLogs, context: &BuildContext) -> Result<Self, BuildError> {
         let settings = Settings {
-            max_line_size: options.max_line_size.as_usize(),
             max_in_flight: options.max_in_flight.as_u64(),
             watch: options.watch,
             poll_interval: options.poll_interval.get(),
+            flush_after: reading::flush_after(options.multiline.as_ref()),
             ..Settings::new("telemetry-engine/kubernetes_logs")
         };
         let own = if options.own_logs { OwnPod::default() } else { OwnPod::of_this_process() };
         let selection = Box::new(Pods::new(options, own, Box::new(Everybody))?);
-        Ok(Self(Tail::new(settings, Format::container(), selection, context)?))
+        let record = RecordOptions {
+            multiline: options.multiline.as_ref(),
+            max_record_size: options.max_line_size,
+            keep_original_body: options.keep_original_body,
+        };
+        let format = Format::container(&options.keys, record)?;
+        Ok(Self(Tail::new(settings, format, selection, context)?))
     }
 }
 

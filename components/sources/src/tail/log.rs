@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     fn log() -> Log {
-        let parser = FileParser::new(Arc::new(Format::text()), Bytes::new());
+        let parser = FileParser::new(Arc::new(Format::plain()), Bytes::new());
         Log::new(PathBuf::from("/a.log"), Bytes::new(), parser)
     }
 

@@ -29,7 +29,7 @@ use engine_core::registry::{BuildContext, BuildError};
 use engine_core::state_store::{StateDirectory, StateStore};
 
 pub(crate) use self::batch::resource;
-pub(crate) use self::record::Format;
+pub(crate) use self::record::{Format, RecordOptions};
 pub(crate) use self::selection::{Decision, Description, Selection};
 
 /// Bytes of a request that is sent as soon as it has them.
@@ -44,8 +44,6 @@ pub(crate) struct Settings {
     pub(crate) scope: &'static str,
     /// Where files begin at the very first start.
     pub(crate) start_at: StartAt,
-    /// Bytes of the longest line.
-    pub(crate) max_line_size: usize,
     /// Bytes of files that may be read and not be kept as delivered.
     pub(crate) max_in_flight: u64,
     pub(crate) watch: Watch,
@@ -70,7 +68,6 @@ impl Settings {
         Self {
             scope,
             start_at: StartAt::Beginning,
-            max_line_size: 1 << 20,
             max_in_flight: 16 << 20,
             watch: Watch::Auto,
             poll_interval: Duration::from_secs(1),

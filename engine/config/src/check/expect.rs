@@ -135,7 +135,7 @@ pub(super) fn fits(value: &Value, schema: &Json) -> bool {
     let types = types_of(schema);
     let has = |name: &str| types.contains(&name);
     match value {
-        Value::Text(_) | Value::Unknown(_) => has("string"),
+        Value::Text(_) | Value::Unknown(_) => has("string") || choices_of(schema).is_some(),
         Value::Integer(_) => has("integer"),
         Value::Float(number) => has("number") && number.is_finite(),
         Value::Bool(_) => has("boolean"),

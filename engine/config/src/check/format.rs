@@ -13,6 +13,7 @@ use crate::id::InputRef;
 use crate::secret::SecretRef;
 use crate::sinks::otlp::is_header_text;
 use crate::size::ByteSize;
+use crate::sources::log_format::{Pattern, TimeFormat, TimeFormatError, Zone};
 use crate::span::Span;
 
 /// Why a text does not have the form.
@@ -50,6 +51,9 @@ pub(super) fn check(name: &str, text: &str, schema: &Json) -> Result<(), Refusal
         "user-name" => must(is_user_name(text), || format!("`{}` is not the name of a user", text.escape_debug())),
         "origin" => must(is_origin(text), || format!("`{}` is not an origin", text.escape_debug())),
         "attribute-key" => must(!text.is_empty(), || "an attribute needs a name".to_owned()),
+        "rust-regex" => text.parse::<Pattern>().map(drop).map_err(plain),
+        "log-time" => text.parse::<TimeFormat>().map(drop).map_err(with_name),
+        "time-zone" => text.parse::<Zone>().map(drop).map_err(plain),
         // Number formats such as "int64" say nothing about texts.
         _ => Ok(()),
     }
@@ -73,6 +77,11 @@ pub(super) fn expected(name: &str) -> Option<&'static str> {
         "header-name" => "letters, digits and any of !#$%&'*+-.^_`|~",
         "header-text" => "visible ASCII characters and spaces",
         "attribute-key" => "a name such as \"service.name\"",
+        "rust-regex" => "a regular expression of the Rust crate `regex`",
+        "log-time" => {
+            "\"rfc3339\", \"epoch_s\", \"epoch_ms\", \"epoch_us\", \"epoch_ns\" or conversions such as \"%Y-%m-%d %H:%M:%S\""
+        }
+        "time-zone" => "\"UTC\", an offset such as \"+02:00\" or a name such as \"Europe/Berlin\"",
         _ => return None,
     })
 }
@@ -89,6 +98,9 @@ pub(super) fn example(name: &str) -> Option<&'static str> {
         "origin" => "https://unknown.invalid",
         "absolute-path" | "file-path" | "url-path" => "/unknown",
         "header-text" => "unknown",
+        "rust-regex" => "^unknown",
+        "log-time" => "rfc3339",
+        "time-zone" => "UTC",
         _ => return None,
     })
 }
@@ -110,6 +122,12 @@ fn plain(error: impl Display) -> Refusal {
 
 fn with_remedy(error: crate::address::AddressError) -> Refusal {
     Refusal { reason: error.to_string(), help: error.remedy().map(str::to_owned) }
+}
+
+fn with_name(error: TimeFormatError) -> Refusal {
+    let reason = error.to_string();
+    let TimeFormatError::Unknown { help, .. } = error else { return Refusal { reason, help: None } };
+    Refusal { reason, help }
 }
 
 fn is_path(text: &str) -> bool {

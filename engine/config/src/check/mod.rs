@@ -68,11 +68,14 @@ impl<'r, 'f> Check<'r, 'f> {
         if let Some(choices) = choices_of(schema) {
             return json!(choices.first());
         }
-        let with_text = |candidate: &&Json| types_of(candidate).contains(&"string");
+        let with_text = |candidate: &&Json| expect::fits(&node.value, candidate);
         let Some(schema) = std::iter::once(schema).chain(branches_of(schema)).find(with_text) else {
             self.wrong_type(node, schema);
             return Json::Null;
         };
+        if let Some(choices) = choices_of(schema) {
+            return json!(choices.first());
+        }
         match format::of(schema).and_then(format::example) {
             Some(example) => json!(schema.get("default").and_then(Json::as_str).unwrap_or(example)),
             None if format::of(schema) == Some("input") => {

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::log_format::{LineFormat, LogFormat, Multiline};
 use super::reading::{self, FileAttribute, Watch};
 use crate::component::{Checker, ComponentOptions, Facts, Kind, ServiceId, Stability};
+use crate::omit::is_default;
 use crate::signal::SignalSet;
 use crate::size::ByteSize;
 use crate::span::Span;
@@ -30,10 +32,20 @@ pub struct File {
     /// Where files begin that are there at the very first start. Files that come later begin at their beginning.
     #[serde(default)]
     pub start_at: StartAt,
+    /// How a line is written: `"text"`, `"json"`, or a table with more about it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub format: LogFormat,
+    /// Lines that belong together become one record: a preset such as `"java"`, or a table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multiline: Option<Multiline>,
+    /// Keep the line as it was written in the attribute `log.original` where its parts became attributes: twice the bytes for
+    /// all that the format leaves out.
+    #[serde(default)]
+    pub keep_original_body: bool,
     /// Attributes of each record that tell which file it is from.
     #[serde(default = "file_name")]
     pub attributes: BTreeSet<FileAttribute>,
-    /// Longer lines are cut to this, which counts as `lines_truncated`.
+    /// Longer lines are cut to this, which counts as `lines_truncated`, and entries of several lines become several.
     #[serde(default = "max_line_size")]
     #[schemars(extend("x-minimum" = "1KiB", "x-maximum" = "16MiB"))]
     pub max_line_size: ByteSize,
@@ -69,6 +81,9 @@ impl File {
             paths: paths.into_iter().collect(),
             exclude: Vec::new(),
             start_at: StartAt::default(),
+            format: LogFormat::default(),
+            multiline: None,
+            keep_original_body: false,
             attributes: file_name(),
             max_line_size: max_line_size(),
             max_in_flight: max_in_flight(),
@@ -86,6 +101,14 @@ impl ComponentOptions for File {
     fn check(&self, checker: &mut Checker) {
         reading::check_paths("paths", &self.paths, checker);
         reading::check_paths("exclude", &self.exclude, checker);
+        self.format.check(checker);
+        if let Some(multiline) = &self.multiline {
+            multiline.check(checker);
+        }
+        if self.keep_original_body && self.format.kind() == LineFormat::Text {
+            let message = "`keep_original_body` has no effect: the body of the format \"text\" is the line";
+            checker.no_effect(["keep_original_body"], message).help("remove it");
+        }
         reading::check_sizes(self.max_line_size, self.max_in_flight, checker);
         for (index, pattern) in self.paths.iter().enumerate() {
             if self.exclude.contains(pattern) {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::log_format::{Multiline, RecordKeys};
 use super::reading::{self, Chosen, FileAttribute, Watch};
 use crate::component::{Checker, ComponentOptions, Facts, Kind, ServiceId, Stability};
 use crate::omit::is_default;
@@ -38,10 +39,20 @@ pub struct KubernetesLogs {
     pub containers: Chosen,
     /// Read the logs of the engine's own pod as well. What the engine logs about these records comes back as further ones.
     pub own_logs: bool,
+    /// Which keys of lines that are JSON objects are more than attributes.
+    #[serde(skip_serializing_if = "is_default")]
+    pub keys: RecordKeys,
+    /// Lines of one stream that belong together become one record: a preset such as `"java"`, or a table. Lines that are JSON
+    /// objects stay records of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub multiline: Option<Multiline>,
+    /// Keep a line that is a JSON object as it was written in the attribute `log.original`.
+    pub keep_original_body: bool,
     /// Attributes of each record that tell which file it is from.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub attributes: BTreeSet<FileAttribute>,
-    /// Longer lines are cut to this, which counts as `lines_truncated`.
+    /// Longer lines, with their parts joined, are cut to this, which counts as `lines_truncated`, and entries of several lines
+    /// become several.
     #[schemars(extend("x-minimum" = "1KiB", "x-maximum" = "16MiB"))]
     pub max_line_size: ByteSize,
     /// Bytes of the files that may be read and not yet be kept as delivered: what is sent twice after a crash, at most. About
@@ -62,6 +73,9 @@ impl Default for KubernetesLogs {
             namespaces: Chosen::default(),
             containers: Chosen::default(),
             own_logs: false,
+            keys: RecordKeys::default(),
+            multiline: None,
+            keep_original_body: true,
             attributes: BTreeSet::new(),
             max_line_size: reading::MAX_LINE,
             max_in_flight: reading::MAX_IN_FLIGHT,
@@ -79,6 +93,10 @@ impl ComponentOptions for KubernetesLogs {
     fn check(&self, checker: &mut Checker) {
         self.namespaces.check("namespaces", checker);
         self.containers.check("containers", checker);
+        self.keys.check(["keys"], checker);
+        if let Some(multiline) = &self.multiline {
+            multiline.check(checker);
+        }
         reading::check_sizes(self.max_line_size, self.max_in_flight, checker);
     }
 

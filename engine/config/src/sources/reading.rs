@@ -1,10 +1,13 @@
 //! What the sources that read files have in common: how much is read ahead, how changes are noticed, and the patterns that
 //! name files and other things. Not here: how lines become records.
 
+use std::time::Duration;
+
 use glob::Pattern;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::log_format::Multiline;
 use crate::component::Checker;
 use crate::size::ByteSize;
 use crate::span::Span;
@@ -76,6 +79,11 @@ impl Chosen {
             }
         }
     }
+}
+
+/// How long lines that belong together are waited for: the parts of a line where nothing is said about entries.
+pub fn flush_after(multiline: Option<&Multiline>) -> Duration {
+    multiline.map(Multiline::table).unwrap_or_default().timeout.get()
 }
 
 /// Checks the patterns of paths under one key.

@@ -1,18 +1,9 @@
 //! Values and attributes as nearly every exporter writes them: one member, no white space, no escapes. Everything
 //! about them is known before the first byte is written. What is written otherwise is the matter of `read`.
 
+use super::any_value::Value;
 use super::output::Output;
 use super::scan::{self, Number, byte, word};
-use crate::protobuf::{put_length_head, put_varint, varint_len};
-
-/// A value of one member.
-#[derive(Copy, Clone)]
-pub(super) enum Value<'t> {
-    String(&'t [u8]),
-    Bool(bool),
-    Int(i64),
-    Double(f64),
-}
 
 /// Writes the attribute at a position as a field, and returns where it ends.
 #[inline]
@@ -28,14 +19,7 @@ pub(super) fn attribute(text: &[u8], at: usize, number: u32, out: &mut Output) -
     if byte(text, end) != b'}' {
         return None;
     }
-    let content = value.len();
-    let len = 1 + varint_len(key.len() as u64) + key.len() + 1 + varint_len(content as u64) + content;
-    let bytes = out.content();
-    put_length_head(bytes, number, len);
-    put_length_head(bytes, 1, key.len());
-    bytes.extend_from_slice(key);
-    put_length_head(bytes, 2, content);
-    value.put(bytes);
+    value.put_attribute(number, key, out.content());
     Some(end + 1)
 }
 
@@ -43,8 +27,7 @@ pub(super) fn attribute(text: &[u8], at: usize, number: u32, out: &mut Output) -
 #[inline]
 pub(super) fn any_value(text: &[u8], at: usize, number: u32, out: &mut Output) -> Option<usize> {
     let (value, end) = value(text, at)?;
-    put_length_head(out.content(), number, value.len());
-    value.put(out.content());
+    value.put_field(number, out.content());
     Some(end)
 }
 
@@ -88,36 +71,4 @@ fn value(text: &[u8], at: usize) -> Option<(Value<'_>, usize)> {
 fn string(text: &[u8], at: usize) -> Option<(&[u8], usize)> {
     let content = scan::plain(text, at).ok()??;
     Some((content, at + content.len() + 1))
-}
-
-impl Value<'_> {
-    /// Bytes of the value as a message.
-    #[inline]
-    fn len(self) -> usize {
-        match self {
-            Self::String(content) => 1 + varint_len(content.len() as u64) + content.len(),
-            Self::Bool(_) => 2,
-            Self::Int(number) => 1 + varint_len(number.cast_unsigned()),
-            Self::Double(_) => 9,
-        }
-    }
-
-    #[inline]
-    fn put(self, bytes: &mut Vec<u8>) {
-        match self {
-            Self::String(content) => {
-                put_length_head(bytes, 1, content.len());
-                bytes.extend_from_slice(content);
-            }
-            Self::Bool(content) => bytes.extend_from_slice(&[0x10, u8::from(content)]),
-            Self::Int(number) => {
-                bytes.push(0x18);
-                put_varint(bytes, number.cast_unsigned());
-            }
-            Self::Double(number) => {
-                bytes.push(0x21);
-                bytes.extend_from_slice(&number.to_le_bytes());
-            }
-        }
-    }
 }

@@ -55,7 +55,7 @@ impl Reader {
             }
             Err(error) => return self.cannot_read(key, file, &error),
         };
-        let max_line = self.parts.settings.max_line_size;
+        let max_line = self.parts.format.max_line_bytes();
         let (observed, base) = (unix_nanos(), segment.position_of(segment.read));
         let Some(log) = self.logs.get_mut(key) else { return Turn::CaughtUp };
         let (parser, records) = (&mut log.parser, &mut self.records);
@@ -184,10 +184,7 @@ impl Reader {
             let records = self.records.take();
             self.request.add(&log.resource, &records, count as u64);
         }
-        let counted = self.records.counts();
-        if counted.truncated > 0 {
-            add(&self.parts.counts.lines_truncated, counted.truncated);
-        }
+        self.parts.counts.add_lines(self.records.counts());
     }
 
     /// Nothing more is there of the current file: goes on with the next one when that is due.
@@ -220,7 +217,7 @@ impl Reader {
 
     /// Reads nothing more of the current file. What has no line end is its last line.
     fn close(&mut self, key: LogKey, file: FileKey, rest: Rest) {
-        let max_line = self.parts.settings.max_line_size;
+        let max_line = self.parts.format.max_line_bytes();
         let Some(log) = self.logs.get_mut(key) else { return };
         let mut raw = 0;
         // The buffer may have become smaller; a longer line than that is read again as what it is.

@@ -1,122 +1,190 @@
-//! Lines as log records: each line is the text of one. Synchronous, without I/O, clock and runtime. Not here: where lines
-//! come from and where records go.
+//! Lines of a file become log records on the wire: the framing of container runtimes is taken off, partial lines are
+//! joined, lines of one entry too, JSON and expressions become attributes. Nothing of a line is lost but what is longer
+//! than a record may be, and that is counted.
+//!
+//! No I/O, no clock and no runtime: who reads the files tells the time, and says when a file or a wait is over.
+
+mod container;
+mod emit;
+mod format;
+mod meaning;
+mod multiline;
+mod records;
+mod severity;
+mod time;
+mod trace;
+mod waiting;
+mod wire;
 
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
-use super::batch::{head_len, put_head};
+use self::container::{Frame, Stream};
+use self::emit::{Emission, FileAttributes};
+pub(crate) use self::format::{Format, RecordOptions};
+use self::multiline::Phase;
+pub(crate) use self::records::{LineCounts, Records};
+use self::waiting::Waiting;
 
-/// How lines become records: made once a source from its options, shared by all of its files.
-#[derive(Debug)]
-pub(crate) struct Format(());
-
-/// One line of a file without its line end.
-#[derive(Clone, Copy, Debug)]
+/// One line of a file without its line end (`\n` or `\r\n`).
+#[derive(Copy, Clone, Debug)]
 pub(crate) struct Line<'a> {
     pub(crate) bytes: &'a [u8],
-    /// The line was longer than what a record may hold; the reader skipped the rest.
+    /// The line was longer than [`Format::max_line_bytes`]; the reader skipped the rest.
     pub(crate) is_truncated: bool,
     /// Where its first byte stands in the file.
-    #[allow(dead_code, reason = "a line is a record at once, so that nothing waits from there")]
     pub(crate) start: u64,
 }
 
-/// What one open file has waiting. Small while nothing waits: thousands of files are open.
+/// What one open file has waiting: partial lines, unfinished entries of several lines. Small while nothing waits.
 #[derive(Debug)]
 pub(crate) struct FileParser {
-    /// Encoded fields of LogRecord that every record of this file has.
-    attributes: Bytes,
+    format: Arc<Format>,
+    file: FileAttributes,
+    streams: [StreamState; Stream::COUNT],
 }
 
-/// Log records on the wire, each a `log_records` field of ScopeLogs.
+/// What one stream of a container has waiting.
 #[derive(Debug, Default)]
-pub(crate) struct Records {
-    bytes: BytesMut,
-    count: usize,
-    counts: LineCounts,
+struct StreamState {
+    partial: Option<Box<Waiting>>,
+    entry: Option<Box<Waiting>>,
 }
 
-/// What became of lines besides being records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct LineCounts {
-    /// Lines that were cut short.
-    pub(crate) truncated: u64,
+/// A line as it was written, or a part of one.
+#[derive(Copy, Clone, Debug)]
+struct Piece<'a> {
+    content: &'a [u8],
+    /// Nanoseconds since 1970, 0 when the framing does not tell.
+    time: u64,
+    start: u64,
+    is_truncated: bool,
 }
 
-impl Format {
-    /// Every line is the text of a record.
-    pub(crate) fn text() -> Self {
-        Self(())
-    }
-
-    /// The lines that container runtimes write.
-    pub(crate) fn container() -> Self {
-        Self(())
-    }
+/// Where a piece is handled: the same for all of them that come out of one line.
+#[derive(Copy, Clone)]
+struct Place<'a> {
+    format: &'a Format,
+    file: &'a FileAttributes,
+    stream: Stream,
+    observed: u64,
 }
 
 impl FileParser {
-    /// `attributes` are encoded fields of LogRecord with their keys and lengths; there may be none.
-    pub(crate) fn new(_format: Arc<Format>, attributes: Bytes) -> Self {
-        Self { attributes }
+    /// A parser of one file. `attributes` are encoded `attributes` fields of `LogRecord` that every record of the file
+    /// carries, such as `log.file.path`; none of them, or some.
+    pub(crate) fn new(format: Arc<Format>, attributes: Bytes) -> Self {
+        Self { format, file: FileAttributes::new(attributes), streams: Default::default() }
     }
 
-    /// Takes a line, and writes the records that are complete with it.
+    /// Takes the next line. What it completes is put into `records`.
     pub(crate) fn line(&mut self, line: Line<'_>, observed_unix_nano: u64, records: &mut Records) {
-        records.counts.truncated += u64::from(line.is_truncated);
-        records.put(&String::from_utf8_lossy(line.bytes), &self.attributes, observed_unix_nano);
+        let Self { format, file, streams } = self;
+        let place = |stream| Place { format, file, stream, observed: observed_unix_nano };
+        let whole =
+            Piece { content: line.bytes, time: 0, start: line.start, is_truncated: line.is_truncated };
+        if !format.is_container {
+            place(Stream::None).entry(&mut streams[Stream::None.index()], whole, records);
+            return;
+        }
+        // It is put back below: the content may lie in it.
+        let mut members = std::mem::take(&mut records.frame);
+        match container::frame(line.bytes, &mut members) {
+            Some(Frame { time, stream, is_partial, content }) => {
+                let piece = Piece { content, time, ..whole };
+                place(stream).piece(&mut streams[stream.index()], piece, is_partial, records);
+            }
+            None => {
+                records.counts.unframed += 1;
+                Emission::new(place(Stream::None), whole).write_text(records);
+            }
+        }
+        records.frame = members;
     }
 
-    /// The offset from which a restart must read again: the first byte that is read and in no record yet.
+    /// The offset from which a restart must read again: of the first byte that was read and is in no record yet. `None`
+    /// when nothing waits.
     pub(crate) fn waits_from(&self) -> Option<u64> {
-        None
+        let waiting = self.streams.iter().flat_map(|stream| [&stream.partial, &stream.entry]);
+        waiting.flatten().map(|waiting| waiting.start).min()
     }
 
-    /// Makes a record of what waits.
-    pub(crate) fn flush(&mut self, _observed_unix_nano: u64, _records: &mut Records) {}
-}
-
-impl Records {
-    /// Records since the last [`take`](Self::take).
-    pub(crate) fn len(&self) -> usize {
-        self.count
-    }
-
-    /// Their bytes.
-    pub(crate) fn byte_len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// What was written since the last time.
-    pub(crate) fn take(&mut self) -> Bytes {
-        self.count = 0;
-        let taken = self.bytes.split().freeze();
-        self.bytes.reserve(taken.len());
-        taken
-    }
-
-    /// What was counted since the last time.
-    pub(crate) fn counts(&mut self) -> LineCounts {
-        std::mem::take(&mut self.counts)
-    }
-
-    fn put(&mut self, body: &str, attributes: &[u8], observed_unix_nano: u64) {
-        const LOG_RECORDS: u32 = 2;
-        const BODY: u32 = 5;
-        const STRING_VALUE: u32 = 1;
-        /// Field 11, eight bytes.
-        const OBSERVED: u8 = 11 << 3 | 1;
-        let value = head_len(body.len()) + body.len();
-        let record = head_len(value) + value + attributes.len() + 1 + size_of::<u64>();
-        self.bytes.reserve(head_len(record) + record);
-        put_head(&mut self.bytes, LOG_RECORDS, record);
-        put_head(&mut self.bytes, BODY, value);
-        put_head(&mut self.bytes, STRING_VALUE, body.len());
-        self.bytes.extend_from_slice(body.as_bytes());
-        self.bytes.extend_from_slice(attributes);
-        self.bytes.put_u8(OBSERVED);
-        self.bytes.put_u64_le(observed_unix_nano);
-        self.count += 1;
+    /// Makes records of what waits: the file has ended, or the wait for more lines of an entry is over.
+    pub(crate) fn flush(&mut self, observed_unix_nano: u64, records: &mut Records) {
+        let Self { format, file, streams } = self;
+        for stream in Stream::ALL {
+            let state = &mut streams[stream.index()];
+            let place = Place { format, file, stream, observed: observed_unix_nano };
+            if let Some(partial) = state.partial.take() {
+                place.entry(state, partial.piece(), records);
+                records.give_back(partial);
+            }
+            place.end_entry(state, records);
+        }
     }
 }
+
+impl Place<'_> {
+    /// Takes a line, or a part of one that goes on in the next line of the same stream.
+    fn piece(self, state: &mut StreamState, piece: Piece<'_>, is_partial: bool, records: &mut Records) {
+        if state.partial.is_none() && !is_partial {
+            return self.entry(state, piece, records);
+        }
+        match &mut state.partial {
+            Some(partial) => {
+                records.counts.joined += 1;
+                partial.extend(piece, self.format.max_bytes);
+            }
+            None => state.partial = Some(records.waiting(piece, self.format.max_bytes)),
+        }
+        if !is_partial && let Some(partial) = state.partial.take() {
+            self.entry(state, partial.piece(), records);
+            records.give_back(partial);
+        }
+    }
+
+    /// Takes a whole line: it becomes a record, or waits for what follows.
+    #[inline]
+    fn entry(self, state: &mut StreamState, piece: Piece<'_>, records: &mut Records) {
+        let Some(rules) = &self.format.multiline else { return Emission::new(self, piece).write(records) };
+        // A line that is JSON by itself is never a part of something.
+        if self.format.body.is_json_object(piece, self.format.max_bytes, records) {
+            if state.entry.is_none() {
+                return Emission::new(self, piece).write_object(records);
+            }
+            self.end_entry(state, records);
+            return Emission::new(self, piece).write(records);
+        }
+        let Some(entry) = &mut state.entry else {
+            return self.begin_entry(state, piece, rules.begins(piece.content), records);
+        };
+        let Some(phase) = rules.continues(entry.phase, entry.lines_in_phase, piece.content) else {
+            self.end_entry(state, records);
+            return self.begin_entry(state, piece, rules.begins(piece.content), records);
+        };
+        let has_room = entry.content.len() + 1 + piece.content.len() <= self.format.max_bytes;
+        if !has_room || entry.lines >= rules.max_lines() {
+            records.counts.split += 1;
+            self.end_entry(state, records);
+            return self.begin_entry(state, piece, phase, records);
+        }
+        records.counts.joined += 1;
+        entry.add_line(piece, phase);
+    }
+
+    fn begin_entry(self, state: &mut StreamState, piece: Piece<'_>, phase: Phase, records: &mut Records) {
+        let mut entry = records.waiting(piece, self.format.max_bytes);
+        entry.phase = phase;
+        state.entry = Some(entry);
+    }
+
+    fn end_entry(self, state: &mut StreamState, records: &mut Records) {
+        let Some(entry) = state.entry.take() else { return };
+        Emission::new(self, entry.piece()).write(records);
+        records.give_back(entry);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -113,7 +113,7 @@ impl Folder {
         let id = ComponentId::new("tail").unwrap();
         let store: Arc<dyn StateStore> = Arc::new(DirectoryStore::open(self.state.path(), &id).unwrap());
         let selection = Box::new(Logs { root: self.logs.path().to_owned(), decide });
-        let tail = Tail { settings, format: Arc::new(Format::text()), selection, store: Arc::clone(&store) };
+        let tail = Tail { settings, format: Arc::new(Format::plain()), selection, store: Arc::clone(&store) };
         let run = run_source("tail", Box::new(TestSource(tail)), Sockets::default(), Budget::new(64 << 20));
         Reading { run, store }
     }

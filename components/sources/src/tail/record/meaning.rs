@@ -1,0 +1,149 @@
+//! Keys and groups that are more than attributes: time, body, severity, trace context.
+
+use std::ops::Range;
+
+use engine_config::sources::log_format::{LineFormat, RecordKeys};
+use otlp::json::Value;
+
+use super::severity::Severity;
+use super::time::KeyTime;
+use super::trace::{self, Trace};
+
+/// Keys with a meaning, in the order in which they count.
+#[derive(Debug)]
+pub(super) struct Meanings {
+    names: Vec<Box<[u8]>>,
+    /// A bit for each length that a key has; longer ones share the last.
+    lengths: u64,
+    time: Range<usize>,
+    body: Range<usize>,
+    severity: Range<usize>,
+    trace_id: Range<usize>,
+    span_id: Range<usize>,
+    trace_flags: Range<usize>,
+    traceparent: Range<usize>,
+    key_time: KeyTime,
+}
+
+/// A member or a group that has a key with a meaning.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Hit<'a> {
+    /// Which member or group it is.
+    pub(super) place: usize,
+    pub(super) value: Value<'a>,
+    /// The value as it is written.
+    pub(super) raw: &'a [u8],
+}
+
+/// What a line says besides its attributes.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Meant<'a> {
+    pub(super) time: Option<u64>,
+    pub(super) body: Option<Value<'a>>,
+    pub(super) severity: Option<Severity<'a>>,
+    pub(super) trace: Option<Trace>,
+    /// A time was there and could not be read.
+    pub(super) has_unread_time: bool,
+    used: [usize; MOST_USED],
+}
+
+/// Members that are used in one record: time, body, severity, and three of a trace.
+const MOST_USED: usize = 6;
+
+/// Stands for no member.
+const NONE: usize = usize::MAX;
+
+impl Meanings {
+    pub(super) fn new(keys: &RecordKeys, format: LineFormat) -> Self {
+        let mut names = Vec::new();
+        let mut take = |list: Vec<&str>| {
+            let first = names.len();
+            names.extend(list.into_iter().map(|name| Box::from(name.as_bytes())));
+            first..names.len()
+        };
+        let time = take(keys.time(format));
+        let body = take(keys.body(format));
+        let severity = take(keys.severity(format));
+        let trace_id = take(keys.trace_id());
+        let span_id = take(keys.span_id());
+        let trace_flags = take(keys.trace_flags());
+        let traceparent = take(keys.traceparent());
+        let lengths = names.iter().fold(0, |bits, name| bits | length_bit(name));
+        let key_time = KeyTime::new(keys);
+        Self { names, lengths, time, body, severity, trace_id, span_id, trace_flags, traceparent, key_time }
+    }
+
+    /// How many keys there are.
+    pub(super) fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// The number of a key, if it has a meaning.
+    #[inline]
+    pub(super) fn number_of(&self, key: &[u8]) -> Option<usize> {
+        if self.lengths & length_bit(key) == 0 {
+            return None;
+        }
+        self.names.iter().position(|name| **name == *key)
+    }
+
+    /// What a line says. `hit` tells which member or group has the key with a number, if one has; `now` is the time of
+    /// reading, in nanoseconds since 1970.
+    #[inline]
+    pub(super) fn of<'a>(&self, now: u64, hit: impl Fn(usize) -> Option<Hit<'a>>) -> Meant<'a> {
+        let mut used = [NONE; MOST_USED];
+        let mut has_unread_time = false;
+        let time = first(&self.time, &hit, &mut used[0], |found| {
+            let text = match found.value {
+                Value::String(text) => text,
+                Value::Int(_) | Value::Double(_) => found.raw,
+                _ => &[],
+            };
+            let time = self.key_time.read(text, now).filter(|time| *time > 0);
+            has_unread_time |= time.is_none();
+            time
+        });
+        let body = first(&self.body, &hit, &mut used[1], |found| Some(found.value).filter(|value| *value != Value::Null));
+        let severity = first(&self.severity, &hit, &mut used[2], |found| Severity::of(found.value, found.raw));
+        let [_, _, _, trace_place, span_place, flags_place] = &mut used;
+        let trace = first(&self.trace_id, &hit, trace_place, |found| trace::id(found.value)).map(|trace_id| Trace {
+            trace_id,
+            span_id: first(&self.span_id, &hit, span_place, |found| trace::id(found.value)),
+            flags: first(&self.trace_flags, &hit, flags_place, |found| trace::flags(found.value)),
+        });
+        let trace =
+            trace.or_else(|| first(&self.traceparent, &hit, trace_place, |found| trace::traceparent(found.value)));
+        Meant { time, body, severity, trace, has_unread_time, used }
+    }
+}
+
+impl Meant<'_> {
+    /// Whether a member or group was used, so that it is no attribute.
+    #[inline]
+    pub(super) fn has_used(&self, place: usize) -> bool {
+        self.used.contains(&place)
+    }
+}
+
+/// The first of some keys that a line has and that can be used.
+#[inline]
+fn first<'a, T>(
+    keys: &Range<usize>,
+    hit: impl Fn(usize) -> Option<Hit<'a>>,
+    used: &mut usize,
+    mut read: impl FnMut(Hit<'a>) -> Option<T>,
+) -> Option<T> {
+    for found in keys.clone().filter_map(hit) {
+        if let Some(value) = read(found) {
+            *used = found.place;
+            return Some(value);
+        }
+    }
+    None
+}
+
+/// A bit for the length of a key.
+#[inline]
+pub(super) fn length_bit(key: &[u8]) -> u64 {
+    1 << key.len().min(63)
+}
