@@ -21,10 +21,10 @@ fn main() {
 const LINES: u64 = 1000;
 const OBSERVED: u64 = 1_795_000_000_000_000_000;
 
-/// Nine members, of which message, severity and trace become fields of the record: 234 bytes with the framing.
+/// Ten members, of which message, severity and trace become fields of the record: 234 bytes with the framing.
 fn json(number: u64) -> String {
     format!(
-        r#"{{"level":"info","msg":"request {number:05} completed","method":"GET","path":"/api/v1/orders","status":200,"ms":12.5,"trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","user":"u{number:05}","ok":true}}"#
+        r#"{{"level":"info","msg":"request {number:05} completed","method":"GET","path":"/api/v1/orders","status":200,"size":1234,"ms":12.5,"trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","user":"u{number:05}","ok":true}}"#
     )
 }
 
@@ -110,7 +110,8 @@ fn json_lines(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn expression(bencher: Bencher<'_, '_>) {
-    let pattern = r"^(?<client>\S+) \S+ \S+ \[(?<time>[^\]]+)\] \x22(?<method>\S+) (?<path>\S+) [^\x22]*\x22 (?<status>\d+)";
+    let pattern =
+        r"^(?<client>\S+) \S+ \S+ \[(?<time>[^\]]+)\] \x22(?<method>\S+) (?<path>\S+) [^\x22]*\x22 (?<status>\d+)";
     let format: LogFormat = serde_json::from_value(serde_json::json!({
         "type": "regex", "pattern": pattern, "keys": { "time_format": "%d/%b/%Y:%H:%M:%S %z" },
     }))

@@ -5,10 +5,9 @@
 //! hold become doubles; what no double can hold, and what is nested deeper than [`LEVELS`], stays the text that it is.
 
 use super::any_value::Value;
-use super::error::Fault;
 use super::scan::{self, Number, byte, space};
 use super::skip::{Skip, colon};
-use crate::protobuf::{put_varint, varint_len};
+use crate::protobuf::{put_length_head, put_varint, varint_len};
 
 /// Lists and objects inside of each other that become values. Each takes up to three levels of messages, of which
 /// protobuf reads a hundred.
@@ -54,18 +53,20 @@ pub struct Member<'a> {
 #[derive(Copy, Clone, Debug)]
 struct Stored {
     key: Text,
+    /// Of the key.
+    hash: u64,
     value: StoredValue,
-    raw: (usize, usize),
+    /// Where the value is in the text.
+    raw: (u32, u32),
     /// Another member with the same key follows.
     is_repeated: bool,
 }
 
-/// Where a string is: in the text, or decoded.
+/// Where a string is: in the text, or, if the highest bit of its end says so, in what was decoded.
 #[derive(Copy, Clone, Debug)]
 struct Text {
-    start: usize,
-    end: usize,
-    is_decoded: bool,
+    start: u32,
+    end: u32,
 }
 
 #[derive(Copy, Clone, Debug)]
@@ -75,29 +76,39 @@ enum StoredValue {
     Int(i64),
     Double(f64),
     String(Text),
-    Nested { start: usize, end: usize },
+    Nested { start: u32, end: u32 },
 }
 
-/// Which keys an object may have twice: a bit for each remainder of a hash.
+/// Whether an object may have a key twice: a bit for each remainder of a hash.
 #[derive(Copy, Clone, Default)]
 struct Seen {
-    bits: u64,
+    bits: [u64; 4],
     collided: bool,
 }
+
+/// Marks strings that are decoded. Longer texts are not read.
+const DECODED: u32 = 1 << 31;
+
+/// Strings up to this length are copied in one step, with what stands behind them.
+const SHORT: usize = 16;
 
 impl Members {
     /// Reads the object that a text is, with white space around it. What was read before is forgotten.
     ///
     /// # Errors
     ///
-    /// The text is something else, or an object that is not as RFC 8259 has it, or not UTF-8.
+    /// The text is something else, or an object that is not as RFC 8259 has it, or not UTF-8, or longer than 2 GiB.
     pub fn read(&mut self, text: &[u8]) -> Result<(), NotAnObject> {
         self.clear();
-        let ends_at = self.object(text).map_err(|_| NotAnObject)?;
+        if text.len() >= DECODED as usize {
+            return Err(NotAnObject);
+        }
+        let ends_at = self.object(text).ok_or(NotAnObject)?;
         if space(text, ends_at) < text.len() { Err(NotAnObject) } else { Ok(()) }
     }
 
     /// How many there are, repeated keys included.
+    #[inline]
     pub fn len(&self) -> usize {
         self.members.len()
     }
@@ -107,17 +118,49 @@ impl Members {
         self.members.is_empty()
     }
 
-    /// The member at a place, for the text that was read. `None` when another one with the same key follows.
+    /// The key at a place, for the text that was read. `None` when another member with the same key follows.
     #[inline]
+    pub fn key<'a>(&'a self, place: usize, text: &'a [u8]) -> Option<&'a [u8]> {
+        let stored = self.members.get(place).filter(|stored| !stored.is_repeated)?;
+        Some(stored.key.of(text, &self.decoded))
+    }
+
+    /// The member at a place, for the text that was read. `None` when another one with the same key follows.
     pub fn get<'a>(&'a self, place: usize, text: &'a [u8]) -> Option<Member<'a>> {
         let stored = self.members.get(place).filter(|stored| !stored.is_repeated)?;
-        let raw = &text[stored.raw.0..stored.raw.1];
-        Some(Member { key: self.text(stored.key, text), value: self.value_of(stored.value, text), raw })
+        let value = match stored.value {
+            StoredValue::Nested { start, end } => Value::Nested(&self.encoded[start as usize..end as usize]),
+            plain => plain.of(text, &self.decoded),
+        };
+        let raw = &text[stored.raw.0 as usize..stored.raw.1 as usize];
+        Some(Member { key: stored.key.of(text, &self.decoded), value, raw })
     }
 
     /// All of them, each key once, in the order of the text that was read.
     pub fn iter<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = Member<'a>> {
         (0..self.members.len()).filter_map(|place| self.get(place, text))
+    }
+
+    /// Writes the member at a place as a `KeyValue` in a field with a number below 16. One whose key comes again is not
+    /// written.
+    #[inline]
+    pub fn put_attribute(&self, place: usize, text: &[u8], number: u32, out: &mut Vec<u8>) {
+        let Some(stored) = self.members.get(place).filter(|stored| !stored.is_repeated) else { return };
+        if let StoredValue::String(value) = stored.value {
+            let (key_len, value_len) = (stored.key.len(), value.len());
+            if key_len + value_len + 6 < 128 {
+                // All lengths are of one byte.
+                let len = (key_len + value_len) as u8 + 6;
+                out.extend_from_slice(&[(number << 3 | 2) as u8, len, 0x0a, key_len as u8]);
+                stored.key.put(text, &self.decoded, out);
+                out.extend_from_slice(&[0x12, value_len as u8 + 2, 0x0a, value_len as u8]);
+                value.put(text, &self.decoded, out);
+                return;
+            }
+        }
+        if let Some(member) = self.get(place, text) {
+            member.value.put_attribute(number, member.key, out);
+        }
     }
 
     fn clear(&mut self) {
@@ -129,122 +172,126 @@ impl Members {
         self.decoded.shrink_to(KEPT_BYTES);
         self.encoded.clear();
         self.encoded.shrink_to(KEPT_BYTES);
-        self.skip = Skip::default();
-    }
-
-    #[inline]
-    fn text<'a>(&'a self, place: Text, text: &'a [u8]) -> &'a [u8] {
-        let source = if place.is_decoded { &self.decoded } else { text };
-        &source[place.start..place.end]
-    }
-
-    #[inline]
-    fn value_of<'a>(&'a self, stored: StoredValue, text: &'a [u8]) -> Value<'a> {
-        match stored {
-            StoredValue::Null => Value::Null,
-            StoredValue::Bool(value) => Value::Bool(value),
-            StoredValue::Int(value) => Value::Int(value),
-            StoredValue::Double(value) => Value::Double(value),
-            StoredValue::String(place) => Value::String(self.text(place, text)),
-            StoredValue::Nested { start, end } => Value::Nested(&self.encoded[start..end]),
+        if self.skip.is_open() {
+            self.skip = Skip::default();
         }
     }
 
     /// Reads the outermost object, and returns where it ends.
-    fn object(&mut self, text: &[u8]) -> Result<usize, Fault> {
-        let start = space(text, 0);
-        if byte(text, start) != b'{' {
-            return Err(Fault::expected(start, "an object"));
+    fn object(&mut self, text: &[u8]) -> Option<usize> {
+        let mut at = space(text, 0);
+        if byte(text, at) != b'{' {
+            return None;
         }
-        let mut at = space(text, start + 1);
+        at = space(text, at + 1);
+        if byte(text, at) == b'}' {
+            return Some(at + 1);
+        }
         let mut seen = Seen::default();
-        if byte(text, at) != b'}' {
-            loop {
-                let (key, value_at) = self.key(text, at)?;
-                seen.add(self.text(key, text));
-                let (value, end) = self.value(text, value_at, 0)?;
-                self.members.push(Stored { key, value, raw: (value_at, end), is_repeated: false });
-                at = space(text, end);
-                match byte(text, at) {
-                    b',' => at = space(text, at + 1),
-                    b'}' => break,
-                    _ => return Err(Fault::expected(at, "`,` or `}`")),
-                }
+        loop {
+            let (key, value_at) = self.read_key(text, at)?;
+            let hash = seen.add(key.of(text, &self.decoded));
+            let (value, end) = self.value(text, value_at, 0)?;
+            let raw = (value_at as u32, end as u32);
+            self.members.push(Stored { key, hash, value, raw, is_repeated: false });
+            at = space(text, end);
+            match byte(text, at) {
+                b',' => at = space(text, at + 1),
+                b'}' => break,
+                _ => return None,
             }
         }
         if seen.collided {
             self.mark_repeated(text);
         }
-        Ok(at + 1)
+        Some(at + 1)
     }
 
     /// Reads a key, and returns it and where its value begins.
-    #[inline]
-    fn key(&mut self, text: &[u8], at: usize) -> Result<(Text, usize), Fault> {
+    #[inline(always)]
+    fn read_key(&mut self, text: &[u8], at: usize) -> Option<(Text, usize)> {
         if byte(text, at) != b'"' {
-            return Err(Fault::expected(at, "a key"));
+            return None;
         }
         let (key, end) = self.string(text, at + 1)?;
-        Ok((key, colon(text, end)?))
+        Some((key, colon(text, end).ok()?))
     }
 
     /// Reads a string behind its quote, and returns it and where it ends, behind the other one.
-    #[inline]
-    fn string(&mut self, text: &[u8], at: usize) -> Result<(Text, usize), Fault> {
-        let end = scan::text_run(text, at)?;
-        if byte(text, end) == b'"' {
-            return Ok((Text { start: at, end, is_decoded: false }, end + 1));
+    #[inline(always)]
+    fn string(&mut self, text: &[u8], at: usize) -> Option<(Text, usize)> {
+        let run = scan::run(text, at);
+        if byte(text, run.end) == b'"' && !run.high {
+            return Some((Text { start: at as u32, end: run.end as u32 }, run.end + 1));
         }
-        self.decode(text, at, end)
+        self.unusual_string(text, at)
     }
 
-    /// Decodes a string of which the plain beginning is known.
-    fn decode(&mut self, text: &[u8], at: usize, plain_end: usize) -> Result<(Text, usize), Fault> {
+    /// Reads a string with escapes, or with characters beyond ASCII.
+    #[inline(never)]
+    fn unusual_string(&mut self, text: &[u8], at: usize) -> Option<(Text, usize)> {
+        let plain_end = scan::text_run(text, at).ok()?;
+        if byte(text, plain_end) == b'"' {
+            return Some((Text { start: at as u32, end: plain_end as u32 }, plain_end + 1));
+        }
         let start = self.decoded.len();
         let (mut from, mut end) = (at, plain_end);
         loop {
             self.decoded.extend_from_slice(&text[from..end]);
             match byte(text, end) {
-                b'"' => return Ok((Text { start, end: self.decoded.len(), is_decoded: true }, end + 1)),
-                b'\\' => from = scan::unescape(text, end, &mut self.decoded)?,
-                _ => return Err(scan::end_fault(text, end)),
+                b'"' => {
+                    let decoded_end = self.decoded.len() as u32 | DECODED;
+                    return Some((Text { start: start as u32, end: decoded_end }, end + 1));
+                }
+                b'\\' => from = scan::unescape(text, end, &mut self.decoded).ok()?,
+                _ => return None,
             }
-            end = scan::text_run(text, from)?;
+            end = scan::text_run(text, from).ok()?;
         }
     }
 
     /// Reads a value inside of `depth` lists and objects, and returns it and where it ends.
-    #[inline]
-    fn value(&mut self, text: &[u8], at: usize, depth: usize) -> Result<(StoredValue, usize), Fault> {
+    #[inline(always)]
+    fn value(&mut self, text: &[u8], at: usize, depth: usize) -> Option<(StoredValue, usize)> {
+        if byte(text, at) == b'"' {
+            let (content, end) = self.string(text, at + 1)?;
+            return Some((StoredValue::String(content), end));
+        }
+        self.other_value(text, at, depth)
+    }
+
+    fn other_value(&mut self, text: &[u8], at: usize, depth: usize) -> Option<(StoredValue, usize)> {
         match byte(text, at) {
-            b'"' => {
-                let (content, end) = self.string(text, at + 1)?;
-                Ok((StoredValue::String(content), end))
-            }
-            b't' => Ok((StoredValue::Bool(true), scan::literal(text, at, "true")?)),
-            b'f' => Ok((StoredValue::Bool(false), scan::literal(text, at, "false")?)),
-            b'n' => Ok((StoredValue::Null, scan::literal(text, at, "null")?)),
+            b't' => Some((StoredValue::Bool(true), scan::literal(text, at, "true").ok()?)),
+            b'f' => Some((StoredValue::Bool(false), scan::literal(text, at, "false").ok()?)),
+            b'n' => Some((StoredValue::Null, scan::literal(text, at, "null").ok()?)),
             b'{' | b'[' if depth < LEVELS => {
-                let start = self.encoded.len();
+                let start = self.encoded.len() as u32;
                 let end = self.nested(text, at, depth + 1)?;
-                Ok((StoredValue::Nested { start, end: self.encoded.len() }, end))
+                Some((StoredValue::Nested { start, end: u32::try_from(self.encoded.len()).ok()? }, end))
             }
             b'{' | b'[' => {
-                let mut end = self.skip.begin(text, at, usize::MAX)?;
-                while self.skip.is_open() {
-                    if end >= text.len() {
-                        return Err(Fault::expected(end, "the end of a value"));
-                    }
-                    end = self.skip.step(text, end, usize::MAX)?;
-                }
-                Ok((StoredValue::String(Text { start: at, end, is_decoded: false }), end))
+                let end = self.skipped(text, at)?;
+                Some((StoredValue::String(Text { start: at as u32, end: end as u32 }), end))
             }
             _ => number(text, at),
         }
     }
 
+    /// Where a list or an object ends, of which nothing is taken.
+    fn skipped(&mut self, text: &[u8], at: usize) -> Option<usize> {
+        let mut end = self.skip.begin(text, at, usize::MAX).ok()?;
+        while self.skip.is_open() {
+            if end >= text.len() {
+                return None;
+            }
+            end = self.skip.step(text, end, usize::MAX).ok()?;
+        }
+        Some(end)
+    }
+
     /// Reads a list or an object, appends it as the content of an `AnyValue`, and returns where it ends.
-    fn nested(&mut self, text: &[u8], at: usize, depth: usize) -> Result<usize, Fault> {
+    fn nested(&mut self, text: &[u8], at: usize, depth: usize) -> Option<usize> {
         let is_object = byte(text, at) == b'{';
         let (field, close) = if is_object { (6 << 3 | 2, b'}') } else { (5 << 3 | 2, b']') };
         let head = open(&mut self.encoded, field);
@@ -261,7 +308,7 @@ impl Members {
                 match byte(text, next) {
                     b',' => next = space(text, next + 1),
                     found if found == close => break,
-                    _ => return Err(Fault::expected(next, "`,` or the end of a list or an object")),
+                    _ => return None,
                 }
             }
         }
@@ -270,54 +317,59 @@ impl Members {
         }
         self.inner.truncate(first);
         close_head(&mut self.encoded, head);
-        Ok(next + 1)
+        Some(next + 1)
     }
 
     /// Appends a member of an object inside as a `KeyValue` of a list.
-    fn inner_member(&mut self, text: &[u8], at: usize, depth: usize, seen: &mut Seen) -> Result<usize, Fault> {
-        let (key, value_at) = self.key(text, at)?;
-        seen.add(self.text(key, text));
+    fn inner_member(&mut self, text: &[u8], at: usize, depth: usize, seen: &mut Seen) -> Option<usize> {
+        let (key, value_at) = self.read_key(text, at)?;
+        seen.add(key.of(text, &self.decoded));
         self.inner.push((key, self.encoded.len()));
         let is_nested = matches!(byte(text, value_at), b'{' | b'[') && depth < LEVELS;
         if !is_nested {
             let (value, end) = self.value(text, value_at, depth)?;
             let Self { encoded, decoded, .. } = self;
-            let key = if key.is_decoded { &decoded[key.start..key.end] } else { &text[key.start..key.end] };
-            value.plain(text, decoded).put_attribute(1, key, encoded);
-            return Ok(end);
+            value.of(text, decoded).put_attribute(1, key.of(text, decoded), encoded);
+            return Some(end);
         }
         let member = open(&mut self.encoded, 1 << 3 | 2);
-        self.encoded.push(1 << 3 | 2);
-        put_varint(&mut self.encoded, (key.end - key.start) as u64);
-        let source = if key.is_decoded { &self.decoded } else { text };
-        self.encoded.extend_from_slice(&source[key.start..key.end]);
+        put_length_head(&mut self.encoded, 1, key.len());
+        self.encoded.extend_from_slice(key.of(text, &self.decoded));
         let value = open(&mut self.encoded, 2 << 3 | 2);
         let end = self.nested(text, value_at, depth + 1)?;
         close_head(&mut self.encoded, value);
         close_head(&mut self.encoded, member);
-        Ok(end)
+        Some(end)
     }
 
     /// Appends an element of a list.
-    fn element(&mut self, text: &[u8], at: usize, depth: usize) -> Result<usize, Fault> {
+    fn element(&mut self, text: &[u8], at: usize, depth: usize) -> Option<usize> {
         if matches!(byte(text, at), b'{' | b'[') && depth < LEVELS {
             let element = open(&mut self.encoded, 1 << 3 | 2);
             let end = self.nested(text, at, depth + 1)?;
             close_head(&mut self.encoded, element);
-            return Ok(end);
+            return Some(end);
         }
         let (value, end) = self.value(text, at, depth)?;
-        value.plain(text, &self.decoded).put_field(1, &mut self.encoded);
-        Ok(end)
+        value.of(text, &self.decoded).put_field(1, &mut self.encoded);
+        Some(end)
     }
 
     /// Marks members whose key comes again.
     #[cold]
     fn mark_repeated(&mut self, text: &[u8]) {
+        if self.members.len() <= FEW {
+            for index in 0..self.members.len() {
+                let (key, hash) = (self.members[index].key, self.members[index].hash);
+                let mut others = self.members[index + 1..].iter().filter(|other| other.hash == hash);
+                let key = key.of(text, &self.decoded);
+                let is_repeated = others.any(|other| other.key.of(text, &self.decoded) == key);
+                self.members[index].is_repeated = is_repeated;
+            }
+            return;
+        }
         let keys: Vec<Text> = self.members.iter().map(|member| member.key).collect();
-        let mut repeated = vec![false; keys.len()];
-        self.find_repeated(text, &keys, &mut repeated);
-        for (member, is_repeated) in self.members.iter_mut().zip(repeated) {
+        for (member, is_repeated) in self.members.iter_mut().zip(repeated(&keys, text, &self.decoded)) {
             member.is_repeated = is_repeated;
         }
     }
@@ -326,8 +378,7 @@ impl Members {
     #[cold]
     fn drop_repeated(&mut self, text: &[u8], first: usize) {
         let keys: Vec<Text> = self.inner[first..].iter().map(|(key, _)| *key).collect();
-        let mut repeated = vec![false; keys.len()];
-        self.find_repeated(text, &keys, &mut repeated);
+        let repeated = repeated(&keys, text, &self.decoded);
         if !repeated.contains(&true) {
             return;
         }
@@ -342,67 +393,97 @@ impl Members {
         }
         self.encoded.truncate(kept_end);
     }
+}
 
-    /// Finds all but the last of equal keys. Hostile objects have very many keys.
-    fn find_repeated(&self, text: &[u8], keys: &[Text], repeated: &mut [bool]) {
-        if keys.len() <= FEW {
-            for (index, key) in keys.iter().enumerate() {
-                let key = self.text(*key, text);
-                repeated[index] = keys[index + 1..].iter().any(|other| self.text(*other, text) == key);
+/// Which keys come again. Hostile objects have very many keys.
+fn repeated(keys: &[Text], text: &[u8], decoded: &[u8]) -> Vec<bool> {
+    let mut order: Vec<usize> = (0..keys.len()).collect();
+    order.sort_unstable_by_key(|index| (keys[*index].of(text, decoded), *index));
+    let mut repeated = vec![false; keys.len()];
+    for pair in order.windows(2) {
+        repeated[pair[0]] = keys[pair[0]].of(text, decoded) == keys[pair[1]].of(text, decoded);
+    }
+    repeated
+}
+
+impl Text {
+    #[inline(always)]
+    const fn len(self) -> usize {
+        ((self.end & !DECODED) - self.start) as usize
+    }
+
+    #[inline(always)]
+    fn of<'a>(self, text: &'a [u8], decoded: &'a [u8]) -> &'a [u8] {
+        let source = if self.end & DECODED == 0 { text } else { decoded };
+        &source[self.start as usize..(self.end & !DECODED) as usize]
+    }
+
+    /// Appends the string.
+    #[inline(always)]
+    fn put(self, text: &[u8], decoded: &[u8], out: &mut Vec<u8>) {
+        let source = if self.end & DECODED == 0 { text } else { decoded };
+        let behind = source.get(self.start as usize..).and_then(|rest| rest.first_chunk::<SHORT>());
+        match behind {
+            Some(chunk) if self.len() <= SHORT => {
+                out.extend_from_slice(chunk);
+                out.truncate(out.len() - SHORT + self.len());
             }
-            return;
-        }
-        let mut order: Vec<usize> = (0..keys.len()).collect();
-        order.sort_unstable_by_key(|index| (self.text(keys[*index], text), *index));
-        for pair in order.windows(2) {
-            repeated[pair[0]] = self.text(keys[pair[0]], text) == self.text(keys[pair[1]], text);
+            _ => out.extend_from_slice(self.of(text, decoded)),
         }
     }
 }
 
 impl StoredValue {
     /// The value, which is no list and no object.
-    fn plain<'a>(self, text: &'a [u8], decoded: &'a [u8]) -> Value<'a> {
+    #[inline]
+    fn of<'a>(self, text: &'a [u8], decoded: &'a [u8]) -> Value<'a> {
         match self {
             Self::Bool(value) => Value::Bool(value),
             Self::Int(value) => Value::Int(value),
             Self::Double(value) => Value::Double(value),
-            Self::String(place) => {
-                let source = if place.is_decoded { decoded } else { text };
-                Value::String(&source[place.start..place.end])
-            }
+            Self::String(place) => Value::String(place.of(text, decoded)),
             Self::Null | Self::Nested { .. } => Value::Null,
         }
     }
 }
 
 impl Seen {
-    #[inline]
-    fn add(&mut self, key: &[u8]) {
-        let ends = key.first().zip(key.last()).map_or(0, |(first, last)| u64::from(*first) << 8 | u64::from(*last));
-        let hash = (ends << 16 ^ key.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let bit = 1 << (hash >> 58);
-        self.collided |= self.bits & bit != 0;
-        self.bits |= bit;
+    /// Adds a key, and returns its hash.
+    #[inline(always)]
+    fn add(&mut self, key: &[u8]) -> u64 {
+        let ends = match (key.first_chunk::<8>(), key.last_chunk::<8>()) {
+            (Some(first), Some(last)) => u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(29),
+            _ => match (key.first_chunk::<4>(), key.last_chunk::<4>()) {
+                (Some(first), Some(last)) => {
+                    u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
+                }
+                _ => key.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+            },
+        };
+        let hash = (ends ^ (key.len() as u64) << 59).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let (word, bit) = ((hash >> 62) as usize, 1 << (hash >> 56 & 63));
+        self.collided |= self.bits[word] & bit != 0;
+        self.bits[word] |= bit;
+        hash
     }
 }
 
 /// Reads a number.
 #[inline]
-fn number(text: &[u8], at: usize) -> Result<(StoredValue, usize), Fault> {
-    let (token, end) = scan::number(text, at, "a value")?;
+fn number(text: &[u8], at: usize) -> Option<(StoredValue, usize)> {
+    let (token, end) = scan::number(text, at, "a value").ok()?;
     if let Number::Integer { negative, magnitude } = token {
         let limit = i64::MAX.unsigned_abs() + u64::from(negative);
         if magnitude <= limit {
             let bits = if negative { magnitude.wrapping_neg() } else { magnitude };
-            return Ok((StoredValue::Int(bits.cast_signed()), end));
+            return Some((StoredValue::Int(bits.cast_signed()), end));
         }
     }
     let value = match scan::double(&text[at..end]) {
         Some(value) => StoredValue::Double(value),
-        None => StoredValue::String(Text { start: at, end, is_decoded: false }),
+        None => StoredValue::String(Text { start: at as u32, end: end as u32 }),
     };
-    Ok((value, end))
+    Some((value, end))
 }
 
 /// Begins a field with a length of which nothing is known yet, and returns where its content begins.

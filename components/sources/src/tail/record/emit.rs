@@ -136,8 +136,7 @@ impl<'a> Emission<'a> {
 
     /// Writes a line of text.
     fn plain(self, records: &mut Records) {
-        let head =
-            Head { time: self.piece.time, severity: None, body: Some(Value::String(self.piece.content)) };
+        let head = Head { time: self.piece.time, severity: None, body: Some(Value::String(self.piece.content)) };
         let start = self.begin(head, records);
         if self.piece.is_truncated {
             Value::Bool(true).put_attribute(ATTRIBUTES, TRUNCATED, &mut records.bytes);
@@ -152,8 +151,8 @@ impl<'a> Emission<'a> {
         records.hits.clear();
         records.hits.resize(json.meanings.len(), 0);
         for place in 0..members.len() {
-            if let Some(member) = members.get(place, text)
-                && let Some(number) = json.meanings.number_of(member.key)
+            if let Some(key) = members.key(place, text)
+                && let Some(number) = json.meanings.number_of(key)
             {
                 records.hits[number] = place as u32 + 1;
             }
@@ -164,9 +163,13 @@ impl<'a> Emission<'a> {
             members.get(place, text).map(|member| Hit { place, value: member.value, raw: member.raw })
         });
         let start = self.begin_meant(&meant, records);
-        for place in 0..members.len() {
-            if let Some(member) = members.get(place, text).filter(|_| !meant.has_used(place)) {
-                self.attribute(member.key, member.value, records);
+        let taken = OWN_LENGTHS | self.place.file.lengths;
+        for place in (0..members.len()).filter(|place| !meant.has_used(*place)) {
+            let Some(key) = members.key(place, text) else { continue };
+            if taken & length_bit(key) != 0 && self.is_taken(key) {
+                records.counts.shadowed += 1;
+            } else {
+                members.put_attribute(place, text, ATTRIBUTES, &mut records.bytes);
             }
         }
         self.end_meant(start, &meant, records);
@@ -189,8 +192,13 @@ impl<'a> Emission<'a> {
         });
         let start = self.begin_meant(&meant, records);
         for (place, name) in body.groups.iter().enumerate() {
-            if let Some((name, value)) = name.as_ref().zip(found(place)).filter(|_| !meant.has_used(place)) {
-                self.attribute(name, Value::String(value), records);
+            let Some((name, value)) = name.as_ref().zip(found(place)).filter(|_| !meant.has_used(place)) else {
+                continue;
+            };
+            if self.is_taken(name) {
+                records.counts.shadowed += 1;
+            } else {
+                Value::String(value).put_attribute(ATTRIBUTES, name, &mut records.bytes);
             }
         }
         self.end_meant(start, &meant, records);
@@ -234,16 +242,7 @@ impl<'a> Emission<'a> {
         start
     }
 
-    /// Writes an attribute, unless the record has one of this name that does not come out of the line.
-    #[inline]
-    fn attribute(self, key: &[u8], value: Value<'_>, records: &mut Records) {
-        if (OWN_LENGTHS | self.place.file.lengths) & length_bit(key) != 0 && self.is_taken(key) {
-            records.counts.shadowed += 1;
-            return;
-        }
-        value.put_attribute(ATTRIBUTES, key, &mut records.bytes);
-    }
-
+    /// Whether the record has an attribute of this name that does not come out of the line.
     fn is_taken(self, key: &[u8]) -> bool {
         let Place { format, file, stream, .. } = self.place;
         match key {

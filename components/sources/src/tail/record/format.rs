@@ -38,6 +38,7 @@ pub(crate) struct RecordOptions<'a> {
 
 /// What is made of a line without its framing.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a source has one")]
 pub(super) enum Body {
     Text,
     /// Attributes where it is a JSON object, else text.
@@ -74,9 +75,7 @@ impl Format {
         let keys = format.keys().unwrap_or(&no_keys);
         let body = match format.kind() {
             LineFormat::Text => Body::Text,
-            LineFormat::Json => {
-                Body::Json(JsonBody { meanings: Meanings::new(keys, LineFormat::Json), is_due: true })
-            }
+            LineFormat::Json => Body::Json(JsonBody { meanings: Meanings::new(keys, LineFormat::Json), is_due: true }),
             LineFormat::Regex => {
                 let pattern =
                     format.pattern().ok_or_else(|| BuildError::new("the format \"regex\" needs a `pattern`"))?;

@@ -13,8 +13,10 @@ use super::trace::{self, Trace};
 #[derive(Debug)]
 pub(super) struct Meanings {
     names: Vec<Box<[u8]>>,
-    /// A bit for each length that a key has; longer ones share the last.
-    lengths: u64,
+    /// Numbers of names, the shortest first.
+    by_length: Vec<u16>,
+    /// Which of these have a length, and how many; longer names share the last.
+    of_length: [(u16, u16); 64],
     time: Range<usize>,
     body: Range<usize>,
     severity: Range<usize>,
@@ -68,9 +70,27 @@ impl Meanings {
         let span_id = take(keys.span_id());
         let trace_flags = take(keys.trace_flags());
         let traceparent = take(keys.traceparent());
-        let lengths = names.iter().fold(0, |bits, name| bits | length_bit(name));
+        let mut by_length: Vec<u16> = (0..names.len() as u16).collect();
+        by_length.sort_by_key(|number| length_class(&names[usize::from(*number)]));
+        let of_length = std::array::from_fn(|class| {
+            let is_in = |number: &&u16| length_class(&names[usize::from(**number)]) == class;
+            let first = by_length.iter().position(|number| is_in(&number)).unwrap_or(0);
+            (first as u16, by_length.iter().filter(is_in).count() as u16)
+        });
         let key_time = KeyTime::new(keys);
-        Self { names, lengths, time, body, severity, trace_id, span_id, trace_flags, traceparent, key_time }
+        Self {
+            names,
+            by_length,
+            of_length,
+            time,
+            body,
+            severity,
+            trace_id,
+            span_id,
+            trace_flags,
+            traceparent,
+            key_time,
+        }
     }
 
     /// How many keys there are.
@@ -81,10 +101,12 @@ impl Meanings {
     /// The number of a key, if it has a meaning.
     #[inline]
     pub(super) fn number_of(&self, key: &[u8]) -> Option<usize> {
-        if self.lengths & length_bit(key) == 0 {
+        let (first, count) = self.of_length[length_class(key)];
+        if count == 0 {
             return None;
         }
-        self.names.iter().position(|name| **name == *key)
+        let numbers = &self.by_length[usize::from(first)..usize::from(first + count)];
+        numbers.iter().map(|number| usize::from(*number)).find(|number| *self.names[*number] == *key)
     }
 
     /// What a line says. `hit` tells which member or group has the key with a number, if one has; `now` is the time of
@@ -103,7 +125,8 @@ impl Meanings {
             has_unread_time |= time.is_none();
             time
         });
-        let body = first(&self.body, &hit, &mut used[1], |found| Some(found.value).filter(|value| *value != Value::Null));
+        let body =
+            first(&self.body, &hit, &mut used[1], |found| Some(found.value).filter(|value| *value != Value::Null));
         let severity = first(&self.severity, &hit, &mut used[2], |found| Severity::of(found.value, found.raw));
         let [_, _, _, trace_place, span_place, flags_place] = &mut used;
         let trace = first(&self.trace_id, &hit, trace_place, |found| trace::id(found.value)).map(|trace_id| Trace {
@@ -142,8 +165,14 @@ fn first<'a, T>(
     None
 }
 
+/// The length of a key; long ones are one class.
+#[inline]
+fn length_class(key: &[u8]) -> usize {
+    key.len().min(63)
+}
+
 /// A bit for the length of a key.
 #[inline]
 pub(super) fn length_bit(key: &[u8]) -> u64 {
-    1 << key.len().min(63)
+    1 << length_class(key)
 }

@@ -82,8 +82,7 @@ impl FileParser {
     pub(crate) fn line(&mut self, line: Line<'_>, observed_unix_nano: u64, records: &mut Records) {
         let Self { format, file, streams } = self;
         let place = |stream| Place { format, file, stream, observed: observed_unix_nano };
-        let whole =
-            Piece { content: line.bytes, time: 0, start: line.start, is_truncated: line.is_truncated };
+        let whole = Piece { content: line.bytes, time: 0, start: line.start, is_truncated: line.is_truncated };
         if !format.is_container {
             place(Stream::None).entry(&mut streams[Stream::None.index()], whole, records);
             return;

@@ -24,6 +24,7 @@ pub(crate) struct Records {
     /// For each key with a meaning, which member has it, from 1 on.
     pub(super) hits: Vec<u32>,
     pub(super) captures: Option<CaptureLocations>,
+    #[expect(clippy::vec_box, reason = "a file that waits for nothing holds a pointer, which moves to here and back")]
     spare: Vec<Box<Waiting>>,
 }
 

@@ -39,7 +39,8 @@ impl KeyTime {
 #[inline]
 pub(super) fn rfc3339(text: &[u8]) -> Option<(u64, usize)> {
     let (date, rest) = text.split_first_chunk::<19>()?;
-    let [c0, c1, y0, y1, b'-', m0, m1, b'-', d0, d1, b'T' | b't' | b' ', h0, h1, b':', i0, i1, b':', s0, s1] = *date else {
+    let [c0, c1, y0, y1, b'-', m0, m1, b'-', d0, d1, b'T' | b't' | b' ', h0, h1, b':', i0, i1, b':', s0, s1] = *date
+    else {
         return None;
     };
     let year = two(c0, c1)? * 100 + two(y0, y1)?;

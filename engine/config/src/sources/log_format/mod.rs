@@ -26,7 +26,7 @@ pub enum LogFormat {
     /// The kind of format, with all defaults.
     Kind(LineFormat),
     /// A format with options.
-    Table(FormatTable),
+    Table(Box<FormatTable>),
 }
 
 /// A format with options.

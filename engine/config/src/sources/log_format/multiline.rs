@@ -53,12 +53,7 @@ pub enum Preset {
 
 impl Default for MultilineTable {
     fn default() -> Self {
-        Self {
-            preset: None,
-            start: None,
-            max_lines: NonZeroU32::new(1024).expect("not zero"),
-            timeout: Span::secs(1),
-        }
+        Self { preset: None, start: None, max_lines: NonZeroU32::new(1024).expect("not zero"), timeout: Span::secs(1) }
     }
 }
 

@@ -99,7 +99,10 @@ fn refusals() {
     for (options, expected) in [
         ("format = \"jsn\"", "did you mean `json`?"),
         ("format = \"regex\"", "the format \"regex\" needs a `pattern`"),
-        ("format = { type = \"regex\", pattern = 'a(?<b>c' }", "not a regular expression, at character 2: unclosed group"),
+        (
+            "format = { type = \"regex\", pattern = 'a(?<b>c' }",
+            "not a regular expression, at character 2: unclosed group",
+        ),
         ("format = { type = \"regex\", pattern = '\u{e9}[z-a]' }", "at character 3: invalid character class range"),
         ("format = { type = \"regex\", pattern = '(?<a>\\w{1000}){1000}' }", "needs more memory"),
         ("format = { type = \"regex\", pattern = 'a(?-u:.)' }", "not a regular expression, at character 7"),

@@ -3,6 +3,7 @@
 //! What is read agrees with `serde_json`, member by member.
 
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use proptest::prelude::*;
 use prost::Message as _;
 use serde_json::Value as Json;
@@ -13,7 +14,7 @@ use super::*;
 fn read(text: &[u8]) -> Option<Vec<KeyValue>> {
     let mut members = Members::default();
     // Nothing of what was read before is left.
-    let _ = members.read(b"{\"left\":[\"\\u0041\",{\"over\":1}],\"left\":2}");
+    members.read(b"{\"left\":[\"\\u0041\",{\"over\":1}],\"left\":2}").unwrap();
     members.read(text).ok()?;
     let decoded = members.iter(text).map(|member| {
         let mut wire = Vec::new();
@@ -22,7 +23,12 @@ fn read(text: &[u8]) -> Option<Vec<KeyValue>> {
         assert_eq!(1 + width + usize::try_from(len).unwrap(), wire.len());
         KeyValue::decode(&wire[1 + width..]).unwrap()
     });
-    Some(decoded.collect())
+    let decoded: Vec<KeyValue> = decoded.collect();
+    let mut wire = Vec::new();
+    (0..members.len()).for_each(|place| members.put_attribute(place, text, 6, &mut wire));
+    let attributes = LogRecord::decode(&wire[..]).unwrap().attributes;
+    assert_eq!(attributes, decoded, "both ways to write say the same");
+    Some(decoded)
 }
 
 /// Whether a value says what JSON says.

@@ -30,7 +30,7 @@ pub(super) fn continues(phase: Phase, lines: u32, line: &[u8]) -> Option<Phase> 
     }
 }
 
-/// `	at a.B.c(B.java:1)` or `	... 12 more`.
+/// `at a.B.c(B.java:1)` or `... 12 more`, indented.
 fn is_frame(line: &[u8]) -> bool {
     let rest = line.trim_ascii_start();
     is_indented(line)
