@@ -306,6 +306,9 @@ impl Settings<'_> {
             "nodeStatusUpdateFrequency": "5s",
             "nodeLeaseDurationSeconds": 10,
             "syncFrequency": "10s",
+            // Logs rotate so often that tests meet it.
+            "containerLogMaxSize": "1Mi",
+            "containerLogMonitorInterval": "3s",
         })
     }
 

@@ -2,14 +2,16 @@
 //!
 //!   identity             prints `identity UID`
 //!   print=LINES          prints so many lines: `line 1` and on
+//!   records=LINES:RATE   prints so many JSON lines, RATE a second, with a name of this run
 //!   write=PATH           writes a file, and prints `wrote PATH` or why not
 //!   fetch=HOST:PORT      resolves, connects, and prints `fetched TEXT`; tries again until it can
 //!   serve=PORT:TEXT      answers TEXT to every connection, from then on
+//!   exit=CODE            ends
 #![allow(clippy::print_stdout, reason = "its output is what tests look at")]
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 
@@ -22,13 +24,15 @@ fn main() -> Result<()> {
         match verb {
             "identity" => println!("identity {}", identity()?),
             "print" => (1..=value.parse::<u64>()?).for_each(|line| println!("line {line}")),
+            "records" => records(value)?,
+            "exit" => std::process::exit(value.parse()?),
             "write" => match std::fs::write(value, "written by a pod\n") {
                 Ok(()) => println!("wrote {value}"),
                 Err(error) => println!("cannot write {value}: {error}"),
             },
             "fetch" => println!("fetched {}", fetch(value)),
             "serve" => serve(value)?,
-            _ => bail!("expected identity, print, write, fetch or serve, not `{verb}`"),
+            _ => bail!("expected identity, print, records, write, fetch, serve or exit, not `{verb}`"),
         }
         std::io::stdout().flush()?;
     }
@@ -41,6 +45,23 @@ fn identity() -> Result<String> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:")).context("/proc/self/status has no Uid")?;
     Ok(line.split_whitespace().next().unwrap_or_default().to_owned())
+}
+
+/// Lines as programs log them, at an even rate; the name of the run is the time of its start.
+fn records(value: &str) -> Result<()> {
+    let (lines, rate) = value.split_once(':').context("expected LINES:RATE")?;
+    let (lines, rate) = (lines.parse::<u64>()?, rate.parse::<u64>()?);
+    let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
+    let filler = "x".repeat(120);
+    let (start, mut output) = (Instant::now(), std::io::stdout().lock());
+    for line in 1..=lines {
+        let due = Duration::from_micros(line * 1_000_000 / rate);
+        if let Some(early) = due.checked_sub(start.elapsed()).filter(|early| *early > PAUSE / 10) {
+            std::thread::sleep(early);
+        }
+        writeln!(output, r#"{{"message":"line {line}","level":"info","run":"{run}","filler":"{filler}"}}"#)?;
+    }
+    Ok(())
 }
 
 fn fetch(address: &str) -> String {

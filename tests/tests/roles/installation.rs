@@ -1,0 +1,94 @@
+//! Engines in a cluster: their image, and manifests that are filled in and applied.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use cluster::{Cluster, Image, ImageOptions, wait_until};
+
+use crate::LIMIT;
+
+/// The images of the engine and of what the tests' pods run.
+pub(crate) const ENGINE: &str = "cluster.local/telemetry-engine:test";
+pub(crate) const POD: &str = "cluster.local/printer:test";
+/// The most that the image of a debug build may hold, in MiB.
+const DEBUG_MEBIBYTES: u32 = 400;
+
+/// A namespace of a cluster whose nodes have both images.
+pub(crate) struct Installation {
+    pub(crate) cluster: &'static Cluster,
+    pub(crate) namespace: String,
+}
+
+impl Installation {
+    /// Makes the images of the programs of this build, and a namespace.
+    pub(crate) async fn new(cluster: &'static Cluster, prefix: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, program) in [(ENGINE, "telemetry-engine"), (POD, "pod")] {
+            let stripped = folder.path().join(program);
+            let strip = Command::new("objcopy").arg("--strip-debug").arg(binary(program)).arg(&stripped).status();
+            assert!(strip.unwrap().success(), "objcopy of {program}");
+            let options = ImageOptions { most_mebibytes: Some(DEBUG_MEBIBYTES), ..ImageOptions::new(name, &stripped) };
+            let image = Image::build(&folder.path().join(format!("{program}.tar")), options).await.unwrap();
+            cluster.load_image(&image.file).await.unwrap();
+        }
+        Self { cluster, namespace: cluster.namespace(prefix).await.unwrap() }
+    }
+
+    /// A directory of each node that agents may write to, as pods see it.
+    pub(crate) fn state_directory(&self) -> String {
+        let name = format!("telemetry-agent-{}", self.namespace);
+        for node in 1..=self.cluster.nodes() {
+            let path = self.cluster.node_directory(node).join("kubelet").join(&name);
+            std::fs::create_dir_all(&path).unwrap();
+            std::fs::set_permissions(&path, Permissions::from_mode(0o777)).unwrap();
+        }
+        format!("/var/lib/kubelet/{name}")
+    }
+
+    /// Applies a manifest with `{key}`s filled in.
+    pub(crate) async fn apply(&self, manifest: &str, values: &[(&str, &str)]) {
+        let mut text = manifest.replace("{namespace}", &self.namespace);
+        for (key, value) in values {
+            text = text.replace(&format!("{{{key}}}"), value);
+        }
+        self.cluster.apply(&text).await.unwrap();
+    }
+
+    /// Calls `kubectl` in the namespace.
+    pub(crate) async fn kubectl(&self, arguments: &[&str]) -> String {
+        let arguments = [&["--namespace", &self.namespace], arguments].concat();
+        self.cluster.kubectl(&arguments).await.unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// Waits until all pods of a workload are those of its latest template, and ready.
+    pub(crate) async fn rolled_out(&self, workload: &str) {
+        let arguments = ["--namespace", &self.namespace, "rollout", "status", workload, "--timeout=20s"];
+        let look = async || self.cluster.kubectl(&arguments).await.ok();
+        if let Err(error) = wait_until(&format!("{workload} is rolled out"), LIMIT, look).await {
+            panic!("{error}\n{}", self.state().await);
+        }
+    }
+
+    /// What is told about the pods of the namespace, for the one who has to find out what went wrong.
+    pub(crate) async fn state(&self) -> String {
+        let pods = self.kubectl(&["get", "pods", "--output", "wide"]).await;
+        let events = self.kubectl(&["get", "events", "--sort-by", ".lastTimestamp"]).await;
+        let mut logs = String::new();
+        for app in ["log-agent", "log-gateway"] {
+            let arguments = ["logs", "--selector", &format!("app={app}"), "--tail", "20", "--prefix"];
+            let arguments = [&["--namespace", self.namespace.as_str()], &arguments[..]].concat();
+            logs += &self.cluster.kubectl(&arguments).await.unwrap_or_else(|error| format!("{error:#}"));
+        }
+        format!("{pods}\n{events}\n{logs}")
+    }
+}
+
+/// A program of this build; cargo puts test binaries into a folder beside it.
+fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let binary = test.parent().and_then(Path::parent).unwrap().join(name);
+    assert!(binary.is_file(), "{} is not there: build it with `cargo build --workspace --bins`", binary.display());
+    binary
+}

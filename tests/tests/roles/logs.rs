@@ -1,0 +1,107 @@
+//! Container logs: from what pods print to a backend, through agents and gateways that come and go.
+
+use std::collections::BTreeMap;
+
+use cluster::{Cluster, or_skip, wait_until};
+use serde_json::Value;
+
+use crate::LIMIT;
+use crate::installation::{ENGINE, Installation, POD};
+use crate::oracle::{Oracle, Run};
+
+const MANIFEST: &str = include_str!("manifests/logs.yaml");
+const PRINTERS: &str = include_str!("manifests/printers.yaml");
+/// Lines that a container prints before it ends and is started again; about three times what a file may hold.
+const LINES: usize = 12_000;
+/// Runs of each container that have to be whole.
+const RUNS: usize = 3;
+
+/// Every line that pods print on both nodes arrives once and says where it is from, while containers end and start again,
+/// their files rotate, and all agents and gateways are replaced twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_line_arrives_once_across_rollouts() {
+    let Some(cluster) = or_skip(Cluster::shared(2).await) else { return };
+    let installation = Installation::new(cluster, "logs").await;
+    let oracle = Oracle::default();
+    let backend = oracle.serve(cluster.machine_address()).await.to_string();
+    let state = installation.state_directory();
+    let values = [("image", ENGINE), ("backend", &backend), ("token", "of-agents"), ("state", &state)];
+    installation.apply(MANIFEST, &values).await;
+    installation.rolled_out("deployment/log-gateway").await;
+    installation.rolled_out("daemonset/log-agent").await;
+
+    installation.apply(PRINTERS, &[("image", POD), ("lines", &LINES.to_string())]).await;
+    installation.rolled_out("daemonset/printer").await;
+    for workload in ["daemonset/log-agent", "deployment/log-gateway", "daemonset/log-agent", "deployment/log-gateway"] {
+        installation.kubectl(&["rollout", "restart", workload]).await;
+        installation.rolled_out(workload).await;
+    }
+
+    let pods = printers(&installation).await;
+    assert_eq!(pods.len(), 2, "a pod on each node");
+    for uid in pods.keys() {
+        let look = async || (whole_runs(&oracle, uid) >= RUNS).then_some(());
+        if let Err(error) = wait_until(&format!("{RUNS} runs of {uid} are whole"), LIMIT, look).await {
+            let told: Vec<_> = oracle.runs().iter().map(|(key, run)| (key.clone(), told(run))).collect();
+            panic!("{error}: {told:?}\n{}", installation.state().await);
+        }
+    }
+    let runs = oracle.runs();
+    let all: (usize, u32) = runs.values().fold((0, 0), |(missing, duplicates), run| {
+        (missing + run.missing(), duplicates + run.duplicates())
+    });
+    let told: Vec<_> = runs.iter().map(|(key, run)| (key, told(run))).collect();
+    assert_eq!(all, (0, 0), "missing and duplicates: {told:?}");
+    rotated(&installation);
+    for ((uid, _), run) in &runs {
+        let pod = pods.get(uid).unwrap_or_else(|| panic!("no pod {uid}: {run:?}"));
+        for resource in &run.resources {
+            let expected = [
+                ("k8s.namespace.name", installation.namespace.as_str()),
+                ("k8s.pod.name", pod["metadata"]["name"].as_str().unwrap()),
+                ("k8s.node.name", pod["spec"]["nodeName"].as_str().unwrap()),
+                ("k8s.container.name", "printer"),
+                ("k8s.daemonset.name", "printer"),
+                ("k8s.cluster.name", "two-nodes"),
+                ("k8s.pod.label.app", "printer"),
+                ("service.name", "printer"),
+                ("telemetry_engine.mark.input", "kubernetes_logs"),
+            ];
+            for (key, value) in expected {
+                assert_eq!(resource.get(key).map(String::as_str), Some(value), "{key} of {resource:?}");
+            }
+            let restarts = resource["k8s.container.restart_count"].as_str();
+            assert!(restarts.contains(|digit: char| digit.is_ascii_digit()), "{restarts}");
+        }
+        assert_eq!(run.resources.len(), 1, "a run is of one container: {:?}", run.resources);
+    }
+}
+
+/// The printing pods by their uid.
+async fn printers(installation: &Installation) -> BTreeMap<String, Value> {
+    let text = installation.kubectl(&["get", "pods", "--selector", "app=printer", "--output", "json"]).await;
+    let list: Value = serde_json::from_str(&text).unwrap();
+    let pods = list["items"].as_array().unwrap().iter();
+    pods.map(|pod| (pod["metadata"]["uid"].as_str().unwrap().to_owned(), pod.clone())).collect()
+}
+
+fn whole_runs(oracle: &Oracle, uid: &str) -> usize {
+    oracle.runs().iter().filter(|((of, _), run)| of == uid && run.is_complete(LINES)).count()
+}
+
+/// Asserts that the kubelets have rotated files of the printers, or nothing was tested.
+fn rotated(installation: &Installation) {
+    for node in 1..=2 {
+        let directory = installation.cluster.node_log_directory(node);
+        let folders = std::fs::read_dir(directory).unwrap().flatten().map(|entry| entry.path());
+        let printer = |path: &std::path::PathBuf| path.to_string_lossy().contains(&format!("{}_printer-", installation.namespace));
+        let files = folders.filter(printer).flat_map(|folder| std::fs::read_dir(folder.join("printer")).unwrap().flatten());
+        let names: Vec<String> = files.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
+        assert!(names.iter().any(|name| name.contains(".log.")), "node{node} has rotated nothing: {names:?}");
+    }
+}
+
+/// A run in few words.
+fn told(run: &Run) -> String {
+    format!("{} lines, {} missing, {} duplicates", run.lines.len(), run.missing(), run.duplicates())
+}
