@@ -15,7 +15,7 @@ use crate::access::{Access, client_without_retries};
 use crate::certificates::Authority;
 use crate::control_programs::{API_SERVER, CONTROLLERS, ControlPrograms, ETCD, Place};
 use crate::supervisor::{Kind, Supervisor, Verb};
-use crate::{StartError, programs, wait_until};
+use crate::{StartError, base_directory, programs, wait_until};
 
 /// How long an API server may take to be ready. It is there in 3 s where nothing else runs.
 const READY_LIMIT: Duration = Duration::from_secs(120);
@@ -41,8 +41,13 @@ impl ControlPlane {
 
     /// A new control plane on free ports of loopback, whatever `KUBECONFIG` says. Needs no root.
     pub async fn start_own() -> Result<Self, StartError> {
+        Self::start_own_in(&base_directory()).await
+    }
+
+    /// The same with its files below this folder instead of [`base_directory`].
+    pub async fn start_own_in(base: &Path) -> Result<Self, StartError> {
         let programs = programs::for_control_plane()?;
-        let supervisor = Supervisor::start(Kind::ControlPlane)?;
+        let supervisor = Supervisor::start(Kind::ControlPlane, base)?;
         let place = place_on_loopback(supervisor.number()?)?;
         let authority = Authority::new(&supervisor.folder().join("certificates"))?;
         Ok(Self::start_in(supervisor, &programs, &authority, place).await?)

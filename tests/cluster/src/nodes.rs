@@ -17,7 +17,7 @@ use crate::control_plane::given_kubeconfig;
 use crate::control_programs::{DNS, DOMAIN, Place, SCHEDULER};
 use crate::network::{MOST_NODES, Network};
 use crate::supervisor::{Kind, Supervisor, Verb};
-use crate::{ControlPlane, Image, ImageOptions, StartError, objects, programs, wait_until};
+use crate::{ControlPlane, Image, ImageOptions, StartError, base_directory, objects, programs, wait_until};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/scripts/node");
 
@@ -50,8 +50,13 @@ impl Cluster {
 
     /// A new cluster of this many nodes, whatever `KUBECONFIG` says.
     pub async fn start_own(nodes: usize) -> Result<Self, StartError> {
+        Self::start_own_in(&base_directory(), nodes).await
+    }
+
+    /// The same with its files below this folder instead of [`base_directory`].
+    pub async fn start_own_in(base: &Path, nodes: usize) -> Result<Self, StartError> {
         let programs = programs::for_nodes()?;
-        Ok(Self::start_new(nodes, &programs).await?)
+        Ok(Self::start_new(base, nodes, &programs).await?)
     }
 
     /// One for all tests of this process, started by the first that asks; it ends with the process. Who asks for more
@@ -65,9 +70,9 @@ impl Cluster {
         Ok(cluster)
     }
 
-    async fn start_new(nodes: usize, programs: &Path) -> Result<Self> {
+    async fn start_new(base: &Path, nodes: usize, programs: &Path) -> Result<Self> {
         ensure!((1..=MOST_NODES).contains(&nodes), "a cluster has 1 to {MOST_NODES} nodes, not {nodes}");
-        let supervisor = Supervisor::start(Kind::Nodes)?;
+        let supervisor = Supervisor::start(Kind::Nodes, base)?;
         let folder = supervisor.folder().to_owned();
         let network = Network::new(supervisor.number()?);
         std::fs::write(folder.join(DESCRIPTION), nodes.to_string())?;

@@ -86,9 +86,8 @@ impl Kind {
 }
 
 impl Supervisor {
-    /// Starts one, with a folder of its own.
-    pub(crate) fn start(kind: Kind) -> Result<Self> {
-        let base = base_directory();
+    /// Starts one, with a folder of its own in `base`.
+    pub(crate) fn start(kind: Kind, base: &Path) -> Result<Self> {
         for hidden in ["/run", "/var/lib", "/var/log"] {
             ensure!(
                 !base.starts_with(hidden),
@@ -98,7 +97,7 @@ impl Supervisor {
         }
         // In a session of its own: what a terminal sends to the tests must not kill it before it has cleared up.
         let mut process = Command::new("setsid")
-            .args([Path::new(SCRIPT), &base, Path::new(kind.name())])
+            .args([Path::new(SCRIPT), base, Path::new(kind.name())])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
