@@ -53,6 +53,24 @@ async fn an_image_is_reproducible_and_holds_what_it_must() {
     assert!(member(&layer, "pod") == std::fs::read(POD).unwrap(), "the program was changed");
 }
 
+/// The README's line makes an image, with its release build in place of ours.
+#[test]
+fn the_line_of_the_readme_makes_an_image() {
+    let readme = std::fs::read_to_string(config_image().join("../../README.md")).unwrap();
+    let line = readme.lines().find(|line| line.starts_with("config/image/build ")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("engine.tar");
+    let words = line.split(' ').skip(1).map(|word| match word {
+        "engine.tar" => file.as_os_str(),
+        "target/release/telemetry-engine" => POD.as_ref(),
+        _ => word.as_ref(),
+    });
+    let output = Command::new(config_image().join("build")).args(words).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let manifest = json(&file, &blob(&json(&file, "index.json")["manifests"][0]));
+    assert_eq!(json(&file, &blob(&manifest["config"]))["config"]["Cmd"], serde_json::json!(["run"]));
+}
+
 /// What is too large is refused, with the largest file's name; so is what is no program for Linux.
 #[tokio::test]
 async fn unfit_programs_are_refused() {
