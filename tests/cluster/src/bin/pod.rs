@@ -57,7 +57,7 @@ fn records(value: &str) -> Result<()> {
     for line in 1..=lines {
         let due = Duration::from_micros(line * 1_000_000 / rate);
         if let Some(early) = due.checked_sub(start.elapsed()).filter(|early| *early > PAUSE / 10) {
-            std::thread::sleep(early);
+            std::thread::park_timeout(early);
         }
         writeln!(output, r#"{{"message":"line {line}","level":"info","run":"{run}","filler":"{filler}"}}"#)?;
     }

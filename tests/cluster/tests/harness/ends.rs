@@ -1,8 +1,8 @@
 //! Nothing of a cluster is left, however it ends. Each is in a base directory of its own, where nobody takes its place.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use cluster::{ControlPlane, or_skip, wait_until};
 
@@ -11,6 +11,8 @@ use crate::{LIMIT, folder_of, processes_of};
 /// A command that holds a control plane, in a base directory of its own.
 struct Holder {
     process: Child,
+    // Open as long as it may print.
+    _output: Lines<BufReader<ChildStdout>>,
     folder: PathBuf,
 }
 
@@ -22,12 +24,10 @@ impl Holder {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let output = BufReader::new(process.stdout.take().unwrap());
-        let line = output
-            .lines()
-            .map_while(Result::ok)
-            .find_map(|line| line.strip_prefix("the cluster runs in ").map(PathBuf::from));
-        Self { process, folder: line.expect("it says where the cluster runs") }
+        let mut output = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut lines = output.by_ref().map_while(Result::ok);
+        let folder = lines.find_map(|line| line.strip_prefix("the cluster runs in ").map(PathBuf::from));
+        Self { process, folder: folder.expect("it says where the cluster runs"), _output: output }
     }
 }
 
