@@ -11,4 +11,4 @@ mod oracle;
 use std::time::Duration;
 
 /// How long anything may take that a test waits for.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(180);
