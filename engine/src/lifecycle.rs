@@ -113,7 +113,7 @@ pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
         let _inside = shared.enter();
         built.run()
     };
-    reclaim::start(running.admission().clone(), limit, give_back)
+    reclaim::start(running.admission().clone(), running.services().clone(), limit, give_back)
         .map_err(system("the thread that gives memory back"))?;
     state.heartbeats().start(&running.lanes(), shared.handle());
     let admin_bound = Bound { component: admin_id, key: admin::LISTEN.to_owned(), address: admin.address };

@@ -4,13 +4,15 @@
 //! processor time of a busy gateway. A crowd of large requests frees and takes so much in that while that the process
 //! grows to several times what it holds, and a control group kills it. So a thread of its own has free memory given back,
 //! again and again, for as long as memory is short: after a request was refused for want of memory, and while the process
-//! is larger than most of its limit.
+//! is larger than most of its limit. And while services get what the process waits for: lists of a whole cluster come in pages
+//! of megabytes, and what is kept of them is a small part.
 
 use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use engine_core::budget::Budget;
+use engine_core::service::Services;
 
 use crate::admin::resident_bytes;
 
@@ -36,14 +38,18 @@ pub type GiveBack = fn();
 ///
 /// # Errors
 /// When the system gives no thread.
-pub(crate) fn start(budget: Budget, limit: u64, give_back: GiveBack) -> io::Result<()> {
+pub(crate) fn start(budget: Budget, services: Services, limit: u64, give_back: GiveBack) -> io::Result<()> {
     let mut shortage = Shortage { most: limit / 4 * 3, refusals: budget.refusals(), last_refusal: None };
     let watch = move || {
         budget.wake_when_exhausted(thread::current());
         let mut pause = SHORT;
+        let mut waited = false;
         loop {
+            let waits = services.waits_for().is_some();
+            // Once more when they have it.
+            let has_waited = std::mem::replace(&mut waited, waits) || waits;
             let resident = resident_bytes().unwrap_or(0);
-            if shortage.lasts(Instant::now(), budget.refusals(), resident) {
+            if shortage.lasts(Instant::now(), budget.refusals(), resident) || has_waited {
                 give_back();
                 let after = resident_bytes().unwrap_or(0);
                 // Where there was hardly anything to give back, there will not be in a moment.
@@ -86,6 +92,9 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use engine_core::registry::BuildError;
+    use engine_core::service::{Service, ServiceContext};
+
     use super::*;
 
     /// Memory is short for a second after each refusal, and while the process is large.
@@ -106,10 +115,35 @@ mod tests {
     fn a_refusal_gives_memory_back() {
         static GIVEN: AtomicUsize = AtomicUsize::new(0);
         let budget = Budget::new(10);
-        start(budget.clone(), u64::MAX, || GIVEN.store(1, Ordering::Relaxed)).unwrap();
+        start(budget.clone(), Services::default(), u64::MAX, || GIVEN.store(1, Ordering::Relaxed)).unwrap();
         budget.try_charge(11).unwrap_err();
         while GIVEN.load(Ordering::Relaxed) == 0 {
             thread::yield_now();
         }
+    }
+
+    /// While services wait memory is given back, and once more when they have what they waited for.
+    #[test]
+    fn waiting_gives_memory_back() {
+        static GIVEN: AtomicUsize = AtomicUsize::new(0);
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        struct Waiting;
+        impl Service for Waiting {
+            const TYPE: &'static str = "waiting";
+
+            fn open(_: &ServiceContext<'_>) -> Result<Self, BuildError> {
+                Err(BuildError::new("only for this test"))
+            }
+
+            fn waits_for(&self) -> Option<&'static str> {
+                (ASKED.fetch_add(1, Ordering::Relaxed) < 3).then_some("waiting for a test")
+            }
+        }
+        let services = Services::default().with("", Waiting);
+        start(Budget::new(10), services, u64::MAX, || drop(GIVEN.fetch_add(1, Ordering::Relaxed))).unwrap();
+        while ASKED.load(Ordering::Relaxed) < 5 {
+            thread::yield_now();
+        }
+        assert_eq!(GIVEN.load(Ordering::Relaxed), 4);
     }
 }

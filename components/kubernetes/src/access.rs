@@ -167,7 +167,11 @@ impl Access {
     }
 
     async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Box<dyn std::error::Error + Send + Sync>> {
-        self.wait_for_turn().await;
+        // Pages of a list follow one another, and nobody asks for a second one before the first has come.
+        let is_next_page = request.uri().query().is_some_and(|query| query.contains("continue="));
+        if !is_next_page {
+            self.wait_for_turn().await;
+        }
         let client = self.current().await?;
         let response = client.send(request).await;
         // A certificate that nobody vouches for and a token that nobody takes may both have been replaced.

@@ -1,20 +1,38 @@
 //! What the cluster says: pods, nodes and namespaces, watched once a process and kept small.
 //!
-//! [`Metadata`] is the service that components share. Not here: what is put into data of it (`transforms`).
+//! [`Metadata`] is the service that components share. [`Candidate`] makes one of several processes the leader, and needs
+//! nothing of the engine. Not here: what is put into data (`transforms`).
 
+#[cfg(feature = "metadata")]
 mod access;
+#[cfg(feature = "metadata")]
 mod index;
+#[cfg(feature = "metadata")]
 mod intern;
+mod lease;
+#[cfg(feature = "metadata")]
 mod metadata;
+#[cfg(feature = "metadata")]
 mod object;
+#[cfg(feature = "metadata")]
 mod place;
+#[cfg(feature = "metadata")]
 mod pod;
+#[cfg(feature = "metadata")]
 mod wanted;
+#[cfg(feature = "metadata")]
 mod watch;
 
+#[cfg(feature = "metadata")]
 pub use access::AccessError;
+#[cfg(feature = "metadata")]
 pub use index::{Contact, Holder, SETTLED_AFTER};
+pub use lease::{Candidate, LeaseOptions};
+#[cfg(feature = "metadata")]
 pub use metadata::Metadata;
+#[cfg(feature = "metadata")]
 pub use place::{Namespace, Node};
+#[cfg(feature = "metadata")]
 pub use pod::{Container, Owner, OwnerKind, Pod, Uid};
+#[cfg(feature = "metadata")]
 pub use wanted::{Chosen, KeySelection, Wanted, value_of};

@@ -180,6 +180,12 @@ impl Metadata {
         self.progress.lock().is_synced
     }
 
+    /// A client for the same cluster, as whoever this process is by the time of each request. None of metadata that is
+    /// filled by hand. It belongs to the runtime it was asked for on.
+    pub fn client(&self) -> Option<Client> {
+        self.access.as_ref().map(Access::client)
+    }
+
     /// Tells of changes.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()

@@ -14,7 +14,9 @@ use kube::api::{
 };
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
-use kubernetes::{Contact, Holder, KeySelection, Metadata, OwnerKind, SETTLED_AFTER, Uid, Wanted, value_of};
+use kubernetes::{
+    Candidate, Contact, Holder, KeySelection, LeaseOptions, Metadata, OwnerKind, SETTLED_AFTER, Uid, Wanted, value_of,
+};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -222,6 +224,53 @@ async fn owners_of_controllers() {
     let owner = metadata.pod(uid).unwrap().owner.clone().unwrap();
     assert_eq!((owner.kind, owner.above.as_deref()), (OwnerKind::ReplicaSet, Some("web-front")));
     stop.cancel();
+    cluster.end().await;
+}
+
+/// One of two candidates leads; when it ends the other one does at once, and when it vanishes after a while.
+#[tokio::test]
+async fn one_leader() {
+    let Some(cluster) = cluster("one-leader").await else { return };
+    let candidate = |identity: &str| {
+        let (leads, leading) = tokio::sync::watch::channel(false);
+        let options = LeaseOptions {
+            namespace: cluster.namespace.clone(),
+            name: "events".to_owned(),
+            identity: identity.to_owned(),
+            duration: Duration::from_secs(3),
+        };
+        let (candidate, stop) = (Candidate::new(cluster.client.clone(), options), CancellationToken::new());
+        let running = stop.clone();
+        let task = tokio::spawn(async move { candidate.run(&leads, running).await });
+        (leading, stop, task)
+    };
+    let leads = async |leading: &mut tokio::sync::watch::Receiver<bool>| {
+        let waiting = leading.wait_for(|leads| *leads);
+        tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap().unwrap();
+    };
+    let (mut first, stop_first, first_task) = candidate("first");
+    leads(&mut first).await;
+    let (mut second, _stop_second, second_task) = candidate("second");
+    let (mut third, stop_third, third_task) = candidate("third");
+    assert!(!*second.borrow() && !*third.borrow());
+    stop_first.cancel();
+    first_task.await.unwrap();
+    assert!(!*first.borrow());
+    tokio::select! { () = leads(&mut second) => {}, () = leads(&mut third) => {} }
+    assert!(*second.borrow() != *third.borrow(), "one of them");
+    // Whoever leads vanishes without a word.
+    let second_leads = *second.borrow();
+    match second_leads {
+        true => {
+            second_task.abort();
+            leads(&mut third).await;
+        }
+        false => {
+            third_task.abort();
+            leads(&mut second).await;
+        }
+    }
+    stop_third.cancel();
     cluster.end().await;
 }
 

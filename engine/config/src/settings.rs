@@ -143,7 +143,7 @@ impl Default for AdminSettings {
 
 impl Default for KubernetesSettings {
     fn default() -> Self {
-        let page_size = NonZeroU32::new(500).expect("not zero");
+        let page_size = NonZeroU32::new(250).expect("not zero");
         Self { kubeconfig: None, node: None, cluster_name: None, page_size }
     }
 }

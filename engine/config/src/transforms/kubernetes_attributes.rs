@@ -16,7 +16,7 @@ use crate::span::Span;
 ///
 /// The pod is found by `k8s.pod.uid` or `k8s.pod.ip` of the resource, else by the address of the connection it came over,
 /// unless the listener is `trusted`. Pods in the network of their node are never found by an address, and an address that
-/// goes from one pod to another is told by time: for half a second after a connection is made, or after data came
+/// goes from one pod to another is told by time: for a third of a second after a connection is made, or after data came
 /// that is known by `k8s.pod.ip` alone, it waits for the cluster's news. How the cluster is reached is in `[kubernetes]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -131,7 +131,7 @@ pub enum ServiceNames {
 pub struct Hold {
     /// How long such data waits for its pod. The sender waits for its answer as long. A pod that did not become known is not
     /// waited for again for five minutes. With 0s nothing waits, and what is known
-    /// by an address alone and comes within half a second of its connection goes on without a pod.
+    /// by an address alone and comes within a third of a second of its connection goes on without a pod.
     #[schemars(extend("x-maximum" = "5s"))]
     pub timeout: Span,
     /// Encoded bytes that may wait. What comes when it is full goes on at once with what is known for certain.
