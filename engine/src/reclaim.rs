@@ -140,7 +140,10 @@ mod tests {
             }
         }
         let services = Services::default().with("", Waiting);
-        start(Budget::new(10), services, u64::MAX, || drop(GIVEN.fetch_add(1, Ordering::Relaxed))).unwrap();
+        let count = || {
+            GIVEN.fetch_add(1, Ordering::Relaxed);
+        };
+        start(Budget::new(10), services, u64::MAX, count).unwrap();
         while ASKED.load(Ordering::Relaxed) < 5 {
             thread::yield_now();
         }
