@@ -50,6 +50,7 @@ pub struct Member<'a> {
     pub raw: &'a [u8],
 }
 
+/// Of plain numbers only: what is stored in small parts and read back as a whole costs more than all the rest.
 #[derive(Copy, Clone, Debug)]
 struct Stored {
     key: Text,
@@ -57,26 +58,31 @@ struct Stored {
     hash: u64,
     value: StoredValue,
     /// Where the value is in the text.
-    raw: (u32, u32),
+    raw: Text,
     /// Another member with the same key follows.
     is_repeated: bool,
 }
 
-/// Where a string is: in the text, or, if the highest bit of its end says so, in what was decoded.
+/// Where a string is: its start, and its end in the upper half. It lies in the text, or, if the highest bit says so, in
+/// what was decoded.
 #[derive(Copy, Clone, Debug)]
-struct Text {
-    start: u32,
-    end: u32,
-}
+struct Text(u64);
 
 #[derive(Copy, Clone, Debug)]
-enum StoredValue {
+struct StoredValue {
+    kind: Kind,
+    /// What it is depends on the kind: the number, or the place of a string or of what is encoded.
+    bits: u64,
+}
+
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Kind {
     Null,
-    Bool(bool),
-    Int(i64),
-    Double(f64),
-    String(Text),
-    Nested { start: u32, end: u32 },
+    Bool,
+    Int,
+    Double,
+    String,
+    Nested,
 }
 
 /// Whether an object may have a key twice: a bit for each remainder of a hash.
@@ -86,11 +92,17 @@ struct Seen {
     collided: bool,
 }
 
-/// Marks strings that are decoded. Longer texts are not read.
-const DECODED: u32 = 1 << 31;
+/// Marks strings that are decoded.
+const DECODED: u64 = 1 << 63;
+
+/// Texts of this length are not read.
+const TOO_LONG: usize = 1 << 31;
 
 /// Strings up to this length are copied in one step, with what stands behind them.
 const SHORT: usize = 16;
+
+/// A key and its value, encoded, of fewer bytes than this have lengths of one byte.
+const SHORT_MEMBER: usize = 124;
 
 impl Members {
     /// Reads the object that a text is, with white space around it. What was read before is forgotten.
@@ -100,7 +112,7 @@ impl Members {
     /// The text is something else, or an object that is not as RFC 8259 has it, or not UTF-8, or longer than 2 GiB.
     pub fn read(&mut self, text: &[u8]) -> Result<(), NotAnObject> {
         self.clear();
-        if text.len() >= DECODED as usize {
+        if text.len() >= TOO_LONG {
             return Err(NotAnObject);
         }
         let ends_at = self.object(text).ok_or(NotAnObject)?;
@@ -128,12 +140,8 @@ impl Members {
     /// The member at a place, for the text that was read. `None` when another one with the same key follows.
     pub fn get<'a>(&'a self, place: usize, text: &'a [u8]) -> Option<Member<'a>> {
         let stored = self.members.get(place).filter(|stored| !stored.is_repeated)?;
-        let value = match stored.value {
-            StoredValue::Nested { start, end } => Value::Nested(&self.encoded[start as usize..end as usize]),
-            plain => plain.of(text, &self.decoded),
-        };
-        let raw = &text[stored.raw.0 as usize..stored.raw.1 as usize];
-        Some(Member { key: stored.key.of(text, &self.decoded), value, raw })
+        let value = self.value_of(stored.value, text);
+        Some(Member { key: stored.key.of(text, &self.decoded), value, raw: stored.raw.of(text, text) })
     }
 
     /// All of them, each key once, in the order of the text that was read.
@@ -146,20 +154,52 @@ impl Members {
     #[inline]
     pub fn put_attribute(&self, place: usize, text: &[u8], number: u32, out: &mut Vec<u8>) {
         let Some(stored) = self.members.get(place).filter(|stored| !stored.is_repeated) else { return };
-        if let StoredValue::String(value) = stored.value {
-            let (key_len, value_len) = (stored.key.len(), value.len());
-            if key_len + value_len + 6 < 128 {
-                // All lengths are of one byte.
-                let len = (key_len + value_len) as u8 + 6;
-                out.extend_from_slice(&[(number << 3 | 2) as u8, len, 0x0a, key_len as u8]);
-                stored.key.put(text, &self.decoded, out);
-                out.extend_from_slice(&[0x12, value_len as u8 + 2, 0x0a, value_len as u8]);
-                value.put(text, &self.decoded, out);
-                return;
+        let key = stored.key;
+        let StoredValue { kind, bits } = stored.value;
+        let value_len = match kind {
+            Kind::String => 2 + Text(bits).len(),
+            Kind::Bool => 2,
+            Kind::Int if bits < 1 << 14 => 2 + usize::from(bits > 0x7f),
+            Kind::Double => 9,
+            _ => SHORT_MEMBER,
+        };
+        if key.len() + value_len < SHORT_MEMBER {
+            // All lengths are of one byte.
+            let len = (key.len() + value_len) as u8 + 4;
+            out.extend_from_slice(&[(number << 3 | 2) as u8, len, 0x0a, key.len() as u8]);
+            key.put(text, &self.decoded, out);
+            let value_len = value_len as u8;
+            match kind {
+                Kind::String => {
+                    out.extend_from_slice(&[0x12, value_len, 0x0a, value_len - 2]);
+                    Text(bits).put(text, &self.decoded, out);
+                }
+                Kind::Bool => out.extend_from_slice(&[0x12, value_len, 0x10, bits as u8]),
+                Kind::Int if bits < 0x80 => out.extend_from_slice(&[0x12, value_len, 0x18, bits as u8]),
+                Kind::Int => out.extend_from_slice(&[0x12, value_len, 0x18, bits as u8 | 0x80, (bits >> 7) as u8]),
+                _ => {
+                    out.extend_from_slice(&[0x12, value_len, 0x21]);
+                    out.extend_from_slice(&bits.to_le_bytes());
+                }
             }
+            return;
         }
-        if let Some(member) = self.get(place, text) {
-            member.value.put_attribute(number, member.key, out);
+        self.value_of(stored.value, text).put_attribute(number, key.of(text, &self.decoded), out);
+    }
+
+    /// Writes the value of the member at a place as a field with a number below 16.
+    #[inline]
+    pub fn put_field(&self, place: usize, text: &[u8], number: u32, out: &mut Vec<u8>) {
+        if let Some(stored) = self.members.get(place) {
+            self.value_of(stored.value, text).put_field(number, out);
+        }
+    }
+
+    #[inline]
+    fn value_of<'a>(&'a self, value: StoredValue, text: &'a [u8]) -> Value<'a> {
+        match value.kind {
+            Kind::Nested => Value::Nested(Text(value.bits).of(&self.encoded, &self.encoded)),
+            _ => value.of(text, &self.decoded),
         }
     }
 
@@ -192,7 +232,7 @@ impl Members {
             let (key, value_at) = self.read_key(text, at)?;
             let hash = seen.add(key.of(text, &self.decoded));
             let (value, end) = self.value(text, value_at, 0)?;
-            let raw = (value_at as u32, end as u32);
+            let raw = Text::new(value_at, end);
             self.members.push(Stored { key, hash, value, raw, is_repeated: false });
             at = space(text, end);
             match byte(text, at) {
@@ -222,7 +262,7 @@ impl Members {
     fn string(&mut self, text: &[u8], at: usize) -> Option<(Text, usize)> {
         let run = scan::run(text, at);
         if byte(text, run.end) == b'"' && !run.high {
-            return Some((Text { start: at as u32, end: run.end as u32 }, run.end + 1));
+            return Some((Text::new(at, run.end), run.end + 1));
         }
         self.unusual_string(text, at)
     }
@@ -232,7 +272,7 @@ impl Members {
     fn unusual_string(&mut self, text: &[u8], at: usize) -> Option<(Text, usize)> {
         let plain_end = scan::text_run(text, at).ok()?;
         if byte(text, plain_end) == b'"' {
-            return Some((Text { start: at as u32, end: plain_end as u32 }, plain_end + 1));
+            return Some((Text::new(at, plain_end), plain_end + 1));
         }
         let start = self.decoded.len();
         let (mut from, mut end) = (at, plain_end);
@@ -240,8 +280,8 @@ impl Members {
             self.decoded.extend_from_slice(&text[from..end]);
             match byte(text, end) {
                 b'"' => {
-                    let decoded_end = self.decoded.len() as u32 | DECODED;
-                    return Some((Text { start: start as u32, end: decoded_end }, end + 1));
+                    let Text(place) = Text::new(start, self.decoded.len());
+                    return Some((Text(place | DECODED), end + 1));
                 }
                 b'\\' => from = scan::unescape(text, end, &mut self.decoded).ok()?,
                 _ => return None,
@@ -255,24 +295,28 @@ impl Members {
     fn value(&mut self, text: &[u8], at: usize, depth: usize) -> Option<(StoredValue, usize)> {
         if byte(text, at) == b'"' {
             let (content, end) = self.string(text, at + 1)?;
-            return Some((StoredValue::String(content), end));
+            return Some((content.stored(Kind::String), end));
         }
         self.other_value(text, at, depth)
     }
 
     fn other_value(&mut self, text: &[u8], at: usize, depth: usize) -> Option<(StoredValue, usize)> {
         match byte(text, at) {
-            b't' => Some((StoredValue::Bool(true), scan::literal(text, at, "true").ok()?)),
-            b'f' => Some((StoredValue::Bool(false), scan::literal(text, at, "false").ok()?)),
-            b'n' => Some((StoredValue::Null, scan::literal(text, at, "null").ok()?)),
+            b't' => Some((StoredValue { kind: Kind::Bool, bits: 1 }, scan::literal(text, at, "true").ok()?)),
+            b'f' => Some((StoredValue { kind: Kind::Bool, bits: 0 }, scan::literal(text, at, "false").ok()?)),
+            b'n' => Some((StoredValue { kind: Kind::Null, bits: 0 }, scan::literal(text, at, "null").ok()?)),
             b'{' | b'[' if depth < LEVELS => {
-                let start = self.encoded.len() as u32;
+                let start = self.encoded.len();
                 let end = self.nested(text, at, depth + 1)?;
-                Some((StoredValue::Nested { start, end: u32::try_from(self.encoded.len()).ok()? }, end))
+                // Small members become larger.
+                if self.encoded.len() >= TOO_LONG {
+                    return None;
+                }
+                Some((Text::new(start, self.encoded.len()).stored(Kind::Nested), end))
             }
             b'{' | b'[' => {
                 let end = self.skipped(text, at)?;
-                Some((StoredValue::String(Text { start: at as u32, end: end as u32 }), end))
+                Some((Text::new(at, end).stored(Kind::String), end))
             }
             _ => number(text, at),
         }
@@ -408,21 +452,45 @@ fn repeated(keys: &[Text], text: &[u8], decoded: &[u8]) -> Vec<bool> {
 
 impl Text {
     #[inline(always)]
+    const fn new(start: usize, end: usize) -> Self {
+        Self((end as u64) << 32 | start as u64)
+    }
+
+    #[inline(always)]
+    const fn stored(self, kind: Kind) -> StoredValue {
+        StoredValue { kind, bits: self.0 }
+    }
+
+    #[inline(always)]
+    const fn start(self) -> usize {
+        self.0 as u32 as usize
+    }
+
+    #[inline(always)]
+    const fn end(self) -> usize {
+        ((self.0 & !DECODED) >> 32) as usize
+    }
+
+    #[inline(always)]
     const fn len(self) -> usize {
-        ((self.end & !DECODED) - self.start) as usize
+        self.end() - self.start()
+    }
+
+    #[inline(always)]
+    const fn source<'a>(self, text: &'a [u8], decoded: &'a [u8]) -> &'a [u8] {
+        if self.0 & DECODED == 0 { text } else { decoded }
     }
 
     #[inline(always)]
     fn of<'a>(self, text: &'a [u8], decoded: &'a [u8]) -> &'a [u8] {
-        let source = if self.end & DECODED == 0 { text } else { decoded };
-        &source[self.start as usize..(self.end & !DECODED) as usize]
+        &self.source(text, decoded)[self.start()..self.end()]
     }
 
     /// Appends the string.
     #[inline(always)]
     fn put(self, text: &[u8], decoded: &[u8], out: &mut Vec<u8>) {
-        let source = if self.end & DECODED == 0 { text } else { decoded };
-        let behind = source.get(self.start as usize..).and_then(|rest| rest.first_chunk::<SHORT>());
+        let rest = self.source(text, decoded).get(self.start()..);
+        let behind = rest.and_then(|rest| rest.first_chunk::<SHORT>());
         match behind {
             Some(chunk) if self.len() <= SHORT => {
                 out.extend_from_slice(chunk);
@@ -437,12 +505,12 @@ impl StoredValue {
     /// The value, which is no list and no object.
     #[inline]
     fn of<'a>(self, text: &'a [u8], decoded: &'a [u8]) -> Value<'a> {
-        match self {
-            Self::Bool(value) => Value::Bool(value),
-            Self::Int(value) => Value::Int(value),
-            Self::Double(value) => Value::Double(value),
-            Self::String(place) => Value::String(place.of(text, decoded)),
-            Self::Null | Self::Nested { .. } => Value::Null,
+        match self.kind {
+            Kind::Bool => Value::Bool(self.bits == 1),
+            Kind::Int => Value::Int(self.bits.cast_signed()),
+            Kind::Double => Value::Double(f64::from_bits(self.bits)),
+            Kind::String => Value::String(Text(self.bits).of(text, decoded)),
+            Kind::Null | Kind::Nested => Value::Null,
         }
     }
 }
@@ -476,12 +544,12 @@ fn number(text: &[u8], at: usize) -> Option<(StoredValue, usize)> {
         let limit = i64::MAX.unsigned_abs() + u64::from(negative);
         if magnitude <= limit {
             let bits = if negative { magnitude.wrapping_neg() } else { magnitude };
-            return Some((StoredValue::Int(bits.cast_signed()), end));
+            return Some((StoredValue { kind: Kind::Int, bits }, end));
         }
     }
     let value = match scan::double(&text[at..end]) {
-        Some(value) => StoredValue::Double(value),
-        None => StoredValue::String(Text { start: at as u32, end: end as u32 }),
+        Some(value) => StoredValue { kind: Kind::Double, bits: value.to_bits() },
+        None => Text::new(at, end).stored(Kind::String),
     };
     Some((value, end))
 }

@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use otlp::json::Value;
+use otlp::json::{Members, Value};
+use regex::CaptureLocations;
 
 use super::container::Stream;
 use super::format::{Body, JsonBody, RegexBody};
-use super::meaning::{Hit, Meant, length_bit};
+use super::meaning::{Meant, Source, length_bit};
 use super::records::Records;
-use super::wire::{self, ATTRIBUTES, Head};
+use super::severity::Severity;
+use super::wire::{self, ATTRIBUTES, BODY};
 use super::{Piece, Place};
 
 /// The stream that a container wrote to.
@@ -136,8 +138,9 @@ impl<'a> Emission<'a> {
 
     /// Writes a line of text.
     fn plain(self, records: &mut Records) {
-        let head = Head { time: self.piece.time, severity: None, body: Some(Value::String(self.piece.content)) };
-        let start = self.begin(head, records);
+        let start = self.begin(self.piece.time, None, records);
+        Value::String(self.piece.content).put_field(BODY, &mut records.bytes);
+        self.put_own_attributes(&mut records.bytes);
         if self.piece.is_truncated {
             Value::Bool(true).put_attribute(ATTRIBUTES, TRUNCATED, &mut records.bytes);
         }
@@ -148,21 +151,23 @@ impl<'a> Emission<'a> {
     fn object(self, json: &JsonBody, records: &mut Records) {
         let text = self.piece.content;
         let members = std::mem::take(&mut records.members);
-        records.hits.clear();
-        records.hits.resize(json.meanings.len(), 0);
+        let mut hits = std::mem::take(&mut records.hits);
+        hits.clear();
+        hits.resize(json.meanings.len(), 0);
         for place in 0..members.len() {
             if let Some(key) = members.key(place, text)
                 && let Some(number) = json.meanings.number_of(key)
             {
-                records.hits[number] = place as u32 + 1;
+                hits[number] = place as u32 + 1;
             }
         }
-        let hits = &records.hits;
-        let meant = json.meanings.of(self.place.observed, |number| {
-            let place = (hits[number] as usize).checked_sub(1)?;
-            members.get(place, text).map(|member| Hit { place, value: member.value, raw: member.raw })
-        });
+        let meant = json.meanings.of(self.place.observed, &ObjectKeys { text, members: &members, hits: &hits });
         let start = self.begin_meant(&meant, records);
+        match meant.body {
+            Some(place) => members.put_field(place, text, BODY, &mut records.bytes),
+            None => self.put_line_as_body(&mut records.bytes),
+        }
+        self.put_own_attributes(&mut records.bytes);
         let taken = OWN_LENGTHS | self.place.file.lengths;
         for place in (0..members.len()).filter(|place| !meant.has_used(*place)) {
             let Some(key) = members.key(place, text) else { continue };
@@ -174,6 +179,7 @@ impl<'a> Emission<'a> {
         }
         self.end_meant(start, &meant, records);
         records.members = members;
+        records.hits = hits;
     }
 
     /// Writes what an expression finds in the line, or the line if it finds nothing.
@@ -185,16 +191,17 @@ impl<'a> Emission<'a> {
             records.counts.unmatched += 1;
             return self.plain(records);
         }
-        let found = |group: usize| captures.get(group).map(|(start, end)| &text.as_bytes()[start..end]);
-        let meant = body.meanings.of(self.place.observed, |number| {
-            let place = body.hits[number]?;
-            found(place).map(|raw| Hit { place, value: Value::String(raw), raw })
-        });
+        let groups = Groups { text: text.as_bytes(), captures: &captures, hits: &body.hits };
+        let meant = body.meanings.of(self.place.observed, &groups);
         let start = self.begin_meant(&meant, records);
+        match meant.body.and_then(|place| groups.get(place)) {
+            Some(found) => Value::String(found).put_field(BODY, &mut records.bytes),
+            None => self.put_line_as_body(&mut records.bytes),
+        }
+        self.put_own_attributes(&mut records.bytes);
         for (place, name) in body.groups.iter().enumerate() {
-            let Some((name, value)) = name.as_ref().zip(found(place)).filter(|_| !meant.has_used(place)) else {
-                continue;
-            };
+            let found = name.as_ref().zip(groups.get(place)).filter(|_| !meant.has_used(place));
+            let Some((name, value)) = found else { continue };
             if self.is_taken(name) {
                 records.counts.shadowed += 1;
             } else {
@@ -205,18 +212,24 @@ impl<'a> Emission<'a> {
         records.captures = Some(captures);
     }
 
-    /// Begins a record with what its keys mean. Without a body of its own it has the line as one, if that is kept.
+    /// Begins a record with what its keys mean.
     #[inline]
     fn begin_meant(self, meant: &Meant<'_>, records: &mut Records) -> usize {
         records.counts.unread_times += u64::from(meant.has_unread_time);
-        let line = self.place.format.keeps_original.then_some(Value::String(self.piece.content));
-        let time = meant.time.unwrap_or(self.piece.time);
-        self.begin(Head { time, severity: meant.severity, body: meant.body.or(line) }, records)
+        self.begin(meant.time.unwrap_or(self.piece.time), meant.severity, records)
+    }
+
+    /// Without a body of its own a record has the line as one, if that is kept.
+    fn put_line_as_body(self, out: &mut Vec<u8>) {
+        if self.place.format.keeps_original {
+            Value::String(self.piece.content).put_field(BODY, out);
+        }
     }
 
     #[inline]
     fn end_meant(self, start: usize, meant: &Meant<'_>, records: &mut Records) {
-        if self.has_original(meant) {
+        // Where the line is the body, it need not be told twice.
+        if self.place.format.keeps_original && meant.body.is_some() {
             Value::String(self.piece.content).put_attribute(ATTRIBUTES, ORIGINAL, &mut records.bytes);
         }
         if self.piece.is_truncated {
@@ -225,21 +238,23 @@ impl<'a> Emission<'a> {
         wire::end(start, meant.trace, self.place.observed, &mut records.bytes);
     }
 
-    /// Begins a record, up to the attributes that do not come out of the line.
+    /// Begins a record, up to its body.
     #[inline]
-    fn begin(self, head: Head<'_>, records: &mut Records) -> usize {
-        let Place { file, stream, .. } = self.place;
+    fn begin(self, time: u64, severity: Option<Severity<'_>>, records: &mut Records) -> usize {
         records.len += 1;
-        let out = &mut records.bytes;
-        out.reserve(2 * self.piece.content.len() + file.encoded.len() + 256);
-        let start = wire::begin(head, out);
-        out.extend_from_slice(&file.encoded);
-        match stream {
+        records.bytes.reserve(2 * self.piece.content.len() + self.place.file.encoded.len() + 256);
+        wire::begin(time, severity, &mut records.bytes)
+    }
+
+    /// Writes the attributes that do not come out of the line.
+    #[inline]
+    fn put_own_attributes(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.place.file.encoded);
+        match self.place.stream {
             Stream::None => {}
             Stream::Stdout => out.extend_from_slice(STDOUT),
             Stream::Stderr => out.extend_from_slice(STDERR),
         }
-        start
     }
 
     /// Whether the record has an attribute of this name that does not come out of the line.
@@ -252,10 +267,46 @@ impl<'a> Emission<'a> {
             _ => keys(&file.encoded).any(|taken| taken == key),
         }
     }
+}
 
-    /// Whether the line stands beside the body. Where it is the body, it need not be told twice.
-    const fn has_original(&self, meant: &Meant<'_>) -> bool {
-        self.place.format.keeps_original && meant.body.is_some()
+/// The members of an object, by the keys that have a meaning.
+struct ObjectKeys<'a> {
+    text: &'a [u8],
+    members: &'a Members,
+    hits: &'a [u32],
+}
+
+impl<'a> Source<'a> for ObjectKeys<'a> {
+    #[inline]
+    fn place(&self, number: usize) -> Option<usize> {
+        (self.hits[number] as usize).checked_sub(1)
+    }
+
+    fn value(&self, place: usize) -> (Value<'a>, &'a [u8]) {
+        self.members.get(place, self.text).map_or((Value::Null, &[]), |member| (member.value, member.raw))
+    }
+}
+
+/// What the groups of an expression have found.
+struct Groups<'a> {
+    text: &'a [u8],
+    captures: &'a CaptureLocations,
+    hits: &'a [Option<usize>],
+}
+
+impl<'a> Groups<'a> {
+    fn get(&self, group: usize) -> Option<&'a [u8]> {
+        self.captures.get(group).map(|(start, end)| &self.text[start..end])
+    }
+}
+
+impl<'a> Source<'a> for Groups<'a> {
+    fn place(&self, number: usize) -> Option<usize> {
+        self.hits[number].filter(|group| self.captures.get(*group).is_some())
+    }
+
+    fn value(&self, group: usize) -> (Value<'a>, &'a [u8]) {
+        self.get(group).map_or((Value::Null, &[]), |found| (Value::String(found), found))
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct RecordOptions<'a> {
 pub(super) enum Body {
     Text,
     /// Attributes where it is a JSON object, else text.
-    Json(JsonBody),
+    Json(Box<JsonBody>),
     /// Attributes where it matches, else text.
     Regex(Box<RegexBody>),
 }
@@ -75,7 +75,9 @@ impl Format {
         let keys = format.keys().unwrap_or(&no_keys);
         let body = match format.kind() {
             LineFormat::Text => Body::Text,
-            LineFormat::Json => Body::Json(JsonBody { meanings: Meanings::new(keys, LineFormat::Json), is_due: true }),
+            LineFormat::Json => {
+                Body::Json(Box::new(JsonBody { meanings: Meanings::new(keys, LineFormat::Json), is_due: true }))
+            }
             LineFormat::Regex => {
                 let pattern =
                     format.pattern().ok_or_else(|| BuildError::new("the format \"regex\" needs a `pattern`"))?;
@@ -92,8 +94,8 @@ impl Format {
     ///
     /// As [`text`](Self::text).
     pub(crate) fn container(keys: &RecordKeys, options: RecordOptions<'_>) -> Result<Self, BuildError> {
-        let body = Body::Json(JsonBody { meanings: Meanings::new(keys, LineFormat::Json), is_due: false });
-        Self::new(true, body, options)
+        let json = JsonBody { meanings: Meanings::new(keys, LineFormat::Json), is_due: false };
+        Self::new(true, Body::Json(Box::new(json)), options)
     }
 
     fn new(is_container: bool, body: Body, options: RecordOptions<'_>) -> Result<Self, BuildError> {

@@ -27,21 +27,20 @@ pub(super) struct Meanings {
     key_time: KeyTime,
 }
 
-/// A member or a group that has a key with a meaning.
-#[derive(Copy, Clone, Debug)]
-pub(super) struct Hit<'a> {
-    /// Which member or group it is.
-    pub(super) place: usize,
-    pub(super) value: Value<'a>,
-    /// The value as it is written.
-    pub(super) raw: &'a [u8],
+/// Members or groups of a line, by the keys that have a meaning.
+pub(super) trait Source<'a> {
+    /// Which member or group has the key with a number, if one has.
+    fn place(&self, number: usize) -> Option<usize>;
+    /// Its value, and the value as it is written.
+    fn value(&self, place: usize) -> (Value<'a>, &'a [u8]);
 }
 
 /// What a line says besides its attributes.
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Meant<'a> {
     pub(super) time: Option<u64>,
-    pub(super) body: Option<Value<'a>>,
+    /// Which member or group is the body.
+    pub(super) body: Option<usize>,
     pub(super) severity: Option<Severity<'a>>,
     pub(super) trace: Option<Trace>,
     /// A time was there and could not be read.
@@ -109,33 +108,32 @@ impl Meanings {
         numbers.iter().map(|number| usize::from(*number)).find(|number| *self.names[*number] == *key)
     }
 
-    /// What a line says. `hit` tells which member or group has the key with a number, if one has; `now` is the time of
-    /// reading, in nanoseconds since 1970.
+    /// What a line says. `now` is the time of reading, in nanoseconds since 1970.
     #[inline]
-    pub(super) fn of<'a>(&self, now: u64, hit: impl Fn(usize) -> Option<Hit<'a>>) -> Meant<'a> {
+    pub(super) fn of<'a>(&self, now: u64, source: &impl Source<'a>) -> Meant<'a> {
         let mut used = [NONE; MOST_USED];
+        let [time_place, body_place, severity_place, trace_place, span_place, flags_place] = &mut used;
         let mut has_unread_time = false;
-        let time = first(&self.time, &hit, &mut used[0], |found| {
-            let text = match found.value {
+        let time = first(&self.time, source, time_place, |value, raw| {
+            let text = match value {
                 Value::String(text) => text,
-                Value::Int(_) | Value::Double(_) => found.raw,
+                Value::Int(_) | Value::Double(_) => raw,
                 _ => &[],
             };
             let time = self.key_time.read(text, now).filter(|time| *time > 0);
             has_unread_time |= time.is_none();
             time
         });
-        let body =
-            first(&self.body, &hit, &mut used[1], |found| Some(found.value).filter(|value| *value != Value::Null));
-        let severity = first(&self.severity, &hit, &mut used[2], |found| Severity::of(found.value, found.raw));
-        let [_, _, _, trace_place, span_place, flags_place] = &mut used;
-        let trace = first(&self.trace_id, &hit, trace_place, |found| trace::id(found.value)).map(|trace_id| Trace {
+        let has_body = first(&self.body, source, body_place, |value, _| (value != Value::Null).then_some(()));
+        let body = has_body.map(|()| *body_place);
+        let severity = first(&self.severity, source, severity_place, Severity::of);
+        let trace = first(&self.trace_id, source, trace_place, |value, _| trace::id(value)).map(|trace_id| Trace {
             trace_id,
-            span_id: first(&self.span_id, &hit, span_place, |found| trace::id(found.value)),
-            flags: first(&self.trace_flags, &hit, flags_place, |found| trace::flags(found.value)),
+            span_id: first(&self.span_id, source, span_place, |value, _| trace::id(value)),
+            flags: first(&self.trace_flags, source, flags_place, |value, _| trace::flags(value)),
         });
         let trace =
-            trace.or_else(|| first(&self.traceparent, &hit, trace_place, |found| trace::traceparent(found.value)));
+            trace.or_else(|| first(&self.traceparent, source, trace_place, |value, _| trace::traceparent(value)));
         Meant { time, body, severity, trace, has_unread_time, used }
     }
 }
@@ -152,14 +150,15 @@ impl Meant<'_> {
 #[inline]
 fn first<'a, T>(
     keys: &Range<usize>,
-    hit: impl Fn(usize) -> Option<Hit<'a>>,
+    source: &impl Source<'a>,
     used: &mut usize,
-    mut read: impl FnMut(Hit<'a>) -> Option<T>,
+    mut read: impl FnMut(Value<'a>, &'a [u8]) -> Option<T>,
 ) -> Option<T> {
-    for found in keys.clone().filter_map(hit) {
-        if let Some(value) = read(found) {
-            *used = found.place;
-            return Some(value);
+    for place in keys.clone().filter_map(|number| source.place(number)) {
+        let (value, raw) = source.value(place);
+        if let Some(found) = read(value, raw) {
+            *used = place;
+            return Some(found);
         }
     }
     None

@@ -1,6 +1,5 @@
 //! `LogRecord` as a field of `ScopeLogs`, its fields in the order of their numbers, in which admission is fastest.
 
-use otlp::json::Value;
 use prost::encoding::encode_varint;
 
 use super::severity::Severity;
@@ -9,7 +8,7 @@ use super::trace::Trace;
 /// `attributes` of `LogRecord`.
 pub(super) const ATTRIBUTES: u32 = 6;
 /// `body` of `LogRecord`.
-const BODY: u32 = 5;
+pub(super) const BODY: u32 = 5;
 
 /// Keys of fields, with their wire types.
 const LOG_RECORDS: u8 = 2 << 3 | 2;
@@ -24,30 +23,19 @@ const OBSERVED_TIME: u8 = 11 << 3 | 1;
 /// Bytes that are left for the length of a record: most have 128 to 16383 bytes.
 const WIDTH: usize = 2;
 
-/// What stands before the attributes.
-#[derive(Copy, Clone, Debug)]
-pub(super) struct Head<'a> {
-    /// Nanoseconds since 1970, 0 when it is not known.
-    pub(super) time: u64,
-    pub(super) severity: Option<Severity<'a>>,
-    pub(super) body: Option<Value<'a>>,
-}
-
-/// Begins a record, and returns where its content begins.
+/// Begins a record with its time in nanoseconds since 1970, 0 when it is not known, and returns where its content begins.
+/// The body comes next.
 #[inline]
-pub(super) fn begin(head: Head<'_>, out: &mut Vec<u8>) -> usize {
+pub(super) fn begin(time: u64, severity: Option<Severity<'_>>, out: &mut Vec<u8>) -> usize {
     out.extend_from_slice(&[LOG_RECORDS, 0, 0]);
     let start = out.len();
-    if head.time != 0 {
-        put_fixed64(TIME, head.time, out);
+    if time != 0 {
+        put_fixed64(TIME, time, out);
     }
-    if let Some(Severity { number, text }) = head.severity {
+    if let Some(Severity { number, text }) = severity {
         out.extend_from_slice(&[SEVERITY_NUMBER, number, SEVERITY_TEXT]);
         encode_varint(text.len() as u64, out);
         out.extend_from_slice(text);
-    }
-    if let Some(body) = head.body {
-        body.put_field(BODY, out);
     }
     start
 }

@@ -338,7 +338,7 @@ pub fn means(record: &LogRecord, text: &str) {
     }
     if record.severity_number != 0 {
         let text = record.severity_text.as_str();
-        let is_level = |value: &Json| value.as_str() == Some(text) || value.to_string() == text;
+        let is_level = |value: &Json| value.as_str() == Some(text) || serde_json::to_string(value).unwrap() == text;
         let key = ["log.level", "level"].into_iter().find(|key| object.get(*key).is_some_and(is_level)).unwrap();
         object.remove(key);
     }
