@@ -85,10 +85,11 @@ enum Kind {
     Nested,
 }
 
-/// Whether an object may have a key twice: a bit for each remainder of a hash.
+/// Whether an object may have a key twice: bits for two remainders of a hash.
 #[derive(Copy, Clone, Default)]
 struct Seen {
-    bits: [u64; 4],
+    first: u64,
+    second: u64,
     collided: bool,
 }
 
@@ -135,6 +136,12 @@ impl Members {
     pub fn key<'a>(&'a self, place: usize, text: &'a [u8]) -> Option<&'a [u8]> {
         let stored = self.members.get(place).filter(|stored| !stored.is_repeated)?;
         Some(stored.key.of(text, &self.decoded))
+    }
+
+    /// The hash of the key at a place.
+    #[inline]
+    pub fn key_hash(&self, place: usize) -> u64 {
+        self.members.get(place).map_or(0, |stored| stored.hash)
     }
 
     /// The member at a place, for the text that was read. `None` when another one with the same key follows.
@@ -230,7 +237,8 @@ impl Members {
         let mut seen = Seen::default();
         loop {
             let (key, value_at) = self.read_key(text, at)?;
-            let hash = seen.add(key.of(text, &self.decoded));
+            let hash = key.hash(text, &self.decoded);
+            seen.add(hash);
             let (value, end) = self.value(text, value_at, 0)?;
             let raw = Text::new(value_at, end);
             self.members.push(Stored { key, hash, value, raw, is_repeated: false });
@@ -367,7 +375,7 @@ impl Members {
     /// Appends a member of an object inside as a `KeyValue` of a list.
     fn inner_member(&mut self, text: &[u8], at: usize, depth: usize, seen: &mut Seen) -> Option<usize> {
         let (key, value_at) = self.read_key(text, at)?;
-        seen.add(key.of(text, &self.decoded));
+        seen.add(key.hash(text, &self.decoded));
         self.inner.push((key, self.encoded.len()));
         let is_nested = matches!(byte(text, value_at), b'{' | b'[') && depth < LEVELS;
         if !is_nested {
@@ -486,6 +494,16 @@ impl Text {
         &self.source(text, decoded)[self.start()..self.end()]
     }
 
+    /// The hash of a key. It is read in whole words, with what stands around it, which is taken off again.
+    #[inline(always)]
+    fn hash(self, text: &[u8], decoded: &[u8]) -> u64 {
+        let source = self.source(text, decoded);
+        let words = scan::word(source, self.start()).zip(scan::word(source, self.end().wrapping_sub(8)));
+        let (Some((first, last)), 1..) = (words, self.len()) else { return hash_of_key(self.of(text, decoded)) };
+        let others = 64 - 8 * self.len().min(8) as u32;
+        mixed(first << others >> others, last >> others, self.len())
+    }
+
     /// Appends the string.
     #[inline(always)]
     fn put(self, text: &[u8], decoded: &[u8], out: &mut Vec<u8>) {
@@ -516,24 +534,27 @@ impl StoredValue {
 }
 
 impl Seen {
-    /// Adds a key, and returns its hash.
+    /// Adds a key by its hash.
     #[inline(always)]
-    fn add(&mut self, key: &[u8]) -> u64 {
-        let ends = match (key.first_chunk::<8>(), key.last_chunk::<8>()) {
-            (Some(first), Some(last)) => u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(29),
-            _ => match (key.first_chunk::<4>(), key.last_chunk::<4>()) {
-                (Some(first), Some(last)) => {
-                    u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
-                }
-                _ => key.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
-            },
-        };
-        let hash = (ends ^ (key.len() as u64) << 59).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let (word, bit) = ((hash >> 62) as usize, 1 << (hash >> 56 & 63));
-        self.collided |= self.bits[word] & bit != 0;
-        self.bits[word] |= bit;
-        hash
+    fn add(&mut self, hash: u64) {
+        let (first, second) = (1 << (hash >> 58), 1 << (hash >> 52 & 63));
+        self.collided |= self.first & first != 0 && self.second & second != 0;
+        self.first |= first;
+        self.second |= second;
     }
+}
+
+/// The hash of a key as [`Members::key_hash`] tells it. Keys with the same length and the same eight bytes at both ends share
+/// one.
+pub fn hash_of_key(key: &[u8]) -> u64 {
+    let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    let len = key.len().min(8);
+    mixed(word(&key[..len]), word(&key[key.len() - len..]), key.len())
+}
+
+#[inline(always)]
+const fn mixed(first: u64, last: u64, len: usize) -> u64 {
+    (first ^ last.rotate_left(29) ^ (len as u64) << 59).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// Reads a number.

@@ -18,6 +18,6 @@ mod write;
 
 pub use self::any_value::Value;
 pub use self::error::{JsonError, Malformed};
-pub use self::members::{Member, Members, NotAnObject};
+pub use self::members::{Member, Members, NotAnObject, hash_of_key};
 pub use self::read::{Conversion, Converted, FromJson, SnakeCase, from_json, read};
 pub use self::write::to_json;

@@ -133,7 +133,7 @@ impl<'a> Emission<'a> {
     fn json_body(&self) -> Option<&'a JsonBody> {
         let Body::Json(json) = &self.place.format.body else { return None };
         let is_due = json.is_due || self.piece.content.first() == Some(&b'{');
-        (is_due && !self.piece.is_truncated).then_some(json)
+        (is_due && !self.piece.is_truncated).then_some(&**json)
     }
 
     /// Writes a line of text.
@@ -155,9 +155,7 @@ impl<'a> Emission<'a> {
         hits.clear();
         hits.resize(json.meanings.len(), 0);
         for place in 0..members.len() {
-            if let Some(key) = members.key(place, text)
-                && let Some(number) = json.meanings.number_of(key)
-            {
+            if let Some(number) = json.meanings.number_of(members.key_hash(place), || members.key(place, text)) {
                 hits[number] = place as u32 + 1;
             }
         }

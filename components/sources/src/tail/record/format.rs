@@ -3,6 +3,7 @@
 use engine_config::ByteSize;
 use engine_config::sources::log_format::{LineFormat, LogFormat, Multiline, RecordKeys};
 use engine_core::registry::BuildError;
+use otlp::json::hash_of_key;
 use regex::Regex;
 
 use super::Piece;
@@ -133,7 +134,8 @@ impl RegexBody {
             regex.capture_names().map(|name| name.map(|name| Box::from(name.as_bytes()))).collect();
         let mut hits = vec![None; meanings.len()];
         for (group, name) in groups.iter().enumerate() {
-            if let Some(number) = name.as_ref().and_then(|name| meanings.number_of(name)) {
+            if let Some(number) = name.as_ref().and_then(|name| meanings.number_of(hash_of_key(name), || Some(&**name)))
+            {
                 hits[number] = Some(group);
             }
         }

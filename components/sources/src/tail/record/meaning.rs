@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use engine_config::sources::log_format::{LineFormat, RecordKeys};
-use otlp::json::Value;
+use otlp::json::{Value, hash_of_key};
 
 use super::severity::Severity;
 use super::time::KeyTime;
@@ -13,10 +13,10 @@ use super::trace::{self, Trace};
 #[derive(Debug)]
 pub(super) struct Meanings {
     names: Vec<Box<[u8]>>,
-    /// Numbers of names, the shortest first.
-    by_length: Vec<u16>,
-    /// Which of these have a length, and how many; longer names share the last.
-    of_length: [(u16, u16); 64],
+    /// Hashes of the names.
+    hashes: Vec<u64>,
+    /// Numbers of names by the highest bits of their hashes, or where the next place is free.
+    table: Box<[u8; 256]>,
     time: Range<usize>,
     body: Range<usize>,
     severity: Range<usize>,
@@ -46,6 +46,8 @@ pub(super) struct Meant<'a> {
     /// A time was there and could not be read.
     pub(super) has_unread_time: bool,
     used: [usize; MOST_USED],
+    /// A bit for each of them that is below 64.
+    used_bits: u64,
 }
 
 /// Members that are used in one record: time, body, severity, and three of a trace.
@@ -53,6 +55,9 @@ const MOST_USED: usize = 6;
 
 /// Stands for no member.
 const NONE: usize = usize::MAX;
+
+/// Stands for no name. There are at most 16 of each of seven kinds.
+const FREE: u8 = u8::MAX;
 
 impl Meanings {
     pub(super) fn new(keys: &RecordKeys, format: LineFormat) -> Self {
@@ -69,27 +74,18 @@ impl Meanings {
         let span_id = take(keys.span_id());
         let trace_flags = take(keys.trace_flags());
         let traceparent = take(keys.traceparent());
-        let mut by_length: Vec<u16> = (0..names.len() as u16).collect();
-        by_length.sort_by_key(|number| length_class(&names[usize::from(*number)]));
-        let of_length = std::array::from_fn(|class| {
-            let is_in = |number: &&u16| length_class(&names[usize::from(**number)]) == class;
-            let first = by_length.iter().position(|number| is_in(&number)).unwrap_or(0);
-            (first as u16, by_length.iter().filter(is_in).count() as u16)
-        });
-        let key_time = KeyTime::new(keys);
-        Self {
-            names,
-            by_length,
-            of_length,
-            time,
-            body,
-            severity,
-            trace_id,
-            span_id,
-            trace_flags,
-            traceparent,
-            key_time,
+        assert!(names.len() < usize::from(FREE), "configurations name at most 16 keys of each kind");
+        let hashes: Vec<u64> = names.iter().map(|name| hash_of_key(name)).collect();
+        let mut table = Box::new([FREE; 256]);
+        for (number, hash) in hashes.iter().enumerate() {
+            let mut slot = (hash >> 56) as u8;
+            while table[usize::from(slot)] != FREE {
+                slot = slot.wrapping_add(1);
+            }
+            table[usize::from(slot)] = number as u8;
         }
+        let key_time = KeyTime::new(keys);
+        Self { names, hashes, table, time, body, severity, trace_id, span_id, trace_flags, traceparent, key_time }
     }
 
     /// How many keys there are.
@@ -97,15 +93,20 @@ impl Meanings {
         self.names.len()
     }
 
-    /// The number of a key, if it has a meaning.
+    /// The number of a key with a hash, if it has a meaning.
     #[inline]
-    pub(super) fn number_of(&self, key: &[u8]) -> Option<usize> {
-        let (first, count) = self.of_length[length_class(key)];
-        if count == 0 {
-            return None;
+    pub(super) fn number_of<'k>(&self, hash: u64, key: impl Fn() -> Option<&'k [u8]>) -> Option<usize> {
+        let mut slot = (hash >> 56) as u8;
+        loop {
+            let number = usize::from(self.table[usize::from(slot)]);
+            if number == usize::from(FREE) {
+                return None;
+            }
+            if self.hashes[number] == hash && key().is_some_and(|key| *key == *self.names[number]) {
+                return Some(number);
+            }
+            slot = slot.wrapping_add(1);
         }
-        let numbers = &self.by_length[usize::from(first)..usize::from(first + count)];
-        numbers.iter().map(|number| usize::from(*number)).find(|number| *self.names[*number] == *key)
     }
 
     /// What a line says. `now` is the time of reading, in nanoseconds since 1970.
@@ -134,7 +135,8 @@ impl Meanings {
         });
         let trace =
             trace.or_else(|| first(&self.traceparent, source, trace_place, |value, _| trace::traceparent(value)));
-        Meant { time, body, severity, trace, has_unread_time, used }
+        let used_bits = used.iter().filter(|place| **place < 64).fold(0, |bits, place| bits | 1 << place);
+        Meant { time, body, severity, trace, has_unread_time, used, used_bits }
     }
 }
 
@@ -142,7 +144,7 @@ impl Meant<'_> {
     /// Whether a member or group was used, so that it is no attribute.
     #[inline]
     pub(super) fn has_used(&self, place: usize) -> bool {
-        self.used.contains(&place)
+        if place < 64 { self.used_bits >> place & 1 == 1 } else { self.used.contains(&place) }
     }
 }
 
@@ -164,14 +166,8 @@ fn first<'a, T>(
     None
 }
 
-/// The length of a key; long ones are one class.
-#[inline]
-fn length_class(key: &[u8]) -> usize {
-    key.len().min(63)
-}
-
-/// A bit for the length of a key.
+/// A bit for the length of a key; long ones share the last.
 #[inline]
 pub(super) fn length_bit(key: &[u8]) -> u64 {
-    1 << length_class(key)
+    1 << key.len().min(63)
 }

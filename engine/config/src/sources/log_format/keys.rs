@@ -10,6 +10,9 @@ use super::time::{TimeFormat, Zone};
 use crate::component::Checker;
 use crate::omit::is_default;
 
+/// Keys with one meaning.
+const MOST_NAMES: usize = 16;
+
 /// Which keys, or groups, are more than attributes. Of several in a list the first one counts that a line has and that
 /// can be used; it is then no attribute. All others stay attributes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -134,6 +137,10 @@ impl RecordKeys {
     pub fn check<const N: usize>(&self, path: [&str; N], checker: &mut Checker) {
         let mut seen = BTreeMap::new();
         for (key, names) in self.written() {
+            if names.len() > MOST_NAMES {
+                let message = format!("`{key}` names {} keys", names.len());
+                checker.invalid(path, message).expected(format!("at most {MOST_NAMES}"));
+            }
             for name in names {
                 if let Some(first) = seen.insert(name, key) {
                     let message = match first == key {

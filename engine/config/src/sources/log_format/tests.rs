@@ -123,6 +123,10 @@ fn refusals() {
         ("keys = { body = [\"a\"], time = [\"a\"] }", "`a` stands in `time` and in `body`"),
         ("keys = { body = [\"a\", \"a\"] }", "`a` stands in `body` twice"),
         ("keys = { body = [\"\"] }", "has 0 characters"),
+        (
+            "keys.body = [\"a\", \"b\", \"c\", \"d\", \"e\", \"f\", \"g\", \"h\", \"i\", \"j\", \"k\", \"l\", \"m\", \"n\", \"o\", \"p\", \"q\"]",
+            "`body` names 17 keys",
+        ),
         ("multiline = \"jva\"", "did you mean `java`?"),
         ("multiline = { max_lines = 10 }", "does not say where an entry begins"),
         ("multiline = { preset = \"go\", start = 'a' }", "exclude each other"),

@@ -24,6 +24,9 @@ fn read(text: &[u8]) -> Option<Vec<KeyValue>> {
         KeyValue::decode(&wire[1 + width..]).unwrap()
     });
     let decoded: Vec<KeyValue> = decoded.collect();
+    for place in 0..members.len() {
+        assert!(members.key(place, text).is_none_or(|key| hash_of_key(key) == members.key_hash(place)));
+    }
     let mut wire = Vec::new();
     (0..members.len()).for_each(|place| members.put_attribute(place, text, 6, &mut wire));
     let attributes = LogRecord::decode(&wire[..]).unwrap().attributes;
