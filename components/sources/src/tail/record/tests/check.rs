@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a check fails by panicking")]
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use engine_config::ByteSize;
@@ -20,6 +20,20 @@ use regex::bytes::Regex;
 use serde_json::Value as Json;
 
 use super::{FileParser, Format, Line, LineCounts, RecordOptions, Records};
+
+/// The form of the CRI.
+static CRI: LazyLock<Regex> = LazyLock::new(|| {
+    let form = concat!(
+        r"(?s-u)^(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:)(\d\d)(\.\d+)?(?:([+-]\d\d:\d\d)|[Zz]) ",
+        r"(stdout|stderr) ([PF])(?::[^ ]*)?(?: (.*))?$"
+    );
+    Regex::new(form).unwrap()
+});
+
+/// The form of times.
+static RFC3339: LazyLock<regex::Regex> = LazyLock::new(|| {
+    regex::Regex::new(r"^(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:)(\d\d)(\.\d+)?(?:([+-]\d\d:\d\d)|[Zz])$").unwrap()
+});
 
 /// When the lines are read.
 pub const OBSERVED: u64 = 1_795_000_000_000_000_000;
@@ -200,11 +214,6 @@ struct Expected {
 
 /// Lines of containers, joined, as a regular expression and `serde_json` read them.
 fn model(lines: &[&[u8]]) -> (Vec<Expected>, u64) {
-    let cri = Regex::new(concat!(
-        r"(?s-u)^(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:)(\d\d)(\.\d+)?(?:([+-]\d\d:\d\d)|[Zz]) ",
-        r"(stdout|stderr) ([PF])(?::[^ ]*)?(?: (.*))?$"
-    ))
-    .unwrap();
     let mut waiting: [Option<(u64, Vec<u8>)>; 3] = Default::default();
     let (mut expected, mut unframed) = (Vec::new(), 0);
     let streams = [None, Some("stdout"), Some("stderr")];
@@ -215,7 +224,7 @@ fn model(lines: &[&[u8]]) -> (Vec<Expected>, u64) {
         }
     };
     for line in lines {
-        let framed = cri.captures(line).and_then(|found| {
+        let framed = CRI.captures(line).and_then(|found| {
             let group = |index| found.get(index).map_or("", |found| std::str::from_utf8(found.as_bytes()).unwrap());
             let time = time(group(1), group(2), group(3), group(4), group(5))?;
             let text = found.get(8).map_or(&[][..], |text| text.as_bytes()).to_vec();
@@ -267,8 +276,7 @@ fn docker(line: &[u8]) -> Option<(usize, u64, bool, Vec<u8>)> {
         Some("stderr") => 2,
         _ => 0,
     };
-    let rfc = regex::Regex::new(r"^(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:)(\d\d)(\.\d+)?(?:([+-]\d\d:\d\d)|[Zz])$").unwrap();
-    let at = rfc.captures(text("time").unwrap_or_default()).filter(|found| found[0].is_ascii()).and_then(|found| {
+    let at = RFC3339.captures(text("time").unwrap_or_default()).filter(|found| found[0].is_ascii()).and_then(|found| {
         let group = |index| found.get(index).map_or("", |found| found.as_str());
         time(group(1), group(2), group(3), group(4), group(5))
     });
