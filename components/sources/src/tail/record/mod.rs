@@ -96,6 +96,8 @@ impl FileParser {
             }
             None => {
                 records.counts.unframed += 1;
+                // It overtakes nothing of the same stream.
+                place(Stream::None).end_entry(&mut streams[Stream::None.index()], records);
                 Emission::new(place(Stream::None), whole).write_text(records);
             }
         }

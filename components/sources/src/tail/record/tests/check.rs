@@ -10,9 +10,7 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use engine_config::ByteSize;
-use engine_config::sources::log_format::{
-    LineFormat, LogFormat, Multiline, MultilineTable, Preset, ReadTime, RecordKeys, Zone,
-};
+use engine_config::sources::log_format::{LogFormat, Multiline, MultilineTable, Preset, ReadTime, RecordKeys, Zone};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ScopeLogs};
 use prost::Message as _;
