@@ -14,6 +14,8 @@ const SCOPE: u32 = 1;
 pub(super) struct Request {
     body: BytesMut,
     records: u64,
+    /// Bytes of the last request: the next one is likely to be as large.
+    last_len: usize,
     /// The scope of all records, as field of ScopeLogs.
     scope: Bytes,
 }
@@ -27,14 +29,15 @@ impl Request {
         let mut field = BytesMut::new();
         put_head(&mut field, SCOPE, scope.len());
         field.extend_from_slice(&scope);
-        Self { body: BytesMut::new(), records: 0, scope: field.freeze() }
+        Self { body: BytesMut::new(), records: 0, last_len: 0, scope: field.freeze() }
     }
 
     /// Adds records, each a `log_records` field of ScopeLogs, under a [`resource`].
     pub(super) fn add(&mut self, resource: &[u8], log_records: &[u8], count: u64) {
         let scope_logs = self.scope.len() + log_records.len();
         let resource_logs = resource.len() + head_len(scope_logs) + scope_logs;
-        self.body.reserve(head_len(resource_logs) + resource_logs);
+        let added = head_len(resource_logs) + resource_logs;
+        self.body.reserve(if self.body.is_empty() { added.max(self.last_len) } else { added });
         put_head(&mut self.body, RESOURCE_LOGS, resource_logs);
         self.body.extend_from_slice(resource);
         put_head(&mut self.body, SCOPE_LOGS, scope_logs);
@@ -56,6 +59,7 @@ impl Request {
     /// What was added since the last time.
     pub(super) fn take(&mut self) -> Bytes {
         self.records = 0;
+        self.last_len = self.body.len();
         std::mem::take(&mut self.body).freeze()
     }
 }

@@ -15,8 +15,7 @@ const KEY: &str = "positions";
 /// The version of its content.
 const VERSION: u32 = 1;
 
-/// Seconds that a file which is gone is remembered, because a compressed copy of it may come up, or it itself with its
-/// file system.
+/// Seconds that a file which is gone is remembered, because a compressed copy of it may come up.
 const REMEMBERED_SECONDS: u64 = 3600;
 
 /// How far files are delivered.
@@ -113,9 +112,10 @@ impl Positions {
 }
 
 impl Remembered {
-    /// Takes the position of a file that begins so.
+    /// Takes the position of a file that begins so. That of a file which is known to be gone is of another one, whose inode
+    /// was used again: files may well begin alike.
     pub(super) fn take(&mut self, inode: Inode, beginning: &[u8]) -> Option<Position> {
-        self.take_if(inode, |_, position| position.fingerprint.is_of(beginning))
+        self.take_if(inode, |_, position| position.gone_since.is_none() && position.fingerprint.is_of(beginning))
     }
 
     /// Takes the position of a file whose content a rotated one in the same directory has, which is of `total` bytes.
@@ -231,6 +231,7 @@ mod tests {
         assert_eq!(remembered.take(inode(3), b"any").map(|found| found.offset), Some(0));
         assert_eq!(remembered.newly_gone(1000), [(PathBuf::from("/logs/b.log"), 80)]);
         assert_eq!(remembered.newly_gone(1001), []);
+        assert_eq!(remembered.take(inode(2), b"two\n"), None, "an inode is used again");
         remembered.forget(1000 + REMEMBERED_SECONDS - 1);
         assert_eq!(remembered.iter().count(), 1);
         remembered.forget(1000 + REMEMBERED_SECONDS);

@@ -108,6 +108,11 @@ impl Counts {
             add(count, more);
         }
     }
+
+    /// Whether something was not read when it was measured last.
+    pub(super) fn is_behind(&self) -> bool {
+        self.bytes_behind.load(Ordering::Relaxed) > 0
+    }
 }
 
 /// Counts up.

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::Tail;
 use super::checkpoint;
 use super::counts::{Counts, add};
-use super::reader::{Answer, Bell, Delivery, Parts, Reader, Sent, Told};
+use super::reader::{Answer, Bell, Delivery, Kept, Parts, Reader, Sent, Told};
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
@@ -130,12 +130,14 @@ impl Hearing {
                 }
                 Some(kept) = saving.next() => {
                     let kept: Result<Result<(), S>, tokio::task::JoinError> = kept;
+                    let mut answer = Kept::Yes;
                     if let Err(error) = kept.map_err(interrupted)? {
                         let chain = Chain(&error);
                         deliverer.telemetry.error(POSITIONS, format!("cannot keep positions of files: {chain}"));
-                        tracing::warn!(%error, "positions of files cannot be kept: after a crash more comes twice");
+                        tracing::warn!(error = %chain, "positions of files cannot be kept: after a crash more comes twice");
+                        answer = Kept::No;
                     }
-                    self.answer(Answer::Saved);
+                    self.answer(Answer::Saved(answer));
                 }
                 message = messages.recv() => match message {
                     Some(Told::Request(Sent { number, body })) => {

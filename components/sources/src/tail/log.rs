@@ -148,14 +148,27 @@ impl Log {
         self.segments.push_back(segment);
     }
 
-    /// Adds a file from an offset on, in front of what is not read yet.
-    pub(super) fn interpose(&mut self, file: FileKey, at: Committed) {
+    /// Adds a file from an offset on, in front of what is not read yet of files that `are_last`, and behind all others.
+    pub(super) fn interpose(&mut self, file: FileKey, at: Committed, are_last: impl Fn(FileKey) -> bool) {
         let Some(current) = self.current().copied() else { return self.push(file, at) };
-        self.advance();
+        let mut place = self.reading;
+        if are_last(current.file) {
+            self.advance();
+            place = self.reading;
+            self.segments.insert(place, Segment { from: current.read, origin: self.end, ..current });
+        } else {
+            let behind = self.segments.iter().skip(place);
+            place += behind.take_while(|segment| !are_last(segment.file)).count();
+        }
         let interposed = Segment { file, from: at.offset, origin: self.end, read: at.offset, is_inside: at.is_inside };
-        let rest = Segment { from: current.read, origin: self.end, ..current };
-        self.segments.insert(self.reading, interposed);
-        self.segments.insert(self.reading + 1, rest);
+        self.segments.insert(place, interposed);
+    }
+
+    /// Reads the rest of the current file behind all others.
+    pub(super) fn defer(&mut self) {
+        let Some(current) = self.current().copied() else { return };
+        self.advance();
+        self.push(current.file, Committed { offset: current.read, is_inside: current.is_inside });
     }
 
     /// What is being read.
@@ -275,7 +288,7 @@ mod tests {
         let mut log = log();
         log.push(1, at(0));
         read_to(&mut log, 10);
-        log.interpose(2, at(500));
+        log.interpose(2, at(500), |file| file == 1);
         assert_eq!(log.current().map(|segment| segment.file), Some(2));
         read_to(&mut log, 600);
         log.advance();
@@ -284,6 +297,39 @@ mod tests {
         assert_eq!(log.position(), (115, false));
         assert_eq!(committed(&mut log, 60), [(1, 10), (2, 550)]);
         assert_eq!(committed(&mut log, 115), [(2, 600), (1, 15)]);
+    }
+
+    /// What comes in between comes behind others that did before.
+    #[test]
+    fn the_order_of_what_comes_in_between() {
+        let mut log = log();
+        log.push(1, at(0));
+        for file in [2, 3, 4] {
+            log.interpose(file, at(0), |file| file == 1);
+        }
+        let mut order = Vec::new();
+        while let Some(segment) = log.current().copied() {
+            order.push(segment.file);
+            log.advance();
+        }
+        assert_eq!(order, [1, 2, 3, 4, 1][1..]);
+    }
+
+    /// What is deferred is read behind all others, from where it was left.
+    #[test]
+    fn what_is_deferred() {
+        let mut log = log();
+        log.push(1, at(0));
+        log.push(2, at(0));
+        read_to(&mut log, 10);
+        log.defer();
+        assert_eq!(log.current().map(|segment| segment.file), Some(2));
+        read_to(&mut log, 5);
+        log.advance();
+        assert_eq!(log.current().map(|segment| (segment.file, segment.read)), Some((1, 10)));
+        read_to(&mut log, 12);
+        assert_eq!(log.position(), (17, false));
+        assert_eq!(committed(&mut log, 17), [(1, 10), (2, 5), (1, 12)]);
     }
 
     /// A log whose files are all read to their ends goes on where it ended.

@@ -34,6 +34,8 @@ pub(crate) use self::selection::{Decision, Description, Selection};
 
 /// Bytes of a request that is sent as soon as it has them.
 const REQUEST_SIZE: usize = 512 * 1024;
+/// Bytes of deleted files that are kept open to be read: while a backend is away they take disk space that nobody sees.
+const MAX_DELETED: u64 = 1 << 30;
 /// How long lines that belong together are waited for.
 const FLUSH_AFTER: Duration = Duration::from_secs(1);
 
@@ -52,6 +54,8 @@ pub(crate) struct Settings {
     pub(crate) flush_after: Duration,
     /// Bytes of a request that is sent as soon as it has them.
     pub(crate) request_size: usize,
+    /// Bytes of deleted files that are kept open to be read.
+    pub(crate) max_deleted: u64,
 }
 
 /// A source that reads files, before it runs.
@@ -73,6 +77,7 @@ impl Settings {
             poll_interval: Duration::from_secs(1),
             flush_after: FLUSH_AFTER,
             request_size: REQUEST_SIZE,
+            max_deleted: MAX_DELETED,
         }
     }
 }

@@ -2,12 +2,11 @@
 //! move and are kept.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
-use super::{Delivery, Reader, Told};
+use super::{Delivery, Kept, Reader, Told};
 use crate::tail::checkpoint::{Position, Positions};
 use crate::tail::counts::{add, set};
 use crate::tail::log::{FileKey, LogKey, Place};
@@ -185,11 +184,12 @@ impl Reader {
         self.parts.told.send(Told::Save(content)).ok();
     }
 
-    /// The positions are kept. If they could not be, what was delivered may come twice, which is no reason to deliver no
-    /// more.
-    pub(super) fn saved(&mut self) {
+    /// The positions are kept, or will be tried again. If they could not be, what was delivered may come twice, which is no
+    /// reason to deliver no more.
+    pub(super) fn saved(&mut self, kept: Kept) {
         self.saving.is_saving = false;
         self.saving.saved = self.saving.saving;
+        self.saving.is_due |= kept == Kept::No && !self.is_draining;
     }
 
     /// Whether all requests were answered, or given up.
@@ -207,21 +207,33 @@ impl Reader {
         let now = unix_seconds();
         self.remembered.forget(now);
         let mut positions = Positions::default();
-        let (mut open, mut behind) = (0, 0);
         for (_, log) in &self.logs {
             for key in &log.files {
-                let file = &self.files[*key];
-                open += u64::from(file.content.is_some());
-                behind += if log.is_to_be_read(*key) { file.behind() } else { 0 };
-                positions.add(&file.path, self.position(*key, now));
+                positions.add(&self.files[*key].path, self.position(*key, now));
             }
         }
         for (path, position) in self.remembered.iter() {
             positions.add(path, position.clone());
         }
+        positions
+    }
+
+    /// Measures how much is known to be in files and is not read.
+    pub(super) fn measure(&mut self) {
+        let (mut open, mut behind) = (0, 0);
+        for (_, log) in &self.logs {
+            for key in &log.files {
+                let file = &mut self.files[*key];
+                let Some(content) = &file.content else { continue };
+                open += 1;
+                if log.is_queued && log.is_to_be_read(*key) {
+                    file.size = content.total().unwrap_or_default().max(file.size);
+                    behind += file.behind();
+                }
+            }
+        }
         set(&self.parts.counts.files_open, open);
         set(&self.parts.counts.bytes_behind, behind);
-        positions
     }
 
     /// How far one file is delivered. A copy is as far as what it is a copy of.
@@ -251,8 +263,8 @@ impl Reader {
     }
 
     pub(super) fn count_lost(&self, bytes: u64) {
-        self.parts.counts.files_lost.fetch_add(1, Ordering::Relaxed);
         add(&self.parts.counts.bytes_lost, bytes);
+        add(&self.parts.counts.files_lost, 1);
     }
 }
 

@@ -158,7 +158,12 @@ impl Reader {
             }
         };
         if let Some(&key) = self.directory_keys.get(&inode) {
-            return Some(key);
+            let known = &self.directories[key].path;
+            if known == path || fs::metadata(known).is_ok_and(|found| Inode::of(&found) == inode) {
+                return Some(key);
+            }
+            // The number of a directory that is gone was used again.
+            self.leave(key);
         }
         let key = self.directories.insert(Directory {
             path: path.to_owned(),
@@ -228,7 +233,9 @@ impl Reader {
         for name in left {
             self.left(key, &name);
         }
-        for name in names {
+        let mut ordered: Vec<_> = names.into_iter().map(|name| self.order(key, name)).collect();
+        ordered.sort();
+        for (.., name) in ordered {
             let directory = &self.directories[key];
             if directory.others.contains(&name) {
                 continue;
@@ -258,14 +265,15 @@ impl Reader {
                 self.look(key, name, Arrival::Seen);
             }
             Change::Complete => {
-                let was_undecided = self.undecided.iter().any(|one| one.named.is(key, name));
-                let directory = &mut self.directories[key];
-                // Who wrote a file that is no log has closed it; a rename may have made it one.
-                if !was_undecided && directory.files.contains_key(name) {
-                    self.written(key, name);
+                if let Some(&file) = directory.files.get(name)
+                    && fs::metadata(directory.path.join(name))
+                        .is_ok_and(|found| Inode::of(&found) == self.files[file].inode)
+                {
+                    // Who wrote it has closed it.
+                    return self.file_written(file);
                 }
+                directory.others.remove(name);
                 self.undecided.retain(|one| !one.named.is(key, name));
-                self.directories[key].others.remove(name);
                 self.look(key, name, Arrival::Whole);
             }
         }
@@ -284,13 +292,22 @@ impl Reader {
     /// A name is gone. The file may have another one now.
     fn left(&mut self, key: DirectoryKey, name: &OsStr) {
         let Some(directory) = self.directories.get_mut(key) else { return };
-        if let Some(file) = directory.files.remove(name) {
+        let now = fs::metadata(directory.path.join(name)).map(|found| Inode::of(&found)).ok();
+        if let Some(&file) = directory.files.get(name) {
+            // The name may have come again before this was told, with the file that is known already.
+            if self.files.get(file).is_some_and(|file| Some(file.inode) == now) {
+                return;
+            }
+            directory.files.remove(name);
             self.unname(file);
         }
         if let Some(link) = self.directories[key].links.get(name).cloned()
             && let Some(&file) = self.directories.get(link.directory).and_then(|of| of.files.get(&link.name))
         {
             self.unname(file);
+        }
+        if !self.has_links {
+            return;
         }
         // A link points elsewhere or nowhere.
         for directory in self.directories.iter_mut().map(|(_, directory)| directory) {
@@ -401,6 +418,7 @@ impl Reader {
         if let Some(key) = self.open_directory(folder)
             && key != named.directory
         {
+            self.has_links = true;
             let directory = &mut self.directories[key];
             let is_new = directory.links.insert(name.to_owned(), named.clone()).is_none();
             if is_new && !directory.is_selected {
@@ -451,11 +469,14 @@ impl Reader {
             Role::Active(of) => (of, Place::Active),
             Role::Rotated(of) => (of, Place::Rotated),
         };
-        if self.logs.get(log).is_none_or(|log| log.path != *of) && self.files[key].place == Place::Active {
+        let is_of_its_log = self.logs.get(log).is_some_and(|log| log.path == *of);
+        if !is_of_its_log && self.files[key].place == Place::Active {
             // Two names for one file: it is read once.
             self.directories[named.directory].others.insert(named.name);
             return;
         }
+        // With the name of another log it still is a file of the one that it was found as.
+        let place = if is_of_its_log { place } else { Place::Rotated };
         self.name(key, named);
         let file = &mut self.files[key];
         file.path = path;
@@ -472,7 +493,7 @@ impl Reader {
 
     /// Puts a file's name into its directory, and where a link points.
     fn name(&mut self, key: FileKey, named: Named) {
-        let links = self.directories.iter().filter_map(|(directory, of)| {
+        let links = self.directories.iter().filter(|_| self.has_links).filter_map(|(directory, of)| {
             let (target, _) = of.links.iter().find(|(_, link)| **link == named)?;
             Some(Named { directory, name: target.clone() })
         });
@@ -636,14 +657,12 @@ impl Reader {
 
     /// The file of a log that one with this content is a copy of.
     fn original(&self, log: LogKey, first: &[u8], total: u64) -> Option<FileKey> {
-        let is_original = |key: &FileKey| {
-            let file = &self.files[*key];
-            !file.has_copy
-                && is_same_content(file.fingerprint, first)
-                && total >= file.read_to
-                && (file.place == Place::Active || total == file.size.max(file.read_to))
-        };
-        self.logs[log].files.iter().copied().find(is_original)
+        let is_alike = |file: &LogFile| !file.has_copy && is_same_content(file.fingerprint, first);
+        let of_log = || self.logs[log].files.iter().copied().filter(|key| is_alike(&self.files[*key]));
+        let known = |key: FileKey| self.files[key].size.max(self.files[key].read_to);
+        // One of which more may have been copied than was seen, if none fits exactly.
+        let has_more = |key: &FileKey| self.files[*key].place != Place::Rotated && total >= known(*key);
+        of_log().find(|key| total == known(*key)).or_else(|| of_log().find(has_more))
     }
 
     fn ends_with_line(&self, path: &Path, offset: u64) -> bool {

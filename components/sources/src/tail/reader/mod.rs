@@ -49,6 +49,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 const TICK: Duration = Duration::from_millis(250);
 /// How long a log whose permission is not known yet is held.
 const HOLD: Duration = Duration::from_secs(5);
+/// How often it is measured how much is not read yet, while something is.
+const MEASURE: Duration = Duration::from_secs(1);
 /// How often everything is looked at, whatever the kernel has told: what a link points to can change anywhere.
 const LOOK_AROUND: Duration = Duration::from_secs(60);
 
@@ -66,8 +68,8 @@ pub(super) enum Told {
 pub(super) enum Answer {
     /// What became of the request with this number.
     Request(u64, Delivery),
-    /// The positions are kept, or cannot be.
-    Saved,
+    /// What became of the positions.
+    Saved(Kept),
     /// Read no more; end when everything is answered.
     Drain,
 }
@@ -79,6 +81,13 @@ pub(super) enum Delivery {
     Done,
     /// Given up because the source ends: it is read again after the next start.
     Unfinished,
+}
+
+/// Whether positions are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    Yes,
+    No,
 }
 
 /// Wakes the reader.
@@ -121,10 +130,14 @@ pub(super) struct Reader {
     settling: Vec<FileKey>,
     /// Files of which it is not known yet whether they are whole.
     undecided: Vec<Undecided>,
+    /// Logs whose files could not be opened for want of a place for one more.
+    stalled: Vec<LogKey>,
     /// Directories that are looked at again and again.
     polled: Vec<DirectoryKey>,
-    /// The latest changes were told so many times to be beyond the kernel's means.
+    /// It was told that the kernel cannot tell of changes.
     is_polling_told: bool,
+    /// There are links that point elsewhere.
+    has_links: bool,
     buffer: Vec<u8>,
     records: Records,
     request: Request,
@@ -152,6 +165,7 @@ struct Clock {
     changes: Instant,
     tick: Instant,
     poll: Instant,
+    measure: Instant,
     look_around: Instant,
 }
 
@@ -185,7 +199,7 @@ impl Reader {
         let now = Instant::now();
         let buffer = vec![0; turn::QUANTUM];
         let request = Request::new(parts.settings.scope);
-        let clock = Clock { now, changes: now, tick: now, poll: now, look_around: now + LOOK_AROUND };
+        let clock = Clock { now, changes: now, tick: now, poll: now, measure: now, look_around: now + LOOK_AROUND };
         Self {
             watcher: None,
             directories: Slab::new(),
@@ -201,8 +215,10 @@ impl Reader {
             waiting: HashSet::new(),
             settling: Vec::new(),
             undecided: Vec::new(),
+            stalled: Vec::new(),
             polled: Vec::new(),
             is_polling_told: false,
+            has_links: false,
             buffer,
             records: Records::default(),
             request,
@@ -265,7 +281,7 @@ impl Reader {
         loop {
             match self.parts.answers.try_recv() {
                 Ok(Answer::Request(number, delivery)) => self.answered(number, delivery),
-                Ok(Answer::Saved) => self.saved(),
+                Ok(Answer::Saved(kept)) => self.saved(kept),
                 Ok(Answer::Drain) => self.is_draining = true,
                 Err(TryRecvError::Empty) => return Listening::Yes,
                 Err(TryRecvError::Disconnected) => return Listening::Nobody,
@@ -324,6 +340,10 @@ impl Reader {
             self.clock.look_around = now + LOOK_AROUND;
             self.look_around();
         }
+        if now >= self.clock.measure {
+            self.clock.measure = now + MEASURE;
+            self.measure();
+        }
         if now < self.clock.tick {
             return;
         }
@@ -332,6 +352,9 @@ impl Reader {
         self.settle();
         self.decide_undecided();
         self.flush_waiting();
+        for key in std::mem::take(&mut self.stalled) {
+            self.make_ready(key);
+        }
     }
 
     /// Asks again for permissions, and takes it for given after a while.
@@ -395,14 +418,19 @@ impl Reader {
         if self.is_draining {
             return saving;
         }
-        let is_ticking =
-            !(self.held.is_empty() && self.settling.is_empty() && self.undecided.is_empty() && self.waiting.is_empty());
+        let is_ticking = !(self.held.is_empty()
+            && self.settling.is_empty()
+            && self.undecided.is_empty()
+            && self.stalled.is_empty()
+            && self.waiting.is_empty());
         let dues = [
             Some(self.clock.look_around),
             // After a pass changes come together until then.
             (self.clock.changes > self.clock.now).then_some(self.clock.changes),
             is_ticking.then_some(self.clock.tick),
             (!self.polled.is_empty()).then_some(self.clock.poll),
+            // Once more after the last one that found something.
+            (!self.ready.is_empty() || self.parts.counts.is_behind()).then_some(self.clock.measure),
             saving,
         ];
         dues.into_iter().flatten().min()

@@ -1,6 +1,7 @@
 //! Reads files: a quantum of one log at a time, from file to file as rotation made them.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -83,7 +84,12 @@ impl Reader {
         if is_full {
             return Turn::More;
         }
-        self.at_end(key, rest)
+        let turn = self.at_end(key, rest);
+        if self.buffer.len() > QUANTUM {
+            self.buffer.truncate(QUANTUM);
+            self.buffer.shrink_to_fit();
+        }
+        turn
     }
 
     /// Makes records of what a log's parser has waiting.
@@ -100,7 +106,8 @@ impl Reader {
     pub(super) fn interpose(&mut self, key: LogKey, file: FileKey, at: Committed) {
         self.flush(key);
         if let Some(log) = self.logs.get_mut(key) {
-            log.interpose(file, at);
+            let files = &self.files;
+            log.interpose(file, at, |key| files.get(key).is_some_and(|file| file.place == Place::Active));
         }
     }
 
@@ -136,9 +143,15 @@ impl Reader {
                 continue;
             }
             let (log, size) = (file.log, file.size);
-            if self.grown_to(key).is_some_and(|now| now > size) {
-                self.files[key].since = self.clock.now;
-                self.file_written(key);
+            let now = file.content.as_ref().and_then(|content| content.metadata().ok());
+            if let Some(now) = now.filter(|_| file_is_plain(file)) {
+                if now.nlink() == 0 {
+                    self.files[key].place = Place::Gone;
+                }
+                if now.len() > size {
+                    self.files[key].since = self.clock.now;
+                    self.file_written(key);
+                }
             }
             let is_settled = self.clock.now >= self.files[key].since + SETTLED_AFTER;
             let is_current =
@@ -152,8 +165,8 @@ impl Reader {
                 self.settling.push(key);
                 continue;
             }
-            self.files[key].content = None;
-            let file = &self.files[key];
+            let file = &mut self.files[key];
+            file.content = None;
             if file.place != Place::Gone {
                 continue;
             }
@@ -162,6 +175,32 @@ impl Reader {
             } else {
                 self.settling.push(key);
             }
+        }
+        self.give_up_deleted();
+    }
+
+    /// Files that were deleted take disk space as long as they are open. When those that are not read yet take too much, the
+    /// oldest are given up.
+    fn give_up_deleted(&mut self) {
+        let is_deleted = |file: &LogFile| file.place == Place::Gone && file.content.is_some();
+        let mut deleted: Vec<_> = self.settling.iter().filter(|key| is_deleted(&self.files[**key])).copied().collect();
+        deleted.sort_by_key(|key| self.files[*key].since);
+        let mut total: u64 = deleted.iter().map(|key| self.files[*key].size).sum();
+        for key in deleted {
+            if total <= self.parts.settings.max_deleted {
+                return;
+            }
+            let file = &mut self.files[key];
+            let (bytes, log) = (file.behind(), file.log);
+            total -= file.size;
+            file.content = None;
+            file.read_to = file.size;
+            file.is_done = true;
+            if bytes > 0 {
+                tracing::warn!(path = %file.path.display(), bytes, "a deleted file was given up before it was read to its end");
+                self.count_lost(bytes);
+            }
+            self.make_ready(log);
         }
     }
 
@@ -189,19 +228,22 @@ impl Reader {
 
     /// Nothing more is there of the current file: goes on with the next one when that is due.
     fn at_end(&mut self, key: LogKey, rest: Rest) -> Turn {
-        if self.buffer.len() > QUANTUM {
-            self.buffer.truncate(QUANTUM);
-            self.buffer.shrink_to_fit();
-        }
         let Some(log) = self.logs.get(key) else { return Turn::CaughtUp };
         let (Some(current), next) = (log.current().copied(), log.next().copied()) else { return Turn::CaughtUp };
         let file = &self.files[current.file];
+        let is_active = |key: FileKey| self.files.get(key).is_some_and(|file| file.place == Place::Active);
+        if file.place == Place::Active && next.is_some_and(|next| !is_active(next.file)) {
+            // What comes behind is older, or it would not be behind.
+            self.flush(key);
+            self.logs[key].defer();
+            return Turn::More;
+        }
         let waited = self.clock.now.saturating_duration_since(file.since);
         let may_leave = match (file.form, file.place, next) {
             (Form::Gzip, ..) => true,
-            (_, Place::Active, _) => false,
-            (_, Place::Gone, None) => waited >= SETTLED_AFTER,
-            (_, Place::Rotated, None) => false,
+            // Only the last file of a log has its name.
+            (_, Place::Active, next) => next.is_some(),
+            (_, Place::Gone | Place::Rotated, None) => waited >= SETTLED_AFTER,
             (.., Some(next)) => {
                 let has_begun = self.has_begun(next.file);
                 let has_rest = rest.to > rest.from && !rest.is_inside;
@@ -220,8 +262,7 @@ impl Reader {
         let max_line = self.parts.format.max_line_bytes();
         let Some(log) = self.logs.get_mut(key) else { return };
         let mut raw = 0;
-        // The buffer may have become smaller; a longer line than that is read again as what it is.
-        if rest.to > rest.from && !rest.is_inside && rest.to <= self.buffer.len() {
+        if rest.to > rest.from && !rest.is_inside {
             let Some(current) = log.current_mut() else { return };
             let base = current.position_of(current.read);
             raw = (rest.to - rest.from) as u64;
@@ -353,6 +394,7 @@ impl Reader {
         let path = self.files[file].path.clone();
         self.unreadable(&path, error);
         if is_out_of_files(error) {
+            self.stalled.push(key);
             return Turn::CaughtUp;
         }
         if self.files[file].place == Place::Active && error.kind() != io::ErrorKind::NotFound {

@@ -111,7 +111,20 @@ impl Folder {
 
     pub(super) fn read_with(&self, settings: Settings, decide: impl Fn(&Path) -> Decision + Send + 'static) -> Reading {
         let id = ComponentId::new("tail").unwrap();
-        let store: Arc<dyn StateStore> = Arc::new(DirectoryStore::open(self.state.path(), &id).unwrap());
+        self.start(Arc::new(DirectoryStore::open(self.state.path(), &id).unwrap()), settings, decide)
+    }
+
+    /// Reads and keeps positions elsewhere.
+    pub(super) fn read_to(&self, store: Arc<dyn StateStore>, settings: Settings) -> Reading {
+        self.start(store, settings, |_| Decision::Collect)
+    }
+
+    fn start(
+        &self,
+        store: Arc<dyn StateStore>,
+        settings: Settings,
+        decide: impl Fn(&Path) -> Decision + Send + 'static,
+    ) -> Reading {
         let selection = Box::new(Logs { root: self.logs.path().to_owned(), decide });
         let tail = Tail { settings, format: Arc::new(Format::plain()), selection, store: Arc::clone(&store) };
         let run = run_source("tail", Box::new(TestSource(tail)), Sockets::default(), Budget::new(64 << 20));
@@ -129,7 +142,9 @@ impl Reading {
     pub(super) async fn lines(&mut self, count: usize) -> Vec<String> {
         let mut lines = Vec::new();
         while lines.len() < count {
-            let batch = self.batch().await;
+            let next = tokio::time::timeout(Duration::from_secs(30), self.run.batches.next()).await;
+            let Ok(batch) = next else { panic!("{} of {count} lines came: {lines:?}", lines.len()) };
+            let batch = batch.expect("the source runs");
             lines.extend(lines_of(&batch));
             batch.answer(&Outcome::Delivered);
         }
@@ -166,6 +181,12 @@ impl Reading {
             remembered.is_some_and(|found| is_so(&found.iter().cloned().collect::<Vec<_>>()))
         })
         .await;
+    }
+
+    /// Whether this process has a file open.
+    pub(super) fn is_open(&self, path: &Path) -> bool {
+        let open = fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        open.into_iter().any(|target| target == path)
     }
 
     /// A count of the source's own.

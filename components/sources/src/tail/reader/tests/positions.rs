@@ -1,8 +1,14 @@
 //! What a restart reads again, and what not.
 
-use engine_core::outcome::Outcome;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::harness::Folder;
+use engine_core::outcome::Outcome;
+use engine_core::state_store::{Document, StateError, StateStore};
+
+use super::harness::{self, Folder};
+use crate::tail::Settings;
 
 /// After an end in order nothing comes twice and nothing is missing, whatever was written meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,4 +96,31 @@ async fn what_is_gone_is_counted() {
     let mut reading = folder.read();
     assert_eq!(reading.lines(1).await, ["three"]);
     assert_eq!((reading.count("files_lost"), reading.count("bytes_lost")), (1, 8));
+}
+
+/// Positions that cannot be kept are an error and hold up nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn positions_that_cannot_be_kept() {
+    let folder = Folder::new();
+    let line = "x".repeat(999);
+    folder.append("a.log", &format!("{line}\n").repeat(20_000));
+    let settings = Settings { max_in_flight: 4 << 20, ..harness::settings() };
+    let mut reading = folder.read_to(Arc::new(Unwritable), settings);
+    assert_eq!(reading.lines(20_000).await.len(), 20_000);
+    harness::eventually("the error is counted", || reading.run.telemetry.read().errors.contains_key("positions")).await;
+    reading.stop().await;
+}
+
+/// A place that can be read and not be written.
+struct Unwritable;
+
+impl StateStore for Unwritable {
+    fn load(&self, _: &str) -> Result<Option<Document>, StateError> {
+        Ok(None)
+    }
+
+    fn store(&self, key: &str, _: &Document) -> Result<(), StateError> {
+        let source = io::Error::from(io::ErrorKind::StorageFull);
+        Err(StateError::Io { action: "write", path: PathBuf::from(key), source })
+    }
 }

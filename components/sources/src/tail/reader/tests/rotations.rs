@@ -180,3 +180,65 @@ async fn links() {
     reading.stop().await;
     folder.read().nothing_more().await;
 }
+
+/// A file that gets the name of another log goes on, and so does the log that it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn renamed_to_the_name_of_another_log() {
+    let folder = Folder::new();
+    folder.append("a.log", "one\n");
+    let mut reading = folder.read();
+    assert_eq!(reading.lines(1).await, ["one"]);
+    folder.rename("a.log", "a-1.log");
+    folder.append("a-1.log", "two\n");
+    assert_eq!(reading.lines(1).await, ["two"]);
+    folder.append("a.log", "three\n");
+    assert_eq!(reading.lines(1).await, ["three"]);
+    folder.append("a-1.log", "four\n");
+    assert_eq!(reading.lines(1).await, ["four"]);
+    reading.nothing_more().await;
+    reading.stop().await;
+    folder.read().nothing_more().await;
+}
+
+/// Deleted files that nobody can read take only so much space on the disk; what is given up is counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deleted_files_are_not_kept_for_ever() {
+    let folder = Folder::new();
+    let text = format!("{}\n", "x".repeat(999)).repeat(5000);
+    folder.append("a.log", &text);
+    let settings = Settings { max_in_flight: 4 << 20, max_deleted: 6 << 20, ..harness::settings() };
+    let mut reading = folder.read_with(settings, |_| Decision::Collect);
+    let held = reading.held_until_nothing_comes().await;
+    let records: u64 = held.iter().map(engine_core::batch::Batch::records).sum();
+    for _ in 0..2 {
+        folder.rename("a.log", "a.log.1");
+        folder.append("a.log", &text);
+        harness::eventually("the new file is known", || reading.is_open(&folder.path("a.log"))).await;
+        fs::remove_file(folder.path("a.log.1")).unwrap();
+    }
+    harness::eventually("a file is given up", || reading.count("files_lost") == 1).await;
+    assert_eq!(reading.count("bytes_lost"), text.len() as u64 - records * 1000);
+    held.into_iter().for_each(|batch| batch.answer(&Outcome::Delivered));
+    assert_eq!(reading.lines(10_000).await.len(), 10_000);
+    reading.nothing_more().await;
+}
+
+/// Every line of many quick rotations arrives once, in the order in which it was written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn quick_rotations_keep_the_order() {
+    let folder = Folder::new();
+    folder.append("a.log", "");
+    let mut reading = folder.read();
+    reading.is_started().await;
+    let mut expected = Vec::new();
+    for rotation in 0..20 {
+        let lines: Vec<_> = (0..50).map(|line| format!("{rotation}.{line}")).collect();
+        lines.iter().for_each(|line| folder.append("a.log", &format!("{line}\n")));
+        folder.rename("a.log", &format!("a.log.20261130-{rotation:06}"));
+        expected.extend(lines);
+    }
+    folder.append("a.log", "end\n");
+    expected.push("end".to_owned());
+    assert_eq!(reading.lines(expected.len()).await, expected);
+    reading.nothing_more().await;
+}
