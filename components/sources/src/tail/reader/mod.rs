@@ -1,9 +1,10 @@
 //! The thread that reads: waits for changes, reads what has changed in turns, and puts records into requests.
 //!
 //! It owns the files and never waits for anybody but the kernel: requests go to the runtime, answers come back, and how much
-//! may be under way is counted here. Here is the loop and its clock; finding files is in `look`, reading them in `turn`, and
+//! may be under way is counted here. Here is the loop and its clock; finding files is in `look` and `found`, reading them in `turn`, and
 //! what becomes of requests and positions in `keep`. Not here: the runtime's half (`deliver`).
 
+mod found;
 mod keep;
 mod look;
 #[cfg(test)]
@@ -27,9 +28,10 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use slab::Slab;
 use tokio::sync::mpsc::UnboundedSender;
 
+use self::found::Undecided;
 use self::keep::Saving;
 pub(super) use self::keep::Sent;
-use self::look::{Directory, Undecided};
+use self::look::Directory;
 use super::Settings;
 use super::batch::Request;
 use super::checkpoint::{self, PositionsError, Remembered};

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use engine_core::telemetry::Direction;
 
 use super::Reader;
+use super::found::is_out_of_files;
 use super::keep::unix_seconds;
-use super::look::is_out_of_files;
 use crate::tail::content::{Content, Form};
 use crate::tail::counts::add;
 use crate::tail::identity::{FIRST_BYTES, Fingerprint, Inode};
