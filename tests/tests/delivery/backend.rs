@@ -49,17 +49,13 @@ impl Backend {
     }
 }
 
-/// The number of a record: its time, or what stands in the line that it was made of.
+/// The number of a record: what stands in the line that it was made of, or its time.
 fn number(record: &LogRecord) -> u64 {
-    if record.time_unix_nano > 0 {
-        return record.time_unix_nano;
-    }
-    match record.body.as_ref().and_then(|body| body.value.as_ref()) {
-        Some(Value::StringValue(line)) => {
-            line_number(line).unwrap_or_else(|| panic!("a line without a number: {line}"))
-        }
-        other => panic!("a record without a number: {other:?}"),
-    }
+    let of_line = match record.body.as_ref().and_then(|body| body.value.as_ref()) {
+        Some(Value::StringValue(line)) => line_number(line),
+        _ => None,
+    };
+    of_line.unwrap_or(record.time_unix_nano)
 }
 
 /// The number of a line that begins with `n=FILE.LINE` and a space.

@@ -166,7 +166,7 @@ impl Reader {
         if !saving.is_due || saving.is_saving {
             return;
         }
-        let much = saving.delivered - saving.saved >= self.parts.settings.max_in_flight / 8;
+        let much = saving.delivered - saving.saved >= self.parts.settings.max_in_flight / 4;
         let is_late = self.clock.now >= saving.last + SAVE_AFTER;
         let is_last = self.is_draining && self.is_answered();
         if much || is_late || is_last {
@@ -174,7 +174,8 @@ impl Reader {
         }
     }
 
-    fn save(&mut self) {
+    /// Has positions kept.
+    pub(super) fn save(&mut self) {
         let content = self.positions().encode();
         let saving = &mut self.saving;
         saving.saving = saving.delivered;

@@ -273,7 +273,8 @@ impl Reader {
         self.look_at_roots();
         self.start = Start::Over;
         self.count_gone();
-        self.saving.is_due = true;
+        // At once: after a kill what is rotated from now on must not be taken for older than the first start.
+        self.save();
         Ok(())
     }
 

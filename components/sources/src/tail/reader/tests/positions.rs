@@ -98,6 +98,26 @@ async fn what_is_gone_is_counted() {
     assert_eq!((reading.count("files_lost"), reading.count("bytes_lost")), (1, 8));
 }
 
+/// What is rotated right after the very first start is not taken for older than that, whatever happens to the first start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_right_after_the_first_start() {
+    let folder = Folder::new();
+    folder.append("a.log", "one\n");
+    let mut reading = folder.read();
+    reading.is_started().await;
+    let unanswered = reading.batch().await;
+    reading.crash().await;
+    drop(unanswered);
+    folder.rename("a.log", "a.log.1");
+    folder.append("a.log", "two\n");
+    folder.rename("a.log.1", "a.log.2");
+    folder.rename("a.log", "a.log.1");
+    folder.append("a.log", "three\n");
+    let mut reading = folder.read();
+    assert_eq!(reading.lines(3).await, ["one", "two", "three"]);
+    reading.nothing_more().await;
+}
+
 /// Positions that cannot be kept are an error and hold up nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn positions_that_cannot_be_kept() {
