@@ -47,9 +47,9 @@ async fn every_line_arrives_once_across_rollouts() {
         }
     }
     let runs = oracle.runs();
-    let all: (usize, u32) = runs.values().fold((0, 0), |(missing, duplicates), run| {
-        (missing + run.missing(), duplicates + run.duplicates())
-    });
+    let all: (usize, u32) = runs
+        .values()
+        .fold((0, 0), |(missing, duplicates), run| (missing + run.missing(), duplicates + run.duplicates()));
     let told: Vec<_> = runs.iter().map(|(key, run)| (key, told(run))).collect();
     assert_eq!(all, (0, 0), "missing and duplicates: {told:?}");
     rotated(&installation);
@@ -94,8 +94,11 @@ fn rotated(installation: &Installation) {
     for node in 1..=2 {
         let directory = installation.cluster.node_log_directory(node);
         let folders = std::fs::read_dir(directory).unwrap().flatten().map(|entry| entry.path());
-        let printer = |path: &std::path::PathBuf| path.to_string_lossy().contains(&format!("{}_printer-", installation.namespace));
-        let files = folders.filter(printer).flat_map(|folder| std::fs::read_dir(folder.join("printer")).unwrap().flatten());
+        let printer = |path: &std::path::PathBuf| {
+            path.to_string_lossy().contains(&format!("{}_printer-", installation.namespace))
+        };
+        let files =
+            folders.filter(printer).flat_map(|folder| std::fs::read_dir(folder.join("printer")).unwrap().flatten());
         let names: Vec<String> = files.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
         assert!(names.iter().any(|name| name.contains(".log.")), "node{node} has rotated nothing: {names:?}");
     }

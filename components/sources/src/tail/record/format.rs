@@ -39,7 +39,6 @@ pub(crate) struct RecordOptions<'a> {
 
 /// What is made of a line without its framing.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a source has one")]
 pub(super) enum Body {
     Text,
     /// Attributes where it is a JSON object, else text.
