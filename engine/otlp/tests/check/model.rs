@@ -98,8 +98,8 @@ fn apply(attributes: &mut Vec<KeyValue>, edit: &ResourceEdit) {
         key_strindex: 0,
     };
     let is_blank = |attribute: &KeyValue| match attribute.value.as_ref().and_then(|value| value.value.as_ref()) {
-        None | Some(any_value::Value::StringValueStrindex(_)) => true,
-        Some(any_value::Value::StringValue(text)) => text.is_empty(),
+        None | Some(Value::StringValueStrindex(_)) => true,
+        Some(Value::StringValue(text)) => text.is_empty(),
         Some(_) => false,
     };
     match (&edit.action, present) {
