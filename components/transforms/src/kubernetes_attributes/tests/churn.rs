@@ -12,6 +12,9 @@ const STEP: Duration = Duration::from_millis(10);
 /// Addresses that pods have in turn.
 const ADDRESSES: u32 = 1000;
 
+/// The watch tells at most so late, in milliseconds. Beyond the time in which addresses settle nobody could be sure.
+const LAG: u64 = 250;
+
 /// A simple generator of numbers that look random, the same in every run.
 struct Numbers(u64);
 
@@ -31,7 +34,7 @@ enum News {
 }
 
 /// No record is attributed to a pod that did not send it, though every tenth pod is in its node's network, addresses go on at
-/// once, the watch tells up to 400 ms late, and connections are as short as pods. Nearly all of it is attributed.
+/// once, the watch tells up to 250 ms late, and connections are as short as pods. Nearly all of it is attributed.
 #[tokio::test(start_paused = true)]
 async fn nobody_is_taken_for_another() {
     let metadata = cluster();
@@ -61,7 +64,7 @@ async fn nobody_is_taken_for_another() {
         // One pod goes and another one has its address at once; the watch tells of both in order, late.
         let place = numbers.below(u64::from(ADDRESSES)) as u32;
         let address = format!("10.0.{}.{}", place / 250, place % 250);
-        told = told.max(now + Duration::from_millis(numbers.below(400)));
+        told = told.max(now + Duration::from_millis(numbers.below(LAG)));
         if let Some((gone, _)) = holders[place as usize].take() {
             news.push_back((told, News::Goes(gone)));
         }
