@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::pod::{Pod, Uid};
 
 /// The API server has told of a change by then, if it is not overloaded.
-pub const SETTLED_AFTER: Duration = Duration::from_millis(300);
+pub const SETTLED_AFTER: Duration = Duration::from_millis(500);
 
 /// What a pod sent before its end has come by then.
 const UNDER_WAY: Duration = Duration::from_millis(100);

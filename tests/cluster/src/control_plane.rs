@@ -94,6 +94,12 @@ impl ControlPlane {
         self.start_api_server().await
     }
 
+    /// Stops the controllers in their tracks: pods of owners and nodes that do not exist stay, and so does everything else as
+    /// it was written. A namespace gets no service account from now on.
+    pub async fn pause_controllers(&self) -> Result<()> {
+        self.supervisor()?.tell(Verb::Pause, CONTROLLERS).await
+    }
+
     /// Starts the programs of a control plane that has a folder already.
     pub(crate) async fn start_in(
         supervisor: Supervisor,

@@ -10,6 +10,7 @@ use crate::{
 };
 
 mod cases;
+mod churn;
 mod compare;
 mod conformance;
 mod hostile;
@@ -17,6 +18,7 @@ mod idle;
 mod json;
 mod lanes;
 mod matrix;
+mod metadata;
 mod tail;
 
 pub use hostile::Attack;
@@ -87,10 +89,13 @@ pub struct Verdict {
     pub holds: bool,
 }
 
+/// The bars that are no comparison with the null hop.
+const OTHERS: [&Bar; 8] =
+    [&churn::BAR, &conformance::BAR, &hostile::BAR, &idle::BAR, &json::BAR, &lanes::BAR, &matrix::BAR, &metadata::BAR];
+
 /// Every bar.
 pub fn all() -> impl Iterator<Item = &'static Bar> {
-    let others = [&conformance::BAR, &hostile::BAR, &idle::BAR, &json::BAR, &lanes::BAR, &matrix::BAR];
-    cases::BARS.iter().chain(others).chain(&tail::BARS)
+    cases::BARS.iter().chain(OTHERS).chain(&tail::BARS)
 }
 
 impl Bar {

@@ -72,17 +72,19 @@ pub struct Received {
     pub wrong_records: u64,
 }
 
+/// Looks at every request; what it finds wrong is the sink's fault, and its client is refused.
+pub type Judge = Box<dyn Fn(Signal, &Bytes) -> Result<()> + Send + Sync>;
+
 /// A running sink; serves as long as the runtime lives.
-#[derive(Debug)]
 pub struct CountingSink {
     /// Where it listens.
     pub address: SocketAddr,
     state: Arc<State>,
 }
 
-#[derive(Debug)]
 struct State {
     spec: Spec,
+    judge: Option<Judge>,
     requests: AtomicU64,
     records: AtomicU64,
     bytes: AtomicU64,
@@ -90,7 +92,7 @@ struct State {
     fault: Mutex<Option<String>>,
     latest: Mutex<Option<(Signal, Bytes)>>,
     /// Numbers of the lines in them, where they are wanted.
-    numbers: Option<Mutex<Numbers>>,
+    numbers: Option<Arc<Mutex<Numbers>>>,
 }
 
 impl CountingSink {
@@ -99,7 +101,7 @@ impl CountingSink {
     /// # Errors
     /// When no socket can be bound.
     pub async fn start(spec: Spec) -> Result<CountingSink> {
-        Self::start_with(spec, None).await
+        Self::start_with(spec, None, None).await
     }
 
     /// The same for a sink that notes which numbered lines it has received.
@@ -107,14 +109,30 @@ impl CountingSink {
     /// # Errors
     /// When no socket can be bound.
     pub async fn start_noting(spec: Spec) -> Result<CountingSink> {
-        Self::start_with(spec, Some(Mutex::default())).await
+        let numbers = Arc::new(Mutex::new(Numbers::default()));
+        let noted = Arc::clone(&numbers);
+        let note: Judge = Box::new(move |_, message| noted.lock().expect("no holder panics").note(message));
+        Self::start_with(spec, Some(note), Some(numbers)).await
     }
 
-    async fn start_with(spec: Spec, numbers: Option<Mutex<Numbers>>) -> Result<CountingSink> {
+    /// One that has every request looked at before it is answered.
+    ///
+    /// # Errors
+    /// When no socket can be bound.
+    pub async fn judging(spec: Spec, judge: Judge) -> Result<CountingSink> {
+        Self::start_with(spec, Some(judge), None).await
+    }
+
+    async fn start_with(
+        spec: Spec,
+        judge: Option<Judge>,
+        numbers: Option<Arc<Mutex<Numbers>>>,
+    ) -> Result<CountingSink> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let state = Arc::new(State {
             spec,
+            judge,
             requests: AtomicU64::new(0),
             records: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
@@ -239,8 +257,8 @@ async fn count(request: Request<Incoming>, state: &State) -> Result<()> {
     let compressed = u8::from(state.spec.compression != Compression::None);
     ensure!(framed[0] == compressed, "a message that is not compressed as it should be");
     let records = count_records(signal, &message)?;
-    if let Some(numbers) = &state.numbers {
-        numbers.lock().expect("no holder panics").note(&message)?;
+    if let Some(judge) = &state.judge {
+        judge(signal, &message)?;
     }
     *state.latest.lock().expect("no holder panics") = Some((signal, message));
     state.bytes.fetch_add(length as u64, Ordering::Relaxed);

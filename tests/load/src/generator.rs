@@ -3,6 +3,7 @@
 
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,11 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     compression::Compression,
-    payload::{Shape, grpc_frame, invalid_requests, request},
+    payload::{Identities, Shape, grpc_frame, invalid_requests, request, request_of_pods},
     signal::Signal,
 };
 
-mod client;
+pub(crate) mod client;
 
 use client::{Answer, Client};
 
@@ -40,6 +41,8 @@ pub struct Spec {
     pub signal: Signal,
     /// How much is in a request.
     pub shape: Shape,
+    /// A file with unique ids of pods, one a line, that resources say in turn; without it they say random ones.
+    pub pods: Option<PathBuf>,
     /// How requests are compressed.
     pub compression: Compression,
     /// Connections to the peer.
@@ -95,22 +98,26 @@ pub struct Generator {
     clients: Vec<Client>,
     /// Plain bytes of each request.
     lengths: Arc<[u64]>,
+    /// Whose ids resources say; random ones without it.
+    identities: Option<Arc<Identities>>,
 }
 
 impl Generator {
     /// Encodes the requests and connects.
     ///
     /// # Errors
-    /// When the peer does not accept a connection.
+    /// When the peer does not accept a connection, or the ids of pods cannot be written into the requests.
     pub async fn prepare(spec: Spec) -> Result<Generator> {
-        let messages: Vec<_> = (0..DISTINCT).map(|seed| request(spec.signal, spec.shape, seed)).collect();
+        let encode = if spec.pods.is_some() { request_of_pods } else { request };
+        let messages: Vec<_> = (0..DISTINCT).map(|seed| encode(spec.signal, spec.shape, seed)).collect();
         let lengths = messages.iter().map(|message| message.len() as u64).collect();
-        let frames = messages.iter().map(|message| grpc_frame(message, spec.compression)).collect();
+        let frames: Arc<[Bytes]> = messages.iter().map(|message| grpc_frame(message, spec.compression)).collect();
+        let identities = spec.pods.as_deref().map(|path| Identities::read(path, &frames).map(Arc::new)).transpose()?;
         let mut clients = Vec::with_capacity(spec.connections);
         for _ in 0..spec.connections {
             clients.push(Client::connect(&spec).await?);
         }
-        Ok(Generator { spec: Arc::new(spec), frames, clients, lengths })
+        Ok(Generator { spec: Arc::new(spec), frames, clients, lengths, identities })
     }
 
     /// Sends requests with faults, each of which must be refused with INVALID_ARGUMENT.
@@ -136,7 +143,7 @@ impl Generator {
     pub async fn warm_up(&self) -> Result<u64> {
         for some in self.clients.chunks(WARM_UP_AT_ONCE) {
             let answers = some.iter().map(|client| {
-                let (mut warming, frame) = (client.clone(), self.frames[0].clone());
+                let (mut warming, frame) = (client.clone(), frame(&self.frames, self.identities.as_deref(), 0));
                 async move { warming.send(frame).await }
             });
             for answer in futures::future::try_join_all(answers).await? {
@@ -159,6 +166,7 @@ impl Generator {
                 spec: self.spec.clone(),
                 frames: self.frames.clone(),
                 lengths: self.lengths.clone(),
+                identities: self.identities.clone(),
                 client: self.clients[index % self.clients.len()].clone(),
                 schedule: Schedule {
                     start,
@@ -231,6 +239,7 @@ struct Worker {
     spec: Arc<Spec>,
     frames: Arc<[Bytes]>,
     lengths: Arc<[u64]>,
+    identities: Option<Arc<Identities>>,
     client: Client,
     schedule: Schedule,
 }
@@ -245,12 +254,12 @@ impl Worker {
                 tokio::time::sleep_until(due.into()).await;
             }
             let number = self.schedule.index + round * self.schedule.workers;
-            let content = (number % DISTINCT) as usize;
+            let frame = frame(&self.frames, self.identities.as_deref(), number);
             loop {
-                match self.client.send(self.frames[content].clone()).await? {
+                match self.client.send(frame.clone()).await? {
                     Answer::Accepted => {
                         share.requests += 1;
-                        share.bytes += self.lengths[content];
+                        share.bytes += self.lengths[(number % DISTINCT) as usize];
                     }
                     Answer::Busy => {
                         share.refused += 1;
@@ -269,6 +278,15 @@ impl Worker {
             round += 1;
         }
         Ok(share)
+    }
+}
+
+/// The request of this number.
+fn frame(frames: &[Bytes], identities: Option<&Identities>, number: u64) -> Bytes {
+    let content = (number % DISTINCT) as usize;
+    match identities {
+        Some(identities) => identities.stamp(&frames[content], content, number),
+        None => frames[content].clone(),
     }
 }
 

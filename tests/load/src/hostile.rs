@@ -2,8 +2,7 @@
 //! attacks. Whether it has held out is the bar's matter.
 
 use std::{
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -12,6 +11,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use crate::{
+    admin::Admin,
     compression::Compression,
     counting_sink,
     frames::Frames,
@@ -28,8 +28,6 @@ pub mod slow;
 
 /// Where control groups of memory (version 1) are.
 const MEMORY_GROUPS: &str = "/sys/fs/cgroup/memory";
-/// How long the administration server may take to answer.
-const ADMIN_TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes that may be charged when nothing is under way any more: a connection that is not quite closed.
 const CONNECTIONS_ONLY: f64 = 4e6;
 /// How long what the backend has yet to take may hold memory, and how often that is looked at.
@@ -43,7 +41,7 @@ pub struct Victim {
     pub grpc: SocketAddr,
     /// OTLP over HTTP.
     pub http: SocketAddr,
-    admin: SocketAddr,
+    admin: Admin,
     peer: Peer,
     group: Option<Group>,
     _backend: Actor,
@@ -76,7 +74,7 @@ impl Victim {
             None => Command::new(binary),
         };
         let peer = Peer::configured(command, &configuration(grpc, http, admin, endpoint), grpc)?;
-        Ok(Victim { grpc, http, admin, peer, group, _backend: backend })
+        Ok(Victim { grpc, http, admin: Admin(admin), peer, group, _backend: backend })
     }
 
     /// What the kernel says.
@@ -92,14 +90,14 @@ impl Victim {
     /// # Errors
     /// When the engine does not say.
     pub fn longest_delay(&self) -> Result<Duration> {
-        let values = self.metric("telemetry_engine_runtime_longest_delay_seconds")?;
+        let values = self.admin.metric("telemetry_engine_runtime_longest_delay_seconds")?;
         let longest = values.into_iter().max_by(f64::total_cmp).context("the engine tells no delay")?;
         Ok(Duration::from_secs_f64(longest))
     }
 
     /// What requests in flight and held data are charged with.
     fn charged_bytes(&self) -> Result<f64> {
-        Ok(self.metric("telemetry_engine_admission_used_bytes")?.into_iter().sum())
+        Ok(self.admin.metric("telemetry_engine_admission_used_bytes")?.into_iter().sum())
     }
 
     /// The memory that the engine allows itself, in MiB.
@@ -107,7 +105,7 @@ impl Victim {
     /// # Errors
     /// When the engine does not say.
     pub fn memory_limit_mib(&self) -> Result<f64> {
-        Ok(self.metric("telemetry_engine_memory_limit_bytes")?.into_iter().sum::<f64>() / f64::from(1 << 20))
+        Ok(self.admin.metric("telemetry_engine_memory_limit_bytes")?.into_iter().sum::<f64>() / f64::from(1 << 20))
     }
 
     /// Waits until what the answered requests held has been given back.
@@ -131,24 +129,6 @@ impl Victim {
         let group = self.group.as_ref().context("the engine is in no control group")?;
         let text = std::fs::read_to_string(group.0.join("memory.max_usage_in_bytes"))?;
         Ok(text.trim().parse::<f64>()? / f64::from(1 << 20))
-    }
-
-    /// The values of all series of a metric.
-    fn metric(&self, name: &str) -> Result<Vec<f64>> {
-        let text = self.get("/metrics").context("the administration server does not answer")?;
-        let series =
-            text.lines().filter_map(|line| line.strip_prefix(name)).filter(|rest| rest.starts_with([' ', '{']));
-        series.map(|rest| Ok(rest.rsplit(' ').next().context("a series has a value")?.parse()?)).collect()
-    }
-
-    fn get(&self, path: &str) -> Result<String> {
-        let mut stream = TcpStream::connect(self.admin)?;
-        stream.set_read_timeout(Some(ADMIN_TIMEOUT))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.admin)?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        ensure!(answer.starts_with("HTTP/1.1 200"), "{path} answered {:?}", answer.lines().next());
-        Ok(answer)
     }
 }
 

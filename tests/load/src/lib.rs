@@ -2,14 +2,17 @@
 //! Knows the engine only as a program with a configuration file; links none of its code.
 #![allow(missing_docs, reason = "the first line of each module documents it")]
 
+pub mod admin;
 pub mod bars;
 pub mod build;
+pub mod churn;
 pub mod compression;
 pub mod counting_sink;
 pub mod frames;
 pub mod generator;
 pub mod hop;
 pub mod hostile;
+pub mod kubernetes;
 pub mod log_writer;
 pub mod null_hop;
 pub mod numbers;

@@ -2,6 +2,7 @@
 //! Content is random but seeded: two runs with one seed send the same bytes.
 
 mod content;
+mod identities;
 mod invalid;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -12,6 +13,7 @@ use opentelemetry_proto::tonic::{
     },
     logs::v1::{ResourceLogs, ScopeLogs},
     metrics::v1::{ResourceMetrics, ScopeMetrics},
+    resource::v1::Resource,
     trace::v1::{ResourceSpans, ScopeSpans},
 };
 use prost::Message;
@@ -20,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{compression::Compression, signal::Signal};
 
+pub use identities::Identities;
 pub use invalid::{Invalid, invalid_requests};
 
 /// Data points of one metric, where a resource has that many.
@@ -43,12 +46,24 @@ impl Shape {
 
 /// Encodes one export request; requests with different seeds share no random content.
 pub fn request(signal: Signal, shape: Shape, seed: u64) -> Bytes {
+    encode(signal, shape, seed, |random| content::resource(random, shape.resource_attributes))
+}
+
+/// Encodes one export request whose resources say of which pod they are by a unique id, which [`Identities`] writes, and
+/// nothing else of where they come from.
+pub fn request_of_pods(signal: Signal, shape: Shape, seed: u64) -> Bytes {
+    encode(signal, shape, seed, |random| {
+        content::resource_of_pod(random, shape.resource_attributes, identities::NO_POD)
+    })
+}
+
+fn encode(signal: Signal, shape: Shape, seed: u64, resource: impl Fn(&mut StdRng) -> Resource) -> Bytes {
     let mut random = StdRng::seed_from_u64(seed);
     let each = shape.records / shape.resources;
     let message = match signal {
         Signal::Logs => {
             let resource_logs = (0..shape.resources).map(|_| ResourceLogs {
-                resource: Some(content::resource(&mut random, shape.resource_attributes)),
+                resource: Some(resource(&mut random)),
                 scope_logs: vec![ScopeLogs {
                     scope: Some(content::scope()),
                     log_records: (0..each).map(|_| content::log_record(&mut random)).collect(),
@@ -60,7 +75,7 @@ pub fn request(signal: Signal, shape: Shape, seed: u64) -> Bytes {
         }
         Signal::Spans => {
             let resource_spans = (0..shape.resources).map(|_| ResourceSpans {
-                resource: Some(content::resource(&mut random, shape.resource_attributes)),
+                resource: Some(resource(&mut random)),
                 scope_spans: vec![ScopeSpans {
                     scope: Some(content::scope()),
                     spans: (0..each).map(|_| content::span(&mut random)).collect(),
@@ -73,7 +88,7 @@ pub fn request(signal: Signal, shape: Shape, seed: u64) -> Bytes {
         Signal::Points => {
             let points = each.min(POINTS_PER_METRIC);
             let resource_metrics = (0..shape.resources).map(|_| ResourceMetrics {
-                resource: Some(content::resource(&mut random, shape.resource_attributes)),
+                resource: Some(resource(&mut random)),
                 scope_metrics: vec![ScopeMetrics {
                     scope: Some(content::scope()),
                     metrics: (0..each / points).map(|index| content::metric(&mut random, index, points)).collect(),

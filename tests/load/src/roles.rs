@@ -1,4 +1,4 @@
-//! The processes of a measurement that are this program: sink, generator and null hop.
+//! The processes of a measurement that are this program: sink, generator, null hop, and a churn of pods in its own network.
 //! Each is a process of its own, so that the figures of the peer are the peer's only. A role obeys
 //! lines on its standard input, answers each with a line of JSON, and ends with its parent.
 
@@ -14,11 +14,15 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::runtime::Builder;
 
 use crate::{
+    churn,
     counting_sink::{self, CountingSink},
     generator::{self, Generator},
     log_writer::{self, LogWriter},
     null_hop,
 };
+
+/// Makes a network of loopback in which the addresses of `$0` are there, and starts the rest of the arguments.
+const NETWORK_SCRIPT: &str = r#"ip link set lo up && ip route add local "$0" dev lo && exec "$@""#;
 
 /// What a process is in a measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -34,6 +38,8 @@ pub enum Role {
     NotingSink,
     /// [`log_writer`]; begins at once, and knows the lines of [`log_writer::Order`].
     LogWriter,
+    /// [`churn`]; prints [`churn::Outcome`] at its end.
+    Churn,
 }
 
 impl Role {
@@ -45,6 +51,7 @@ impl Role {
             Role::NullHop => "null-hop",
             Role::NotingSink => "noting-sink",
             Role::LogWriter => "log-writer",
+            Role::Churn => "churn",
         }
     }
 }
@@ -71,6 +78,7 @@ pub fn play(role: Role, spec: &str) -> Result<()> {
         Role::NullHop => play_null_hop(serde_json::from_str(spec)?),
         Role::NotingSink => play_noting_sink(serde_json::from_str(spec)?),
         Role::LogWriter => play_log_writer(serde_json::from_str(spec)?),
+        Role::Churn => play_churn(&serde_json::from_str(spec)?),
     }
 }
 
@@ -174,6 +182,11 @@ fn play_null_hop(spec: null_hop::Spec) -> Result<()> {
     Builder::new_multi_thread().enable_all().build()?.block_on(null_hop::serve(spec))
 }
 
+fn play_churn(spec: &churn::Spec) -> Result<()> {
+    let runtime = Builder::new_multi_thread().enable_all().build()?;
+    answer(&in_words(runtime.block_on(churn::play(spec))))
+}
+
 fn in_words<T>(result: Result<T>) -> Result<T, String> {
     result.map_err(|error| format!("{error:#}"))
 }
@@ -200,7 +213,26 @@ impl Actor {
     /// # Errors
     /// When the process cannot be started.
     pub fn start(role: Role, spec: &impl Serialize) -> Result<Actor> {
-        let mut process = Command::new(std::env::current_exe()?)
+        Actor::start_by(Command::new(std::env::current_exe()?), role, spec)
+    }
+
+    /// Starts this program in `role`, in a network of its own: it has loopback, where all addresses of `network` are its own
+    /// besides the usual ones, and nothing else. Needs root, or a kernel that lets everybody make namespaces.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn start_in_network(role: Role, spec: &impl Serialize, network: &str) -> Result<Actor> {
+        let mut command = Command::new("unshare");
+        if !rustix::process::geteuid().is_root() {
+            command.args(["--user", "--map-root-user"]);
+        }
+        command.args(["--net", "sh", "-c", NETWORK_SCRIPT, network]).arg(std::env::current_exe()?);
+        Actor::start_by(command, role, spec)
+    }
+
+    /// Starts a command that ends in this program.
+    fn start_by(mut command: Command, role: Role, spec: &impl Serialize) -> Result<Actor> {
+        let mut process = command
             .args(["role", role.name(), &serde_json::to_string(spec)?])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -93,17 +93,25 @@ pub fn run(program: &Program, case: &Case) -> Result<Run> {
     let endpoint = sink.hear()?;
     let peer =
         Peer::start(program, &Setting { hop: &case.hop, frames: case.peer_frames, endpoint, cores: case.cores })?;
-    let mut generator = start_generator(case, &peer)?;
+    let mut generator = start_generator(&load_of(case, &peer))?;
     if !matches!(program, Program::NullHop) {
         check_refusals(&mut generator, &mut sink)?;
     }
+    measure(&mut generator, &peer, &mut sink)
+}
 
-    let warm_up: u64 = generator.ask(&Order::WarmUp)?;
-    let warm = drain(&mut sink, warm_up)?;
+/// Measures a running program between a generator that has not run and a sink that gets nothing from anybody else.
+///
+/// # Errors
+/// When a record was lost, doubled or failed, or an edit is missing.
+pub fn measure(generator: &mut Actor, peer: &Peer, sink: &mut Actor) -> Result<Run> {
+    let earlier = sink.ask::<Received>(&())?.records;
+    let warm_up: u64 = earlier + generator.ask::<u64>(&Order::WarmUp)?;
+    let warm = drain(sink, warm_up)?;
 
     let before = peer.usage()?;
     let sent: Sent = generator.ask(&Order::Run)?;
-    let received = drain(&mut sink, warm_up + sent.records)?;
+    let received = drain(sink, warm_up + sent.records)?;
     let after = peer.usage()?;
 
     check(warm_up, &sent, &received)?;
@@ -118,23 +126,29 @@ pub fn run(program: &Program, case: &Case) -> Result<Run> {
     })
 }
 
-fn start_generator(case: &Case, peer: &Peer) -> Result<Actor> {
-    let mut generator = Actor::start(
-        Role::Generator,
-        &generator::Spec {
-            target: peer.address,
-            signal: case.signal,
-            shape: case.shape,
-            compression: case.hop.compression,
-            connections: case.connections,
-            in_flight: case.in_flight,
-            rate: case.rate,
-            stop: Stop::Seconds(case.seconds),
-            max_frame: case.sent_frame,
-        },
-    )?;
+/// Starts a generator, which waits for orders then.
+///
+/// # Errors
+/// When it cannot connect.
+pub fn start_generator(load: &generator::Spec) -> Result<Actor> {
+    let mut generator = Actor::start(Role::Generator, load)?;
     generator.hear::<()>()?;
     Ok(generator)
+}
+
+fn load_of(case: &Case, peer: &Peer) -> generator::Spec {
+    generator::Spec {
+        target: peer.address,
+        signal: case.signal,
+        shape: case.shape,
+        pods: None,
+        compression: case.hop.compression,
+        connections: case.connections,
+        in_flight: case.in_flight,
+        rate: case.rate,
+        stop: Stop::Seconds(case.seconds),
+        max_frame: case.sent_frame,
+    }
 }
 
 fn check_refusals(generator: &mut Actor, sink: &mut Actor) -> Result<()> {

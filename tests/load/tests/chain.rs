@@ -46,6 +46,7 @@ fn load_on(target: SocketAddr, signal: Signal, compression: Compression) -> gene
         target,
         signal,
         shape: SHAPE,
+        pods: None,
         compression,
         connections: 2,
         in_flight: 4,

@@ -62,7 +62,7 @@ async fn until(metadata: &Metadata, what: &str, is_so: impl Fn(&Metadata) -> boo
     let waiting = async {
         while !is_so(metadata) {
             // Completing the lists is told a moment after the last change.
-            let _ = tokio::time::timeout(Duration::from_millis(20), changes.changed()).await;
+            drop(tokio::time::timeout(Duration::from_millis(20), changes.changed()).await);
         }
     };
     assert!(tokio::time::timeout(Duration::from_secs(60), waiting).await.is_ok(), "waited for a minute: {what}");

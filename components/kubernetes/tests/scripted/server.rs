@@ -162,7 +162,7 @@ fn answer(shared: &Shared, request: &Request<Incoming>) -> Response<Body> {
             let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 410,
                                  "reason": "Expired", "message": "too old resource version" });
             // Servers say so in the stream; proxies and older ones in the answer itself.
-            let in_answer = *shared.breaks.borrow() % 2 == 0;
+            let in_answer = shared.breaks.borrow().is_multiple_of(2);
             return match in_answer {
                 true => reply(StatusCode::GONE, status),
                 false => reply(StatusCode::OK, json!({ "type": "ERROR", "object": status })),

@@ -291,6 +291,7 @@ fn good_clients(target: SocketAddr, seconds: f64) -> Result<Actor> {
             target,
             signal: Signal::Logs,
             shape: Shape { records: 100, ..Shape::STANDARD },
+            pods: None,
             compression: Compression::None,
             connections: 4,
             in_flight: 4,

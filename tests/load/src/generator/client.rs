@@ -1,13 +1,14 @@
 //! One OTLP/gRPC client connection on bare hyper: cheap, and in control of the frames that it sends.
 
 use std::{
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use http::{HeaderMap, Request, header};
+use http::{HeaderMap, HeaderValue, Request, header};
 use http_body_util::BodyExt;
 use hyper::{
     body::{Body, Frame},
@@ -17,13 +18,14 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
 use super::Spec;
+use crate::signal::Signal;
 
 /// Bytes of an answer without partial success: a prefix and an empty message.
 const EMPTY_ANSWER: usize = 5;
 
 /// How a request was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// Success for every record.
     Accepted,
     /// Come back later: UNAVAILABLE or RESOURCE_EXHAUSTED.
@@ -40,7 +42,7 @@ pub(super) enum Answer {
 
 /// A handle to one connection; clones share it.
 #[derive(Clone)]
-pub(super) struct Client {
+pub(crate) struct Client {
     requests: SendRequest<Pieces>,
     head: Request<()>,
     max_frame: usize,
@@ -48,19 +50,36 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) async fn connect(spec: &Spec) -> Result<Client> {
-        let stream = TcpStream::connect(spec.target).await?;
+        let mut client = Client::over(TcpStream::connect(spec.target).await?, spec.target, spec.signal).await?;
+        if let Some(encoding) = spec.compression.encoding() {
+            client.head.headers_mut().insert("grpc-encoding", HeaderValue::from_static(encoding));
+        }
+        client.max_frame = spec.max_frame.unwrap_or(usize::MAX);
+        Ok(client)
+    }
+
+    /// A client over a connection to `target` that is made already.
+    pub(crate) async fn over(stream: TcpStream, target: SocketAddr, signal: Signal) -> Result<Client> {
         stream.set_nodelay(true)?;
         let (requests, connection) = http2::Builder::new(TokioExecutor::new()).handshake(TokioIo::new(stream)).await?;
         // An error of the connection reaches whoever waits for an answer on it.
         tokio::spawn(async move { drop(connection.await) });
-        let mut head = Request::post(format!("http://{}{}", spec.target, spec.signal.path()))
+        let head = Request::post(format!("http://{target}{}", signal.path()))
             .header(header::CONTENT_TYPE, "application/grpc")
             .header(header::TE, "trailers")
             .header(header::USER_AGENT, "OTel-OTLP-Exporter-Load/1");
-        if let Some(encoding) = spec.compression.encoding() {
-            head = head.header("grpc-encoding", encoding);
-        }
-        Ok(Client { requests, head: head.body(())?, max_frame: spec.max_frame.unwrap_or(usize::MAX) })
+        Ok(Client { requests, head: head.body(())?, max_frame: usize::MAX })
+    }
+
+    /// The same connection for requests of another signal, with a token that says who sends them.
+    ///
+    /// # Errors
+    /// When the token cannot stand in a header.
+    pub(crate) fn authorized(&self, target: SocketAddr, signal: Signal, token: &str) -> Result<Client> {
+        let mut client = self.clone();
+        *client.head.uri_mut() = format!("http://{target}{}", signal.path()).parse()?;
+        client.head.headers_mut().insert(header::AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}"))?);
+        Ok(client)
     }
 
     /// The same connection for requests that are not compressed.
@@ -74,7 +93,7 @@ impl Client {
     ///
     /// # Errors
     /// When the connection breaks, or the answer is not gRPC.
-    pub(super) async fn send(&mut self, frame: Bytes) -> Result<Answer> {
+    pub(crate) async fn send(&mut self, frame: Bytes) -> Result<Answer> {
         let pieces = Pieces { rest: frame, max_frame: self.max_frame };
         self.requests.ready().await?;
         let response = self.requests.send_request(self.head.clone().map(|()| pieces)).await?;

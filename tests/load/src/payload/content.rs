@@ -58,6 +58,29 @@ pub(super) fn resource(random: &mut StdRng, attributes: usize) -> Resource {
     Resource { attributes: list, ..Default::default() }
 }
 
+/// A resource as an SDK fills it that knows of Kubernetes only the unique id of its pod.
+pub(super) fn resource_of_pod(random: &mut StdRng, attributes: usize, uid: &str) -> Resource {
+    let service = pick(random, &SERVICES);
+    let mut list = vec![
+        text("service.name", service),
+        text("k8s.pod.uid", uid),
+        text("service.instance.id", hex(random, 16)),
+        text("service.version", format!("1.{}.{}", random.random_range(0..40), random.random_range(0..9))),
+        text("telemetry.sdk.language", "go"),
+        text("telemetry.sdk.name", "opentelemetry"),
+        text("telemetry.sdk.version", "1.40.0"),
+        text("process.runtime.name", "go"),
+        integer("process.pid", random.random_range(1..60)),
+        text("container.id", hex(random, 32)),
+    ];
+    while list.len() < attributes {
+        let number = list.len();
+        list.push(text(&format!("example.setting-{number}"), hex(random, 6)));
+    }
+    list.truncate(attributes);
+    Resource { attributes: list, ..Default::default() }
+}
+
 /// The scope of every record.
 pub(super) fn scope() -> InstrumentationScope {
     InstrumentationScope { name: "github.com/shop/telemetry".into(), version: "0.9.1".into(), ..Default::default() }
