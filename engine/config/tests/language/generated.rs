@@ -105,7 +105,7 @@ fn is_free_text(schema: &Json) -> bool {
 /// Forms that hardly any text breaks.
 fn takes_any_text(schema: &Json) -> bool {
     let form = schema.get("format").and_then(Json::as_str);
-    form.is_some_and(|form| ["file-path", "attribute-key", "header-text"].contains(&form))
+    form.is_some_and(|form| ["file-path", "attribute-key", "header-text", "rust-regex"].contains(&form))
 }
 
 /// Values that a schema does not admit, each with the codes that may answer.
@@ -189,7 +189,7 @@ fn required(entry: &Entry) -> BTreeMap<String, String> {
 fn tables() -> Vec<(String, BTreeMap<String, String>, Json)> {
     let catalog = &*CATALOG;
     let whole = schema(catalog);
-    let settings = ["admin", "memory", "shutdown", "engine", "secrets", "state"];
+    let settings = ["admin", "memory", "shutdown", "engine", "secrets", "state", "kubernetes"];
     let settings = settings.map(|name| (name.to_owned(), BTreeMap::new(), whole["properties"][name].clone()));
     let components =
         catalog.entries().map(|entry| (format!("{}.x", entry.kind().table()), required(entry), entry.schema().clone()));

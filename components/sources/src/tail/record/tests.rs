@@ -1,6 +1,5 @@
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 //! Lines and the records that they become, feature by feature; then any lines, against models.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod check;
 mod containers;

@@ -1,7 +1,6 @@
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 //! What a source with these options accepts and refuses, and in which words, through the checks that every
 //! configuration passes.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::sync::LazyLock;
 

@@ -1,6 +1,5 @@
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 //! What is read agrees with `serde_json`, member by member.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
