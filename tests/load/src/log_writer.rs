@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 /// What is written between two looks at the clock.
 const SLICE: Duration = Duration::from_millis(10);
 
-/// What marks the number of a line: `n=FILE.LINE`, and a space behind it.
-pub const MARK: &str = "n=";
+/// What marks the number of a line: `line-number=FILE.LINE`, and a space behind it. Long enough to be in no time or length of the wire.
+pub const MARK: &str = "line-number=";
 
 /// What a writer is started with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -307,7 +307,7 @@ mod tests {
             let text = fs::read_to_string(&writer.logs[1].path).unwrap();
             for (number, line) in text.lines().enumerate() {
                 assert_eq!(line.len(), 233);
-                assert!(line.contains(&format!("n=1.{number} ")), "{line}");
+                assert!(line.contains(&format!("{MARK}1.{number} ")), "{line}");
             }
         }
     }

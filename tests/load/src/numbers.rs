@@ -71,10 +71,10 @@ mod tests {
     #[test]
     fn counts_what_came() {
         let mut numbers = Numbers::default();
-        numbers.note(b"..n=0.0 x\n..n=0.1 x..n=2.0 x").unwrap();
-        numbers.note(b"n=0.1 x").unwrap();
+        numbers.note(b"..line-number=0.0 x\n..line-number=0.1 x..line-number=2.0 x").unwrap();
+        numbers.note(b"line-number=0.1 x").unwrap();
         assert_eq!(numbers.tally(&[3, 1]), Tally { missing: 2, duplicates: 1, unknown: 1 });
         assert_eq!(numbers.tally(&[2, 0, 1]), Tally { missing: 0, duplicates: 1, unknown: 0 });
-        assert!(numbers.note(b"n=7").is_err() && numbers.note(b"n=7 x").is_err());
+        assert!(numbers.note(b"line-number=7").is_err() && numbers.note(b"line-number=7 x").is_err());
     }
 }

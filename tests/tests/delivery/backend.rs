@@ -60,7 +60,7 @@ fn number(record: &LogRecord) -> u64 {
 
 /// The number of a line that begins with `n=FILE.LINE` and a space.
 fn line_number(line: &str) -> Option<u64> {
-    let (file, line) = line.strip_prefix("n=")?.split_once(' ')?.0.split_once('.')?;
+    let (file, line) = line.strip_prefix("line-number=")?.split_once(' ')?.0.split_once('.')?;
     Some(line_of(file.parse().ok()?, line.parse().ok()?))
 }
 

@@ -44,6 +44,9 @@ const MOST_MIB: f64 = 40.0;
 const LIFE: Duration = Duration::from_secs(20);
 const AWAY: Duration = Duration::from_millis(700);
 
+/// Has each number in its record once.
+const ONCE: &str = "keep_original_body = false";
+
 pub(super) const BARS: [Bar; 5] = [
     Bar {
         name: "tail-20",
@@ -102,6 +105,11 @@ fn sink_spec() -> counting_sink::Spec {
 
 /// An engine that reads the logs of pods in `logs` and keeps its positions in `state`.
 fn start(program: &Program, logs: &Path, state: &Path, endpoint: SocketAddr) -> Result<Peer> {
+    start_with(program, logs, state, endpoint, "")
+}
+
+/// The same with more keys of the source.
+fn start_with(program: &Program, logs: &Path, state: &Path, endpoint: SocketAddr, keys: &str) -> Result<Peer> {
     let Program::Engine(binary) = program else { bail!("this bar measures an engine") };
     let address = free_address()?;
     let configuration = format!(
@@ -117,6 +125,7 @@ directory = "{}"
 type = "kubernetes_logs"
 directory = "{}"
 max_in_flight = "{WINDOW}B"
+{keys}
 
 [sinks.out]
 type = "otlp"
@@ -216,7 +225,7 @@ fn rotate(options: &Options) -> Result<Verdict> {
     let [logs, state] = [TempDir::with_prefix("bars-")?, TempDir::with_prefix("bars-")?];
     let mut sink = Actor::start(Role::NotingSink, &sink_spec())?;
     let endpoint = sink.hear()?;
-    let mut peer = start(&program, logs.path(), state.path(), endpoint)?;
+    let mut peer = start_with(&program, logs.path(), state.path(), endpoint, ONCE)?;
     let rate = 20e6 / LINE as f64;
     let seconds = LIFE.as_secs_f64() * f64::from(kills + 1) * 2.0;
     let rotated = Spec {
@@ -233,7 +242,7 @@ fn rotate(options: &Options) -> Result<Verdict> {
         std::thread::sleep(LIFE);
         peer.kill()?;
         std::thread::sleep(AWAY);
-        peer = start(&program, logs.path(), state.path(), endpoint)?;
+        peer = start_with(&program, logs.path(), state.path(), endpoint, ONCE)?;
         // The lines that come twice come first.
         std::thread::sleep(Duration::from_secs(5));
         let written: Written = writer.ask(&Order::Tell)?;
