@@ -11,15 +11,20 @@ use crate::log_writer::MARK;
 pub struct Numbers(Vec<Vec<u8>>);
 
 /// What has come of what was written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Lines that have not come.
     pub missing: u64,
+    /// Where they are: the first few stretches of them, as a file, its first missing line, and the one behind the last.
+    pub gaps: Vec<(usize, usize, usize)>,
     /// How often a line came beyond the first time.
     pub duplicates: u64,
     /// Lines that have come and were not written.
     pub unknown: u64,
 }
+
+/// Stretches of missing lines that are told.
+const TOLD_GAPS: usize = 16;
 
 impl Numbers {
     /// Notes the numbers in a message.
@@ -54,6 +59,15 @@ impl Numbers {
             let wanted = written.get(file).copied().unwrap_or_default() as usize;
             let there = came.len().min(wanted);
             tally.missing += (wanted - there) as u64 + came[..there].iter().filter(|count| **count == 0).count() as u64;
+            let has_come = |line: usize| came.get(line).is_some_and(|count| *count > 0);
+            let mut line = 0;
+            while line < wanted && tally.gaps.len() < TOLD_GAPS {
+                let begin = (line..wanted).find(|line| !has_come(*line)).unwrap_or(wanted);
+                line = (begin..wanted).find(|line| has_come(*line)).unwrap_or(wanted);
+                if begin < line {
+                    tally.gaps.push((file, begin, line));
+                }
+            }
             tally.duplicates += came.iter().map(|count| u64::from(count.saturating_sub(1))).sum::<u64>();
             tally.unknown += came[there..].iter().filter(|count| **count > 0).count() as u64;
         }
@@ -73,8 +87,11 @@ mod tests {
         let mut numbers = Numbers::default();
         numbers.note(b"..line-number=0.0 x\n..line-number=0.1 x..line-number=2.0 x").unwrap();
         numbers.note(b"line-number=0.1 x").unwrap();
-        assert_eq!(numbers.tally(&[3, 1]), Tally { missing: 2, duplicates: 1, unknown: 1 });
-        assert_eq!(numbers.tally(&[2, 0, 1]), Tally { missing: 0, duplicates: 1, unknown: 0 });
+        assert_eq!(
+            numbers.tally(&[3, 1]),
+            Tally { missing: 2, gaps: vec![(0, 2, 3), (1, 0, 1)], duplicates: 1, unknown: 1 }
+        );
+        assert_eq!(numbers.tally(&[2, 0, 1]), Tally { duplicates: 1, ..Tally::default() });
         assert!(numbers.note(b"line-number=7").is_err() && numbers.note(b"line-number=7 x").is_err());
     }
 }

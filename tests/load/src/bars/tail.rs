@@ -249,7 +249,11 @@ fn rotate(options: &Options) -> Result<Verdict> {
         let tally: Tally = sink.ask(&written.lines)?;
         let again = tally.duplicates - before;
         (before, most) = (tally.duplicates, most.max(again));
-        println!("  kill {kill}: {again} lines came twice, {:.2} windows", again as f64 * LINE as f64 / WINDOW as f64);
+        println!(
+            "  kill {kill}: {again} lines came twice, {:.2} windows; {} were written",
+            again as f64 * LINE as f64 / WINDOW as f64,
+            written.lines[0]
+        );
     }
     std::thread::sleep(LIFE);
     let written: Written = writer.ask(&Order::Stop)?;
@@ -270,6 +274,9 @@ fn rotate(options: &Options) -> Result<Verdict> {
         tally.unknown,
         peer.usage()?.peak_mib
     );
+    for (_, from, to) in &tally.gaps {
+        println!("    missing: lines {from} to {}", to - 1);
+    }
     ensure!(tally.unknown == 0, "void: {} lines came that nobody wrote", tally.unknown);
     Ok(Verdict {
         measured: format!(

@@ -44,8 +44,8 @@ impl Reader {
     /// Whether a known inode still is the file that was known, and not another one that got its number.
     pub(super) fn is_unchanged(&self, key: FileKey, path: &Path) -> bool {
         let file = &self.files[key];
-        if file.content.is_some() || file.fingerprint.is_empty() || file.form == Form::Gzip {
-            // An open file keeps its number.
+        if file.content.is_some() || file.fingerprint.is_empty() {
+            // An open file keeps its number, and what is known of an empty one holds for any.
             return true;
         }
         let mut first = [0; FIRST_BYTES];
@@ -226,7 +226,8 @@ impl Reader {
         let at = |offset, is_inside| Committed { offset, is_inside };
         let known = |position: Position| {
             let at = at(position.offset, position.is_inside);
-            if position.is_done { Beginning::Done(at) } else { Beginning::At(at) }
+            // Of an empty file nothing is known by which it could be told from one that got its number.
+            if position.is_done && !position.fingerprint.is_empty() { Beginning::Done(at) } else { Beginning::At(at) }
         };
         if let Some(position) = self.remembered.take(inode, first) {
             return known(position);

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt as _;
 
 use engine_core::outcome::Outcome;
 
@@ -53,6 +54,37 @@ async fn renamed_again_and_again_unseen() {
     assert_eq!(reading.lines(3).await, ["two", "three", "four"]);
     reading.stop().await;
     folder.read().nothing_more().await;
+}
+
+/// A new log may get the inode of a compressed one that was deleted to make room: it is a file of its own and read whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_inode_of_a_deleted_copy_is_used_again() {
+    let folder = Folder::new();
+    folder.append("a.log", "one\n");
+    let mut reading = folder.read();
+    assert_eq!(reading.lines(1).await, ["one"]);
+    folder.rename("a.log", "a.log.1");
+    folder.append("a.log", "two\n");
+    folder.compress("a.log.1");
+    assert_eq!(reading.lines(1).await, ["two"]);
+    reading.nothing_more().await;
+    let inode = |name: &str| fs::metadata(folder.path(name)).unwrap().ino();
+    let deleted = inode("a.log.1.gz");
+    folder.rename("a.log", "a.log.2");
+    fs::remove_file(folder.path("a.log.1.gz")).unwrap();
+    // Most file systems give the lowest number that is free; on one that does not this is an ordinary rotation.
+    for other in 0..1000 {
+        folder.append(&format!("other-{other}"), "three\n");
+        if inode(&format!("other-{other}")) == deleted {
+            folder.rename(&format!("other-{other}"), "a.log");
+            break;
+        }
+    }
+    if !folder.path("a.log").exists() {
+        folder.append("a.log", "three\n");
+    }
+    assert_eq!(reading.lines(1).await, ["three"]);
+    reading.stop().await;
 }
 
 /// What was rotated before the very first start is not read, and what is compressed of it later neither.
