@@ -26,7 +26,7 @@ mod watch;
 #[cfg(feature = "metadata")]
 pub use access::AccessError;
 #[cfg(feature = "metadata")]
-pub use index::{Contact, Holder, SETTLED_AFTER};
+pub use index::{Attribution, Contact, Holder, SETTLED_AFTER};
 pub use lease::{Candidate, LeaseOptions};
 #[cfg(feature = "metadata")]
 pub use metadata::Metadata;

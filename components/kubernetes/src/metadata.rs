@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, Origin};
-use crate::index::{Contact, Holder, Index};
+use crate::index::{Attribution, Contact, Index, Told};
 use crate::intern::Interner;
 use crate::object::{NamespaceObject, NodeObject, PodObject};
 use crate::place::{Namespace, Node, Places};
@@ -57,6 +57,8 @@ pub struct Metadata {
 #[derive(Debug, Default)]
 struct Tables {
     pods: Index,
+    /// When the watch of pods told of something.
+    last_event: Option<Instant>,
     nodes: Places<Node>,
     namespaces: Places<Namespace>,
     texts: Interner,
@@ -140,9 +142,14 @@ impl Metadata {
         self.tables.read().pods.pod(uid).map(Arc::clone)
     }
 
-    /// Who had an address. Before [`Contact::settles_at`] the answer may change.
-    pub fn holder(&self, address: IpAddr, contact: &Contact) -> Holder {
+    /// Who had an address.
+    pub fn holder(&self, address: IpAddr, contact: &Contact) -> Attribution {
         self.tables.read().pods.holder(address, contact)
+    }
+
+    /// Whether somebody got an address or let it go since some moment.
+    pub fn has_changed(&self, address: IpAddr, since: Instant) -> bool {
+        self.tables.read().pods.has_changed(address, since)
     }
 
     /// A node.
@@ -226,8 +233,9 @@ impl Metadata {
     fn take_pod(&self, event: Event<PodObject>, wanted: &Wanted) {
         let is_listed = matches!(event, Event::InitDone);
         let mut tables = self.tables.write();
-        let Tables { pods, texts, .. } = &mut *tables;
+        let Tables { pods, texts, last_event, .. } = &mut *tables;
         let now = Instant::now();
+        let (at_once, by_list) = (Told::at_once(now), Told::by_list(now, *last_event));
         let changed = match event {
             Event::Init => {
                 pods.list_begins();
@@ -235,16 +243,21 @@ impl Metadata {
             }
             Event::InitApply(object) => Pod::of(&object, wanted, texts).is_some_and(|pod| {
                 pods.lists(pod.uid);
-                pods.apply(pod, now)
+                pods.apply(pod, by_list)
             }),
             Event::InitDone => {
-                pods.list_ends(now);
+                pods.list_ends(by_list);
+                *last_event = Some(now);
                 true
             }
-            Event::Apply(object) => Pod::of(&object, wanted, texts).is_some_and(|pod| pods.apply(pod, now)),
+            Event::Apply(object) => {
+                *last_event = Some(now);
+                Pod::of(&object, wanted, texts).is_some_and(|pod| pods.apply(pod, at_once))
+            }
             Event::Delete(object) => {
+                *last_event = Some(now);
                 if let Some(uid) = object.metadata.uid.as_deref().and_then(Uid::parse) {
-                    pods.delete(uid, now);
+                    pods.delete(uid, at_once);
                 }
                 true
             }
@@ -328,7 +341,7 @@ impl Metadata {
 
     /// Learns that a pod is gone.
     pub fn remove_pod(&self, uid: Uid) {
-        self.tables.write().pods.delete(uid, Instant::now());
+        self.tables.write().pods.delete(uid, Told::at_once(Instant::now()));
         self.tell(true);
     }
 

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use otlp::{Payload, Signal, Wire};
 use smallvec::SmallVec;
+use tokio::time::Instant;
 
 use crate::budget::{Charge, Exhausted};
 use crate::outcome::{Outcome, RejectionKind};
-use crate::peer::Peer;
+use crate::peer::{Arrival, Peer};
 use crate::receipt::{Receipt, Share, receipt};
 use crate::sink::UNENCODABLE;
 use crate::telemetry::ComponentTelemetry;
@@ -20,7 +21,7 @@ use crate::telemetry::ComponentTelemetry;
 pub struct Batch {
     payload: Payload,
     debts: Debts,
-    peer: Option<Arc<Peer>>,
+    arrival: Option<Arrival>,
 }
 
 /// The answers owed for a batch, and what lives as long as they do: one tie, or those of all that was joined.
@@ -52,12 +53,12 @@ impl Batch {
         let (waiting, share) = receipt();
         let records = payload.records();
         let debts = Debts { owed: SmallVec::from_iter([Debt { share, records }]), ties: SmallVec::new() };
-        (Self { payload, debts, peer: None }, waiting)
+        (Self { payload, debts, arrival: None }, waiting)
     }
 
     /// A batch that nobody waits for: what became of it is in the counts only.
     pub fn unacknowledged(payload: Payload) -> Self {
-        Self { payload, debts: Debts::default(), peer: None }
+        Self { payload, debts: Debts::default(), arrival: None }
     }
 
     /// Ties a memory charge to the batch and to everything made of it.
@@ -67,15 +68,16 @@ impl Batch {
         self
     }
 
-    /// Says that its records, and those of everything made of it, came from this peer, which may be the one they are about.
+    /// Says that its records, and those of everything made of it, came just now from this peer, which may be the one they are
+    /// about.
     #[must_use]
     pub fn sent_by(self, peer: Arc<Peer>) -> Self {
-        Self { peer: Some(peer), ..self }
+        Self { arrival: Some(Arrival { peer, at: Instant::now() }), ..self }
     }
 
-    /// Who sent its records, where they came over a connection of whoever they may be about.
-    pub fn peer(&self) -> Option<&Arc<Peer>> {
-        self.peer.as_ref()
+    /// Who sent its records and when, where they came over a connection of whoever they may be about.
+    pub fn arrival(&self) -> Option<&Arrival> {
+        self.arrival.as_ref()
     }
 
     /// Says that its records are what the engine tells of itself, and so of everything made of it.
@@ -131,10 +133,10 @@ impl Batch {
     /// with the component's telemetry.
     #[must_use]
     pub fn map(self, change: impl FnOnce(Payload) -> Payload) -> Self {
-        let Self { payload, mut debts, peer } = self;
+        let Self { payload, mut debts, arrival } = self;
         let changed = change(payload);
         debts.now_for(changed.records());
-        Self { payload: changed, debts, peer }
+        Self { payload: changed, debts, arrival }
     }
 
     /// [`map`](Self::map) on the bytes. A batch is structs only behind a transform that needed a tree. What has no bytes,
@@ -142,13 +144,13 @@ impl Batch {
     /// sink would reject it; then there is no batch any more.
     #[must_use]
     pub fn map_wire(self, telemetry: &ComponentTelemetry, change: impl FnOnce(Wire) -> Wire) -> Option<Self> {
-        let Self { payload, mut debts, peer } = self;
+        let Self { payload, mut debts, arrival } = self;
         let records = payload.records();
         match payload.into_wire() {
             Ok(wire) => {
                 let changed = change(wire);
                 debts.now_for(changed.records());
-                Some(Self { payload: changed.into(), debts, peer })
+                Some(Self { payload: changed.into(), debts, arrival })
             }
             Err(error) => {
                 telemetry.error(UNENCODABLE, error.to_string());
@@ -163,7 +165,7 @@ impl Batch {
     #[must_use]
     pub fn branch(&self, payload: Payload) -> Self {
         let debts = self.debts.branch(payload.records());
-        Self { payload, debts, peer: self.peer.clone() }
+        Self { payload, debts, arrival: self.arrival.clone() }
     }
 
     /// Joins batches into one that owes what they owed and carries `payload`, which may hold bytes of all of them: the
@@ -175,7 +177,7 @@ impl Batch {
             debts.owed.extend(batch.debts.owed);
             debts.tie(batch.debts.ties);
         }
-        Self { payload, debts, peer: None }
+        Self { payload, debts, arrival: None }
     }
 
     /// Answers everything owed.
@@ -328,8 +330,8 @@ mod tests {
         let branch = sent().branch(logs(&[], 0..1));
         let made = [sent().map(|payload| payload), branch];
         let made = made.into_iter().chain(sent().map_wire(&telemetry, |wire| wire));
-        assert!(made.map(|batch| batch.peer().map(|peer| **peer)).all(|found| found == Some(*peer)));
-        assert!(Batch::joined([sent(), sent()], logs(&[], 0..4)).peer().is_none());
+        assert!(made.map(|batch| batch.arrival().map(|arrival| *arrival.peer)).all(|found| found == Some(*peer)));
+        assert!(Batch::joined([sent(), sent()], logs(&[], 0..4)).arrival().is_none());
     }
 
     /// Whose records they are is told by everything that is made of them, and costs batches of others nothing.

@@ -1,6 +1,7 @@
 //! Who sent a batch over the network. Not here: whether the sender may be believed (`transport`, the source).
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
@@ -11,6 +12,15 @@ pub struct Peer {
     pub address: SocketAddr,
     /// When the connection was made. A connection does not outlive what made it, while an address may go to another.
     pub connected: Instant,
+}
+
+/// How a batch came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Who sent it.
+    pub peer: Arc<Peer>,
+    /// When all of it was there.
+    pub at: Instant,
 }
 
 impl Peer {

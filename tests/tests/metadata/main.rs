@@ -120,7 +120,7 @@ async fn until(metadata: &Metadata, what: &str, is_so: impl Fn(&Metadata) -> boo
 fn holder(metadata: &Metadata, address: &str) -> Option<String> {
     let now = Instant::now();
     let contact = Contact::over_connection(now, now);
-    match metadata.holder(address.parse::<IpAddr>().unwrap(), &contact) {
+    match metadata.holder(address.parse::<IpAddr>().unwrap(), &contact).holder {
         Holder::Pod(pod) => Some(pod.name.to_string()),
         Holder::Nobody | Holder::OneOfSeveral => None,
     }
@@ -288,7 +288,7 @@ async fn addresses_that_go_on_quickly() {
     let mut certain = 0;
     for (moment, name) in moments {
         let contact = Contact { earliest: moment, latest: moment, arrived: moment };
-        if let Holder::Pod(pod) = metadata.holder("10.1.9.9".parse().unwrap(), &contact) {
+        if let Holder::Pod(pod) = metadata.holder("10.1.9.9".parse().unwrap(), &contact).holder {
             assert_eq!(*pod.name, *name);
             certain += 1;
         }

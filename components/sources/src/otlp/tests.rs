@@ -100,7 +100,7 @@ async fn marks_are_for_the_trusted() {
             let batch = batches.next().await.unwrap();
             let wire = test_kit::wire(batch.payload());
             let is_marked = wire.resources().any(|resource| resource.get(engine_config::MARK_INPUT).is_some());
-            let found = (is_marked, batch.peer().is_some());
+            let found = (is_marked, batch.arrival().is_some());
             batch.answer(&Outcome::Delivered);
             found
         };

@@ -34,7 +34,7 @@ impl Counts {
         let counter = match found {
             Found::Pod(_, rule) => &self.matched[*rule as usize],
             Found::Nothing(reason) => &self.unmatched[*reason as usize],
-            Found::Waits { .. } => &self.unmatched[Unmatched::UnknownPod as usize],
+            Found::Waits { in_vain, .. } => &self.unmatched[*in_vain as usize],
         };
         counter.fetch_add(records, Ordering::Relaxed);
     }

@@ -12,10 +12,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::counts::Unmatched;
-use super::resolve::{Arrival, Found};
+use super::resolve::{Found, Window};
 use super::{Enrichment, Findings};
 
-/// A batch may have been on its way from the transform to here for so long.
+/// A batch of nobody may have been on its way from the transform to here for so long.
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
 /// News of the cluster are looked at together, when many come.
 const LOOK_AFTER_NEWS: Duration = Duration::from_millis(20);
@@ -117,7 +117,7 @@ impl Waiting {
             None
         };
         if let Some(reason) = reason {
-            return self.give_up(held, findings, reason).await;
+            return self.give_up(held, findings, Some(reason)).await;
         }
         self.enrichment.counts.wait(held.batch().records());
         self.bytes += len;
@@ -147,7 +147,7 @@ impl Waiting {
         self.batches = waiting;
         for (held, findings) in ready {
             self.bytes -= held.batch().encoded_len();
-            self.give_up(held, findings, Unmatched::UnknownPod).await;
+            self.give_up(held, findings, None).await;
         }
     }
 
@@ -157,16 +157,16 @@ impl Waiting {
         self.bytes = 0;
         for WaitingBatch { held, received, .. } in std::mem::take(&mut self.batches) {
             let findings = self.findings(&held, received);
-            self.give_up(held, findings, Unmatched::Draining).await;
+            self.give_up(held, findings, Some(Unmatched::Draining)).await;
         }
     }
 
     fn findings(&self, held: &Held, received: Instant) -> Findings {
         let earliest = received.checked_sub(ON_ITS_WAY).unwrap_or(received);
-        self.enrichment.look(held.batch(), &Arrival { earliest, latest: received })
+        self.enrichment.look(held.batch(), Window { earliest, latest: received })
     }
 
-    async fn give_up(&mut self, held: Held, mut findings: Findings, reason: Unmatched) {
+    async fn give_up(&mut self, held: Held, mut findings: Findings, reason: Option<Unmatched>) {
         findings.iter_mut().for_each(|finding| finding.gives_up(reason));
         self.hand_on(held, findings).await;
     }
@@ -186,7 +186,7 @@ fn earliest_look(findings: &Findings) -> Option<Instant> {
     findings
         .iter()
         .filter_map(|finding| match finding.found {
-            Found::Waits { until } => Some(until),
+            Found::Waits { until, .. } => Some(until),
             Found::Pod(..) | Found::Nothing(_) => None,
         })
         .min()

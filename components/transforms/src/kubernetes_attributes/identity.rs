@@ -59,7 +59,8 @@ impl<'r> Identity<'r> {
     /// node or on other pods, says their names.
     pub(super) fn agrees_with(&self, pod: &Pod) -> bool {
         let agrees = |named: Option<&str>, name: &str| named.is_none_or(|named| named == name);
-        let is_of_a_node = self.node.is_some() && self.pod.is_none();
+        // Who says a node and neither a pod nor a service reports on the node.
+        let is_of_a_node = self.node.is_some() && self.pod.is_none() && self.service_name() == ServiceName::Unknown;
         !is_of_a_node
             && agrees(self.pod, &pod.name)
             && agrees(self.namespace, &pod.namespace)

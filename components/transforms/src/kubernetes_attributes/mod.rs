@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use self::counts::{Counts, Unmatched};
 use self::hold::Companion;
 use self::prepared::Preparation;
-use self::resolve::{Arrival, Found, Resolver};
+use self::resolve::{Found, Resolver, Window};
 
 inventory::submit! { Registration::with_companion::<KubernetesAttributes>() }
 
@@ -79,8 +79,7 @@ impl Transform for KubernetesAttributes {
     fn apply(&self, batch: Batch, outputs: &mut Outputs<'_>) {
         let Self(enrichment) = self;
         let Some(batch) = batch.map_wire(outputs.telemetry(), |wire| wire) else { return };
-        let arrival = Arrival::at(Instant::now());
-        let findings = enrichment.look(&batch, &arrival);
+        let findings = enrichment.look(&batch, Window::at(Instant::now()));
         let waits = findings.iter().filter(|finding| finding.found.waits()).count();
         if waits == 0 {
             outputs.emit(enrichment.enriched(batch, findings, outputs.telemetry()));
@@ -107,11 +106,13 @@ impl TransformWithCompanion for KubernetesAttributes {
 }
 
 impl Enrichment {
-    /// What is known of each entry of a batch, which is bytes.
-    fn look(&self, batch: &Batch, arrival: &Arrival) -> Findings {
+    /// What is known of each entry of a batch, which is bytes. The window is that of batches of nobody.
+    fn look(&self, batch: &Batch, window: Window) -> Findings {
         let Payload::Wire(wire) = batch.payload() else { return Findings::new() };
-        let sender = batch.peer().map(AsRef::as_ref);
-        wire.resources().map(|resource| self.resolver.look(&resource, sender, arrival)).collect()
+        let arrival = batch.arrival();
+        let sender = arrival.map(|arrival| &*arrival.peer);
+        let window = arrival.map_or(window, |arrival| Window::at(arrival.at));
+        wire.resources().map(|resource| self.resolver.look(&resource, sender, &window)).collect()
     }
 
     /// The batch with attributes; counts what was found. What still waits goes on without a pod.
@@ -128,10 +129,10 @@ impl Enrichment {
 }
 
 impl Finding {
-    /// Gives up waiting.
-    fn gives_up(&mut self, reason: Unmatched) {
-        if self.found.waits() {
-            self.found = Found::Nothing(reason);
+    /// Gives up waiting, for this reason or because it was in vain.
+    fn gives_up(&mut self, reason: Option<Unmatched>) {
+        if let Found::Waits { in_vain, .. } = self.found {
+            self.found = Found::Nothing(reason.unwrap_or(in_vain));
         }
     }
 }

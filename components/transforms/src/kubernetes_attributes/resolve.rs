@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use engine_core::peer::Peer;
 use engine_core::service::Service as _;
-use kubernetes::{Contact, Holder, Metadata, Pod, Uid};
+use kubernetes::{Attribution, Contact, Holder, Metadata, Pod, Uid};
 use otlp::ResourceView;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -19,8 +19,10 @@ use super::Finding;
 use super::counts::Unmatched;
 use super::identity::Identity;
 
-/// Who was waited for in vain is not waited for again before this.
+/// Who was waited for in vain is not waited for again before this, unless the cluster has news of the address.
 const NOT_AGAIN_FOR: Duration = Duration::from_secs(300);
+/// What a pod sends by way of others may have been on its way for so long.
+const FORWARDED_WITHIN: Duration = Duration::from_secs(1);
 /// So many unknown pods are remembered.
 const REMEMBERED: usize = 8192;
 
@@ -31,8 +33,8 @@ pub(super) enum Found {
     Pod(Arc<Pod>, Rule),
     /// None.
     Nothing(Unmatched),
-    /// It may be known later; looking again makes sense then, or when the cluster has news.
-    Waits { until: Instant },
+    /// It may be known later; looking again makes sense then, or when the cluster has news. If it is not, that is why.
+    Waits { until: Instant, in_vain: Unmatched },
 }
 
 /// What tells a pod.
@@ -46,9 +48,9 @@ pub(super) enum Rule {
     Connection,
 }
 
-/// When a batch came, as far as that is known.
+/// When a batch came that does not say it itself.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Arrival {
+pub(super) struct Window {
     pub(super) earliest: Instant,
     pub(super) latest: Instant,
 }
@@ -73,7 +75,7 @@ impl Found {
     }
 }
 
-impl Arrival {
+impl Window {
     /// It came at this moment.
     pub(super) fn at(moment: Instant) -> Self {
         Self { earliest: moment, latest: moment }
@@ -86,20 +88,20 @@ impl Resolver {
     }
 
     /// What is known of a resource now.
-    pub(super) fn look(&self, resource: &ResourceView<'_>, sender: Option<&Peer>, arrival: &Arrival) -> Finding {
+    pub(super) fn look(&self, resource: &ResourceView<'_>, sender: Option<&Peer>, window: &Window) -> Finding {
         let identity = Identity::of(resource);
         Finding {
-            found: self.pod_of(&identity, sender, arrival),
+            found: self.pod_of(&identity, sender, window),
             service: identity.service_name(),
             container: identity.container.map(Box::from),
         }
     }
 
-    fn pod_of(&self, identity: &Identity<'_>, sender: Option<&Peer>, arrival: &Arrival) -> Found {
+    fn pod_of(&self, identity: &Identity<'_>, sender: Option<&Peer>, window: &Window) -> Found {
         if let Some(uid) = identity.uid {
             return match self.metadata.pod(uid) {
                 Some(pod) => Found::Pod(pod, Rule::PodUid),
-                None => self.wait_for(Unknown::Uid(uid), arrival),
+                None => self.wait_for(Unknown::Uid(uid), window),
             };
         }
         if let Some(address) = identity.address {
@@ -107,19 +109,22 @@ impl Resolver {
             // Whoever says its own address is known by its connection, which is older than what it says now.
             let own = sender.filter(|peer| peer.address.ip().to_canonical() == address);
             let contact = match own {
-                Some(peer) => Contact::over_connection(peer.connected, arrival.earliest),
-                None => Contact { earliest: arrival.earliest, latest: arrival.latest, arrived: arrival.earliest },
+                Some(peer) => Contact::over_connection(peer.connected, window.earliest),
+                None => {
+                    let earliest = window.earliest.checked_sub(FORWARDED_WITHIN).unwrap_or(window.earliest);
+                    Contact { earliest, latest: window.latest, arrived: earliest }
+                }
             };
-            return self.holder(address, &contact, identity, Rule::PodIp, arrival);
+            return self.holder(address, &contact, identity, Rule::PodIp, window);
         }
         let Some(peer) = sender else { return Found::Nothing(Unmatched::NoIdentity) };
         let address = peer.address.ip().to_canonical();
-        let contact = Contact::over_connection(peer.connected, arrival.earliest);
+        let contact = Contact::over_connection(peer.connected, window.earliest);
         // Nobody gets to be in a pod there.
-        if address.is_loopback() && self.metadata.holder(address, &contact) == Holder::Nobody {
+        if address.is_loopback() && self.metadata.holder(address, &contact).holder == Holder::Nobody {
             return Found::Nothing(Unmatched::NoIdentity);
         }
-        self.holder(address, &contact, identity, Rule::Connection, arrival)
+        self.holder(address, &contact, identity, Rule::Connection, window)
     }
 
     fn holder(
@@ -128,14 +133,14 @@ impl Resolver {
         contact: &Contact,
         identity: &Identity<'_>,
         rule: Rule,
-        arrival: &Arrival,
+        window: &Window,
     ) -> Found {
-        let is_settled = Instant::now() >= contact.settles_at();
-        match self.metadata.holder(address, contact) {
-            Holder::Nobody if self.has_waited_for(&Unknown::Address(address)) => Found::Nothing(Unmatched::UnknownPod),
-            Holder::Nobody => self.wait_for(Unknown::Address(address), arrival),
+        let Attribution { holder, settles_at } = self.metadata.holder(address, contact);
+        let is_settled = Instant::now() >= settles_at;
+        match holder {
+            Holder::Nobody => self.wait_for(Unknown::Address(address), window),
             _ if !is_settled && self.timeout.is_zero() => Found::Nothing(Unmatched::SeveralPods),
-            _ if !is_settled => Found::Waits { until: contact.settles_at() },
+            _ if !is_settled => Found::Waits { until: settles_at, in_vain: Unmatched::SeveralPods },
             Holder::OneOfSeveral => Found::Nothing(Unmatched::SeveralPods),
             Holder::Pod(pod) if identity.agrees_with(&pod) => Found::Pod(pod, rule),
             Holder::Pod(_) => Found::Nothing(Unmatched::OtherSubject),
@@ -143,14 +148,15 @@ impl Resolver {
     }
 
     /// Waits for a pod, unless that was in vain not long ago.
-    fn wait_for(&self, unknown: Unknown, arrival: &Arrival) -> Found {
+    fn wait_for(&self, unknown: Unknown, window: &Window) -> Found {
         if self.timeout.is_zero() {
             return Found::Nothing(Unmatched::UnknownPod);
         }
+        let waits = |until| Found::Waits { until, in_vain: Unmatched::UnknownPod };
         if !self.metadata.is_synced() {
             // Nothing can be said of anybody yet. When even the process does not wait any more, data does not either.
             return match self.metadata.waits_for() {
-                Some(_) => Found::Waits { until: arrival.latest + self.timeout },
+                Some(_) => waits(window.latest + self.timeout),
                 None => Found::Nothing(Unmatched::UnknownPod),
             };
         }
@@ -163,19 +169,15 @@ impl Resolver {
             }
         }
         let first = known.entry(unknown).or_insert(now);
-        if *first + self.timeout + NOT_AGAIN_FOR <= now {
+        let has_news = match unknown {
+            Unknown::Uid(_) => false,
+            // Somebody else may have it next.
+            Unknown::Address(address) => self.metadata.has_changed(address, *first),
+        };
+        if has_news || *first + self.timeout + NOT_AGAIN_FOR <= now {
             *first = now;
         }
         let until = *first + self.timeout;
-        if until > now { Found::Waits { until } } else { Found::Nothing(Unmatched::UnknownPod) }
-    }
-
-    /// Whether this was waited for in vain not long ago.
-    fn has_waited_for(&self, unknown: &Unknown) -> bool {
-        let now = Instant::now();
-        let known = self.unknown.lock();
-        known
-            .get(unknown)
-            .is_some_and(|first| (*first + self.timeout..*first + self.timeout + NOT_AGAIN_FOR).contains(&now))
+        if until > now { waits(until) } else { Found::Nothing(Unmatched::UnknownPod) }
     }
 }

@@ -245,9 +245,13 @@ async fn reports_about_others() {
         let applied = apply(&transform, from_the_pod(others));
         assert_eq!(value(&applied.emitted[0].1, "k8s.deployment.name"), None, "{others:?}");
     }
-    let own = [("k8s.pod.name", "web-1"), ("k8s.namespace.name", "shop"), ("k8s.node.name", "node-1")];
-    let applied = apply(&transform, from_the_pod(&own));
-    assert_eq!(value(&applied.emitted[0].1, "k8s.deployment.name").as_deref(), Some("web"));
+    for own in [
+        &[("k8s.pod.name", "web-1"), ("k8s.namespace.name", "shop"), ("k8s.node.name", "node-1")][..],
+        &[("service.name", "till"), ("k8s.node.name", "node-1")],
+    ] {
+        let applied = apply(&transform, from_the_pod(own));
+        assert_eq!(value(&applied.emitted[0].1, "k8s.deployment.name").as_deref(), Some("web"), "{own:?}");
+    }
     assert_eq!(count(&transform, "records_unmatched_other_subject"), 8);
 }
 
@@ -360,6 +364,28 @@ async fn waits_once_for_who_never_comes() {
     pass(400 * SECOND).await;
     let other = [("k8s.pod.uid", &*uid(8))];
     assert_eq!(apply(&transform, Batch::unacknowledged(logs(&other, 0..1))).handed_over.len(), 1);
+}
+
+/// A pod that is slower to be told than to send is waited for, also where its address was waited for in vain before, and where
+/// another one had it.
+#[tokio::test(start_paused = true)]
+async fn waits_again_for_the_next_one() {
+    let metadata = cluster();
+    let transform = transform(&metadata, &Options::default());
+    let mut run = companion(&transform);
+    let _vain = feed(&run, logs(&[], 0..1), Some(peer("10.0.0.1", Duration::ZERO))).await;
+    assert_eq!(value(&next(&mut run).await, "k8s.pod.name"), None);
+    metadata.put(pod(1, "10.0.0.1"));
+    pass(10 * SECOND).await;
+    metadata.remove_pod(Uid::parse(&uid(1)).unwrap());
+    pass(SECOND).await;
+    let early = peer("10.0.0.1", Duration::ZERO);
+    let _receipt = feed(&run, logs(&[], 0..1), Some(Arc::clone(&early))).await;
+    pass(2 * SECOND).await;
+    nothing_yet(&mut run).await;
+    metadata.put(pod(2, "10.0.0.1"));
+    assert_eq!(value(&next(&mut run).await, "k8s.pod.name").as_deref(), Some("web-2"));
+    assert_eq!(taken_for(&transform, sent_by(early, &[])).as_deref(), Some("web-2"));
 }
 
 /// Senders that are in no pod, such as a node, are waited for once as well.
