@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::pod::{Pod, Uid};
 
-/// The API server has told of the end of a pod by then, if it is not overloaded.
+/// The API server has told of a pod that it has, or has no more, by then, if it is not overloaded.
 pub const SETTLED_AFTER: Duration = Duration::from_millis(500);
 
 /// Pods use their addresses for so long, at most, before the API server tells of them: a kubelet looks once a second what
@@ -76,10 +76,12 @@ pub(crate) struct Index {
     listed: HashSet<Uid>,
 }
 
-/// A pod, and when it went.
+/// A pod, and when it came and went.
 #[derive(Debug)]
 struct Known {
     pod: Arc<Pod>,
+    /// It was not there before; none of one that was there before anything was told.
+    came: Option<Instant>,
     gone: Option<Instant>,
 }
 
@@ -130,6 +132,11 @@ impl Moment {
     /// Of what is told so late at most.
     fn told_within(delay: Duration, told: Told) -> Self {
         Self { earliest: told.since.map(|since| since.checked_sub(delay).unwrap_or(since)), told: told.now }
+    }
+
+    /// The same of something that was not before this.
+    fn after(self, other: Option<Instant>) -> Self {
+        Self { earliest: self.earliest.max(other), ..self }
     }
 }
 
@@ -196,12 +203,16 @@ impl Index {
             .flat_map(|known| known.pod.addresses.iter().copied())
             .filter(|address| !pod.addresses.contains(address))
             .collect();
+        let came = match before {
+            Some(known) => known.came,
+            None => Moment::told_within(SETTLED_AFTER, told).earliest,
+        };
         lost.into_iter().for_each(|address| self.end_holding(address, pod.uid, told));
         for address in &pod.addresses {
             let holdings = self.holdings.entry(*address).or_default();
             if !holdings.iter().any(|holding| holding.pod == pod.uid && holding.end.is_none()) {
                 let begin = match told.since {
-                    Some(_) => Moment::told_within(TOLD_WITHIN, told),
+                    Some(_) => Moment::told_within(TOLD_WITHIN, told).after(came),
                     None => Moment { earliest: since_creation(pod.created, told.now), told: told.now },
                 };
                 holdings.push(Holding { pod: pod.uid, begin, end: None });
@@ -210,7 +221,7 @@ impl Index {
         if let Some(static_uid) = pod.static_uid {
             self.static_pods.insert(static_uid, pod.uid);
         }
-        self.pods.insert(pod.uid, Known { pod: Arc::new(pod), gone: None });
+        self.pods.insert(pod.uid, Known { pod: Arc::new(pod), came, gone: None });
         true
     }
 

@@ -378,6 +378,7 @@ async fn waits_again_for_the_next_one() {
     metadata.put(pod(1, "10.0.0.1"));
     pass(10 * SECOND).await;
     metadata.remove_pod(Uid::parse(&uid(1)).unwrap());
+    metadata.put(pod(2, ""));
     pass(SECOND).await;
     let early = peer("10.0.0.1", Duration::ZERO);
     let _receipt = feed(&run, logs(&[], 0..1), Some(Arc::clone(&early))).await;
