@@ -31,5 +31,5 @@ pub use view::{
 };
 pub use wire::{
     AttributeEdit, AttributeEdits, AttributeValue, EditAction, KeyPattern, OverlappingEdits, ResourceEdit,
-    ResourceEdits, SplitLimits, Wire, WireEdits,
+    ResourceEdits, SplitLimits, TextEdits, Wire, WireEdits,
 };

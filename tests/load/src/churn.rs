@@ -157,6 +157,7 @@ pub async fn play(spec: &Spec) -> Result<Outcome> {
             compression: Compression::None,
             expected_attributes: Vec::new(),
             expected_in_records: Vec::new(),
+            kept: None,
         },
         Box::new(move |signal, message| looks.look(signal, message)),
     )

@@ -3,6 +3,7 @@
 
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     pin::Pin,
     sync::{
         Arc, Mutex,
@@ -48,6 +49,8 @@ pub struct Spec {
     pub expected_attributes: Vec<String>,
     /// Attributes that every record of a sampled request must have exactly once.
     pub expected_in_records: Vec<String>,
+    /// A file for the largest message so far.
+    pub kept: Option<PathBuf>,
 }
 
 /// What a sink has received so far.
@@ -88,6 +91,8 @@ struct State {
     requests: AtomicU64,
     records: AtomicU64,
     bytes: AtomicU64,
+    /// Bytes of the largest message.
+    largest: Mutex<usize>,
     connections: AtomicU64,
     fault: Mutex<Option<String>>,
     latest: Mutex<Option<(Signal, Bytes)>>,
@@ -136,6 +141,7 @@ impl CountingSink {
             requests: AtomicU64::new(0),
             records: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            largest: Mutex::new(0),
             connections: AtomicU64::new(0),
             fault: Mutex::new(None),
             latest: Mutex::new(None),
@@ -183,6 +189,19 @@ struct Sample {
     resources: u64,
     wrong_resources: u64,
     wrong_records: u64,
+}
+
+impl State {
+    /// Writes a message to the file for the largest one, where it is that.
+    fn keep(&self, message: &[u8]) -> Result<()> {
+        let Some(path) = &self.spec.kept else { return Ok(()) };
+        let mut largest = self.largest.lock().expect("no holder panics");
+        if message.len() > *largest {
+            std::fs::write(path, message).with_context(|| format!("cannot write {}", path.display()))?;
+            *largest = message.len();
+        }
+        Ok(())
+    }
 }
 
 impl Spec {
@@ -260,6 +279,7 @@ async fn count(request: Request<Incoming>, state: &State) -> Result<()> {
     if let Some(judge) = &state.judge {
         judge(signal, &message)?;
     }
+    state.keep(&message)?;
     *state.latest.lock().expect("no holder panics") = Some((signal, message));
     state.bytes.fetch_add(length as u64, Ordering::Relaxed);
     state.records.fetch_add(records, Ordering::Relaxed);

@@ -43,6 +43,8 @@ pub struct Spec {
     pub shape: Shape,
     /// A file with unique ids of pods, one a line, that resources say in turn; without it they say random ones.
     pub pods: Option<PathBuf>,
+    /// A file with one request that is sent in place of made ones; its records are those of the shape.
+    pub message: Option<PathBuf>,
     /// How requests are compressed.
     pub compression: Compression,
     /// Connections to the peer.
@@ -109,7 +111,10 @@ impl Generator {
     /// When the peer does not accept a connection, or the ids of pods cannot be written into the requests.
     pub async fn prepare(spec: Spec) -> Result<Generator> {
         let encode = if spec.pods.is_some() { request_of_pods } else { request };
-        let messages: Vec<_> = (0..DISTINCT).map(|seed| encode(spec.signal, spec.shape, seed)).collect();
+        let messages: Vec<_> = match &spec.message {
+            Some(path) => vec![std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?.into()],
+            None => (0..DISTINCT).map(|seed| encode(spec.signal, spec.shape, seed)).collect(),
+        };
         let lengths = messages.iter().map(|message| message.len() as u64).collect();
         let frames: Arc<[Bytes]> = messages.iter().map(|message| grpc_frame(message, spec.compression)).collect();
         let identities = spec.pods.as_deref().map(|path| Identities::read(path, &frames).map(Arc::new)).transpose()?;
@@ -259,7 +264,7 @@ impl Worker {
                 match self.client.send(frame.clone()).await? {
                     Answer::Accepted => {
                         share.requests += 1;
-                        share.bytes += self.lengths[(number % DISTINCT) as usize];
+                        share.bytes += self.lengths[(number % self.lengths.len() as u64) as usize];
                     }
                     Answer::Busy => {
                         share.refused += 1;
@@ -283,7 +288,7 @@ impl Worker {
 
 /// The request of this number.
 fn frame(frames: &[Bytes], identities: Option<&Identities>, number: u64) -> Bytes {
-    let content = (number % DISTINCT) as usize;
+    let content = (number % frames.len() as u64) as usize;
     match identities {
         Some(identities) => identities.stamp(&frames[content], content, number),
         None => frames[content].clone(),

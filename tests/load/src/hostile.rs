@@ -65,6 +65,7 @@ impl Victim {
                 compression: Compression::None,
                 expected_attributes: Vec::new(),
                 expected_in_records: Vec::new(),
+                kept: None,
             },
         )?;
         let endpoint = backend.hear()?;

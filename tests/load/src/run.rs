@@ -88,6 +88,7 @@ pub fn run(program: &Program, case: &Case) -> Result<Run> {
             compression: case.hop.compression,
             expected_attributes: of_resources,
             expected_in_records: of_records,
+            kept: None,
         },
     )?;
     let endpoint = sink.hear()?;
@@ -142,6 +143,7 @@ fn load_of(case: &Case, peer: &Peer) -> generator::Spec {
         signal: case.signal,
         shape: case.shape,
         pods: None,
+        message: None,
         compression: case.hop.compression,
         connections: case.connections,
         in_flight: case.in_flight,

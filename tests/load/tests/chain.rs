@@ -29,6 +29,7 @@ async fn start_checking_sink(compression: Compression, of_resources: &[&str], of
         compression,
         expected_attributes: owned(of_resources),
         expected_in_records: owned(of_records),
+        kept: None,
     })
     .await
     .unwrap()
@@ -47,6 +48,7 @@ fn load_on(target: SocketAddr, signal: Signal, compression: Compression) -> gene
         signal,
         shape: SHAPE,
         pods: None,
+        message: None,
         compression,
         connections: 2,
         in_flight: 4,

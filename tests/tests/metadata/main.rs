@@ -3,8 +3,10 @@
 //! Not here: the service against faults and its indexes (`components/kubernetes`), pods that run (`roles`).
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod faults;
+
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,11 +34,7 @@ struct Cluster {
 /// The cluster, or none where there is none to be had.
 async fn cluster(test: &str) -> Option<Cluster> {
     let control_plane = or_skip(ControlPlane::shared().await)?;
-    let client = control_plane.client().await.unwrap();
-    let namespace = control_plane.namespace(test).await.unwrap();
-    let labels = Patch::Merge(json!({ "metadata": { "labels": { "team": "a" } } }));
-    all(&client, "Namespace", "namespaces").patch(&namespace, &PatchParams::default(), &labels).await.unwrap();
-    Some(Cluster { client, namespace, kubeconfig: control_plane.kubeconfig().to_owned() })
+    Some(Cluster::on(control_plane, test).await)
 }
 
 fn object(value: Value) -> DynamicObject {
@@ -49,6 +47,15 @@ fn all(client: &Client, kind: &str, plural: &str) -> Api<DynamicObject> {
 }
 
 impl Cluster {
+    /// A new namespace there.
+    async fn on(control_plane: &ControlPlane, test: &str) -> Self {
+        let client = control_plane.client().await.unwrap();
+        let namespace = control_plane.namespace(test).await.unwrap();
+        let labels = Patch::Merge(json!({ "metadata": { "labels": { "team": "a" } } }));
+        all(&client, "Namespace", "namespaces").patch(&namespace, &PatchParams::default(), &labels).await.unwrap();
+        Self { client, namespace, kubeconfig: control_plane.kubeconfig().to_owned() }
+    }
+
     fn api(&self, kind: &str, plural: &str) -> Api<DynamicObject> {
         let kind = GroupVersionKind::gvk("", "v1", kind);
         Api::namespaced_with(self.client.clone(), &self.namespace, &ApiResource::from_gvk_with_plural(&kind, plural))
@@ -84,6 +91,16 @@ impl Cluster {
 
     /// The service, running, that knows what is wanted.
     fn start(&self, settings: KubernetesSettings, wanted: &Wanted) -> (Arc<Metadata>, CancellationToken) {
+        self.start_at(&self.kubeconfig, settings, wanted)
+    }
+
+    /// The same by way of what another kubeconfig names.
+    fn start_at(
+        &self,
+        kubeconfig: &Path,
+        settings: KubernetesSettings,
+        wanted: &Wanted,
+    ) -> (Arc<Metadata>, CancellationToken) {
         let settings = ProcessSettings {
             admin_listen: ([127, 0, 0, 1], 0).into(),
             shutdown_delay: Duration::ZERO,
@@ -91,7 +108,7 @@ impl Cluster {
             lanes: 1,
             role: None,
             state_directory: None,
-            kubernetes: KubernetesSettings { kubeconfig: Some(self.kubeconfig.clone()), ..settings },
+            kubernetes: KubernetesSettings { kubeconfig: Some(kubeconfig.to_owned()), ..settings },
         };
         let metadata = Arc::new(Metadata::open(&ServiceContext { key: "", settings: &settings }).unwrap());
         metadata.want(wanted);

@@ -1,5 +1,6 @@
 //! What is written into a resource, prepared once for each pod and kept while neither the pod nor its place changes.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use engine_config::KubernetesAttribute as Name;
 use engine_config::transforms::KubernetesAttributes as Options;
 use engine_config::transforms::kubernetes_attributes::ServiceNames;
 use kubernetes::{Chosen, Container, KeySelection, Metadata, Node, OwnerKind, Pod, Uid, Wanted};
-use otlp::{AttributeValue, EditAction, ResourceEdit, ResourceEdits};
+use otlp::{ResourceEdits, TextEdits};
 use parking_lot::Mutex;
 
 use super::Finding;
@@ -138,13 +139,13 @@ impl Preparation {
         let mut others = self.others.lock();
         if others.as_ref().is_none_or(|others| others.places != places) {
             let cluster = || {
-                let mut edits = Edits::default();
+                let mut edits = TextEdits::default();
                 self.cluster(&mut edits);
                 edits
             };
             let mut unknown = cluster();
             if self.options.service == ServiceNames::AppLabels {
-                unknown.fill("service.name", "unknown_service");
+                unknown.fill(&["service.name"], &["unknown_service"]);
             }
             *others = Some(Others { places, known: Arc::new(cluster().finish()), unknown: Arc::new(unknown.finish()) });
         }
@@ -156,17 +157,17 @@ impl Preparation {
     }
 
     fn of_pod(&self, pod: &Pod, container: Option<&Container>, service_name: ServiceName) -> ResourceEdits {
-        let mut edits = Edits::default();
+        let mut edits = TextEdits::default();
         self.cluster(&mut edits);
         let node = pod.node.as_deref().and_then(|name| self.metadata.node(name));
         for name in &self.options.attributes {
             if let Some(value) = value_of(*name, pod, node.as_deref()) {
-                edits.fill(name.key(), &value);
+                edits.fill(&[name.key()], &[&value]);
             }
         }
-        let chosen = |edits: &mut Edits, prefix: &str, selection: &KeySelection, from: &Chosen| {
+        let chosen = |edits: &mut TextEdits, prefix: &str, selection: &KeySelection, from: &Chosen| {
             for (key, value) in from.iter().filter(|(key, _)| selection.contains(key)) {
-                edits.fill(&format!("{prefix}{key}"), value);
+                edits.fill(&[prefix, key], &[value]);
             }
         };
         let wanted = &self.selections;
@@ -179,27 +180,25 @@ impl Preparation {
         if let Some(node) = &node {
             chosen(&mut edits, "k8s.node.label.", &wanted.node_labels, &node.labels);
         }
-        for (key, value) in service::others(self.options.service, pod, container) {
-            edits.fill(&key, &value);
-        }
+        service::others(self.options.service, pod, container, &mut edits);
         if service_name == ServiceName::Unknown
             && let Some(name) = service::name(self.options.service, pod)
         {
-            edits.replace("service.name", &name);
+            edits.upsert(&["service.name"], &[name]);
         }
         edits.finish()
     }
 
-    fn cluster(&self, edits: &mut Edits) {
+    fn cluster(&self, edits: &mut TextEdits) {
         if self.options.attributes.contains(&Name::ClusterName)
             && let Some(name) = self.metadata.cluster_name()
         {
-            edits.fill(Name::ClusterName.key(), name);
+            edits.fill(&[Name::ClusterName.key()], &[name]);
         }
         if self.options.attributes.contains(&Name::ClusterUid)
             && let Some(uid) = self.metadata.cluster_uid()
         {
-            edits.fill(Name::ClusterUid.key(), &uid);
+            edits.fill(&[Name::ClusterUid.key()], &[&uid]);
         }
     }
 }
@@ -213,15 +212,15 @@ fn container_of(pod: &Pod, named: Option<&str>) -> Option<usize> {
 }
 
 /// The value of an attribute that a pod or its node has.
-fn value_of(name: Name, pod: &Pod, node: Option<&Node>) -> Option<String> {
+fn value_of<'p>(name: Name, pod: &'p Pod, node: Option<&'p Node>) -> Option<Cow<'p, str>> {
     let of_node = |field: fn(&Node) -> &Option<Arc<str>>| node.and_then(|node| field(node).as_deref());
     let text = match name {
         Name::ClusterName | Name::ClusterUid => None,
         Name::NamespaceName => Some(&*pod.namespace),
         Name::PodName => Some(&*pod.name),
         Name::NodeName => pod.node.as_deref(),
-        Name::PodUid => return Some(pod.uid.to_string()),
-        Name::PodIp => return pod.addresses.first().map(ToString::to_string),
+        Name::PodUid => return Some(Cow::Owned(pod.uid.to_string())),
+        Name::PodIp => return pod.addresses.first().map(|address| Cow::Owned(address.to_string())),
         Name::NodeUid => node.map(|node| &*node.uid),
         Name::CloudRegion => of_node(|node| &node.region),
         Name::CloudAvailabilityZone => of_node(|node| &node.zone),
@@ -235,7 +234,7 @@ fn value_of(name: Name, pod: &Pod, node: Option<&Node>) -> Option<String> {
         | Name::ReplicaSetName
         | Name::StatefulSetName => owner_name(pod, name),
     };
-    text.filter(|text| !text.is_empty()).map(str::to_owned)
+    text.filter(|text| !text.is_empty()).map(Cow::Borrowed)
 }
 
 /// The name that the semantic conventions have for an architecture that Go names so.
@@ -256,27 +255,5 @@ fn provider(scheme: &str) -> Option<&str> {
         "gce" => Some("gcp"),
         "ibm" => Some("ibm_cloud"),
         _ => None,
-    }
-}
-
-/// Edits in the making.
-#[derive(Default)]
-struct Edits(Vec<ResourceEdit>);
-
-impl Edits {
-    fn fill(&mut self, key: &str, value: &str) {
-        self.add(key, EditAction::Fill(AttributeValue::String(value.to_owned())));
-    }
-
-    fn replace(&mut self, key: &str, value: &str) {
-        self.add(key, EditAction::Upsert(AttributeValue::String(value.to_owned())));
-    }
-
-    fn add(&mut self, key: &str, action: EditAction) {
-        self.0.push(ResourceEdit { key: key.to_owned(), action });
-    }
-
-    fn finish(self) -> ResourceEdits {
-        ResourceEdits::new(self.0)
     }
 }

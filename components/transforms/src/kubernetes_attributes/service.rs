@@ -3,9 +3,12 @@
 //! The rules for `semantic_conventions` are those of the OpenTelemetry semantic conventions, "Service attributes" of
 //! Kubernetes; those for `app_labels` are the usual labels of charts.
 
+use std::borrow::Cow;
+
 use engine_config::transforms::kubernetes_attributes::ServiceNames;
 use engine_config::{KubernetesAttribute, MARK_PREFIX};
 use kubernetes::{Container, OwnerKind, Pod, Wanted, value_of};
+use otlp::TextEdits;
 
 use super::prepared::owner_name;
 
@@ -35,10 +38,10 @@ pub(super) fn wants_containers(names: ServiceNames, wanted: &mut Wanted) {
 }
 
 /// The name of the service that a pod runs.
-pub(super) fn name(names: ServiceNames, pod: &Pod) -> Option<String> {
+pub(super) fn name(names: ServiceNames, pod: &Pod) -> Option<&str> {
     use KubernetesAttribute as Name;
     let label = |key| value_of(&pod.labels, key).filter(|value| !value.is_empty());
-    let workload = |order: &[Name]| order.iter().find_map(|name| owner_name(pod, *name)).map(str::to_owned);
+    let workload = |order: &[Name]| order.iter().find_map(|name| owner_name(pod, *name));
     match names {
         ServiceNames::SemanticConventions => {
             let said = annotation(pod, "service.name").or_else(|| label(INSTANCE_LABEL)).or_else(|| label(NAME_LABEL));
@@ -50,40 +53,44 @@ pub(super) fn name(names: ServiceNames, pod: &Pod) -> Option<String> {
                 Name::CronJobName,
                 Name::JobName,
             ];
-            said.map(str::to_owned).or_else(|| workload(&order)).or_else(|| Some(pod.name.to_string()))
+            said.or_else(|| workload(&order)).or(Some(&pod.name))
         }
         ServiceNames::AppLabels => {
-            let said = label(NAME_LABEL).or_else(|| label(APP_LABEL)).map(str::to_owned);
+            let said = label(NAME_LABEL).or_else(|| label(APP_LABEL));
             let order = [Name::DeploymentName, Name::DaemonSetName, Name::StatefulSetName, Name::JobName];
-            said.or_else(|| workload(&order)).or_else(|| Some(pod.name.to_string()))
+            said.or_else(|| workload(&order)).or(Some(&pod.name))
         }
         ServiceNames::None => None,
     }
 }
 
-/// The other attributes that the rules give, but for the name.
-pub(super) fn others(names: ServiceNames, pod: &Pod, container: Option<&Container>) -> Vec<(String, String)> {
+/// Sets the other attributes that the rules give, but for the name.
+pub(super) fn others(names: ServiceNames, pod: &Pod, container: Option<&Container>, edits: &mut TextEdits) {
     if names != ServiceNames::SemanticConventions {
-        return Vec::new();
+        return;
     }
     let label = |key| value_of(&pod.labels, key).filter(|value| !value.is_empty());
-    let mut found = Vec::new();
-    let namespace = annotation(pod, "service.namespace").unwrap_or(&pod.namespace);
-    found.push(("service.namespace".to_owned(), namespace.to_owned()));
-    let version = annotation(pod, "service.version").or_else(|| label(VERSION_LABEL)).map(str::to_owned);
-    let version = version.or_else(|| version_of(&container?.image));
-    found.extend(version.map(|version| ("service.version".to_owned(), version)));
-    let instance = annotation(pod, "service.instance.id").map(str::to_owned);
-    let instance = instance.or_else(|| Some(format!("{}.{}.{}", pod.namespace, pod.name, container?.name)));
-    found.extend(instance.map(|instance| ("service.instance.id".to_owned(), instance)));
+    edits.fill(&["service.namespace"], &[annotation(pod, "service.namespace").unwrap_or(&pod.namespace)]);
+    let version = annotation(pod, "service.version").or_else(|| label(VERSION_LABEL));
+    let of_image = || container.and_then(|container| version_of(&container.image));
+    if let Some(version) = version.map(Cow::Borrowed).or_else(of_image) {
+        edits.fill(&["service.version"], &[&version]);
+    }
+    match (annotation(pod, "service.instance.id"), container) {
+        (Some(instance), _) => edits.fill(&["service.instance.id"], &[instance]),
+        (None, Some(container)) => {
+            edits.fill(&["service.instance.id"], &[&pod.namespace, ".", &pod.name, ".", &container.name]);
+        }
+        (None, None) => {}
+    }
     let said = pod.annotations.iter().filter_map(|(key, value)| Some((key.strip_prefix(ANNOTATION)?, value)));
     let may_say = |key: &str| {
         // What the cluster itself says is not for the owner of a pod to say, and neither are marks.
         !key.is_empty() && !key.starts_with("k8s.") && !key.starts_with(MARK_PREFIX) && key != "service.name"
     };
-    let said = said.filter(|(key, value)| may_say(key) && !value.is_empty());
-    found.extend(said.map(|(key, value)| (key.to_owned(), value.to_string())));
-    found
+    for (key, value) in said.filter(|(key, value)| may_say(key) && !value.is_empty()) {
+        edits.fill(&[key], &[value]);
+    }
 }
 
 fn annotation<'p>(pod: &'p Pod, key: &str) -> Option<&'p str> {
@@ -92,7 +99,7 @@ fn annotation<'p>(pod: &'p Pod, key: &str) -> Option<&'p str> {
 }
 
 /// The version that the name of an image says: its tag and digest, or one of them.
-fn version_of(image: &str) -> Option<String> {
+fn version_of(image: &str) -> Option<Cow<'_, str>> {
     let (named, digest) = match image.split_once('@') {
         Some((named, digest)) => (named, Some(digest)),
         None => (image, None),
@@ -100,8 +107,8 @@ fn version_of(image: &str) -> Option<String> {
     // A colon before the last slash is that of a registry's port.
     let tag = named.rsplit('/').next().and_then(|last| last.split_once(':')).map(|(_, tag)| tag);
     match (tag.filter(|tag| !tag.is_empty()), digest) {
-        (Some(tag), Some(digest)) => Some(format!("{tag}@{digest}")),
-        (tag, digest) => tag.or(digest).map(str::to_owned),
+        (Some(tag), Some(digest)) => Some(Cow::Owned(format!("{tag}@{digest}"))),
+        (tag, digest) => tag.or(digest).map(Cow::Borrowed),
     }
 }
 

@@ -202,7 +202,7 @@ impl AttributeEdits {
 
     fn effect(&mut self, key: &str, present: Present, absent: Option<Bytes>) {
         self.growth += present.growth().max(absent.as_ref().map_or(0, |attribute| 1 + attribute.len()));
-        self.keys.add(key.as_bytes());
+        self.keys.add(Bytes::copy_from_slice(key.as_bytes()));
         self.effects.push(Effect { present, absent });
     }
 

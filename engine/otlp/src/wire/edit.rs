@@ -69,6 +69,13 @@ struct Effect {
     absent: Option<Bytes>,
 }
 
+/// What one edit does with its key.
+#[derive(Debug)]
+pub(super) struct Change {
+    present: Present,
+    absent: Option<Bytes>,
+}
+
 #[derive(Clone, Debug)]
 enum Present {
     Keep,
@@ -98,15 +105,23 @@ struct Plan<'e> {
 impl ResourceEdits {
     /// Prepares edits.
     pub fn new(edits: Vec<ResourceEdit>) -> Self {
+        Self::of(edits.into_iter().map(|edit| {
+            let change = Change::of(&edit);
+            (Bytes::from(edit.key), change)
+        }))
+    }
+
+    /// Prepares changes of keys.
+    pub(super) fn of(changes: impl ExactSizeIterator<Item = (Bytes, Change)>) -> Self {
         let mut keys = Keys::default();
-        let mut effects: Vec<Effect> = Vec::with_capacity(edits.len());
-        for edit in edits {
-            let index = keys.find(edit.key.as_bytes()).unwrap_or_else(|| {
-                keys.add(edit.key.as_bytes());
+        let mut effects: Vec<Effect> = Vec::with_capacity(changes.len());
+        for (key, change) in changes {
+            let index = keys.find(&key).unwrap_or_else(|| {
+                keys.add(key);
                 effects.push(Effect { present: Present::Keep, absent: None });
                 effects.len() - 1
             });
-            effects[index].then(&edit);
+            effects[index].then(change);
         }
         let growth = effects.iter().map(Effect::growth).sum();
         Self { keys, effects, growth }
@@ -163,22 +178,36 @@ impl FromIterator<ResourceEdit> for ResourceEdits {
     }
 }
 
+impl Change {
+    fn of(edit: &ResourceEdit) -> Self {
+        match &edit.action {
+            EditAction::Insert(value) => Self { present: Present::Keep, absent: Some(encode(&edit.key, value)) },
+            EditAction::Update(value) => Self { present: Present::Replace(encode(&edit.key, value)), absent: None },
+            EditAction::Upsert(value) => Self::upsert(encode(&edit.key, value)),
+            EditAction::Fill(value) => Self::fill(encode(&edit.key, value)),
+            EditAction::Delete => Self { present: Present::Remove, absent: None },
+        }
+    }
+
+    /// [`EditAction::Upsert`] of an encoded attribute.
+    pub(super) fn upsert(attribute: Bytes) -> Self {
+        Self { present: Present::Replace(attribute.clone()), absent: Some(attribute) }
+    }
+
+    /// [`EditAction::Fill`] of an encoded attribute.
+    pub(super) fn fill(attribute: Bytes) -> Self {
+        Self { present: Present::ReplaceBlank(attribute.clone()), absent: Some(attribute) }
+    }
+}
+
 impl Effect {
-    /// Follows the effect so far by another edit of the same key.
-    fn then(&mut self, edit: &ResourceEdit) {
-        let (when_present, when_absent) = match &edit.action {
-            EditAction::Insert(value) => (Present::Keep, Some(encode(&edit.key, value))),
-            EditAction::Update(value) => (Present::Replace(encode(&edit.key, value)), None),
-            EditAction::Upsert(value) => {
-                let attribute = encode(&edit.key, value);
-                (Present::Replace(attribute.clone()), Some(attribute))
-            }
-            EditAction::Fill(value) => {
-                let attribute = encode(&edit.key, value);
-                (Present::ReplaceBlank(attribute.clone()), Some(attribute))
-            }
-            EditAction::Delete => (Present::Remove, None),
-        };
+    /// Follows the effect so far by another change of the same key.
+    fn then(&mut self, change: Change) {
+        let Change { present: when_present, absent: when_absent } = change;
+        if matches!((&self.present, &self.absent), (Present::Keep, None)) {
+            *self = Self { present: when_present, absent: when_absent };
+            return;
+        }
         let present = match (&self.present, &when_present) {
             (Present::Remove, _) => when_absent.clone().map_or(Present::Remove, Present::Replace),
             (before, Present::Keep) => before.clone(),

@@ -1,6 +1,8 @@
 //! The keys that edits are for, arranged so that most attributes are told from them without a comparison. What is done
 //! with an attribute that has one of them is the matter of `edit` and `attributes`.
 
+use bytes::Bytes;
+
 /// Keys, each once, numbered in the order in which they were added.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Keys {
@@ -13,7 +15,7 @@ pub(super) struct Keys {
 
 #[derive(Clone, Debug)]
 struct Key {
-    key: Box<[u8]>,
+    key: Bytes,
     /// [`tail`] of the key, by which most others are told from it.
     end: u64,
 }
@@ -24,12 +26,12 @@ impl Keys {
     }
 
     /// Adds a key that is not there yet.
-    pub(super) fn add(&mut self, key: &[u8]) {
-        debug_assert!(self.find(key).is_none(), "each key is added once");
-        let end = tail(key);
+    pub(super) fn add(&mut self, key: Bytes) {
+        debug_assert!(self.find(&key).is_none(), "each key is added once");
+        let end = tail(&key);
         self.lengths |= length_bit(key.len());
         self.fingerprints |= fingerprint(end);
-        self.keys.push(Key { key: key.into(), end });
+        self.keys.push(Key { key, end });
     }
 
     /// The number of a key.

@@ -16,6 +16,7 @@ mod partition;
 mod rewrite;
 mod select;
 mod split;
+mod text_edits;
 
 use bytes::BytesMut;
 use smallvec::SmallVec;
@@ -26,6 +27,7 @@ pub(crate) use self::cursor::Cursor;
 pub use self::edit::{AttributeValue, EditAction, ResourceEdit, ResourceEdits};
 pub use self::rewrite::WireEdits;
 pub use self::split::SplitLimits;
+pub use self::text_edits::TextEdits;
 use crate::{Decoded, Resources, Rope, Signal};
 
 /// An admitted `Export*ServiceRequest`, kept as the bytes that arrived.

@@ -292,6 +292,7 @@ fn good_clients(target: SocketAddr, seconds: f64) -> Result<Actor> {
             signal: Signal::Logs,
             shape: Shape { records: 100, ..Shape::STANDARD },
             pods: None,
+            message: None,
             compression: Compression::None,
             connections: 4,
             in_flight: 4,

@@ -48,6 +48,7 @@ fn resident(program: &Program, settled_after: Duration) -> Result<Spread> {
             compression: Compression::None,
             expected_attributes: Vec::new(),
             expected_in_records: Vec::new(),
+            kept: None,
         },
     )?;
     let endpoint = sink.hear()?;

@@ -176,6 +176,7 @@ impl Watcher {
                 compression: Compression::None,
                 expected_attributes: Vec::new(),
                 expected_in_records: Vec::new(),
+                kept: None,
             },
         )?;
         let (listen, admin, endpoint) = (free_address()?, free_address()?, sink.hear()?);

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{DirectoryKey, Named, PAUSE, ReadError, Reader};
+use super::{DirectoryKey, LONGEST_PAUSE, Named, PAUSE, PAUSE_A_LOG, ReadError, Reader};
 use crate::tail::content::Form;
 use crate::tail::identity::Inode;
 use crate::tail::log::{FileKey, Place};
@@ -106,7 +106,9 @@ impl Reader {
             }
         }
         if has_changed {
-            self.clock.changes = self.clock.now + PAUSE;
+            let logs = u32::try_from(self.ready.len()).unwrap_or(u32::MAX);
+            let pause = PAUSE.saturating_add(PAUSE_A_LOG.saturating_mul(logs)).min(LONGEST_PAUSE);
+            self.clock.changes = self.clock.now + pause;
         }
         Ok(())
     }

@@ -47,6 +47,10 @@ pub(super) type DirectoryKey = usize;
 
 /// How long changes are let come together before the next look at them. The first one after a pause is looked at at once.
 const PAUSE: Duration = Duration::from_millis(200);
+/// By how much longer for each log that has changed: a look at a log costs the same for one line and for many.
+const PAUSE_A_LOG: Duration = Duration::from_micros(300);
+/// How long at most.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How often things that wait for time to pass are looked at.
 const TICK: Duration = Duration::from_millis(250);
 /// How long a log whose permission is not known yet is held.

@@ -109,6 +109,7 @@ impl Enrichment<'_> {
             signal,
             shape,
             pods: Some(self.pods.to_owned()),
+            message: None,
             compression: Compression::None,
             connections: 2,
             in_flight: 4,
@@ -131,6 +132,7 @@ impl Line {
                 compression: Compression::None,
                 expected_attributes: added,
                 expected_in_records: Vec::new(),
+                kept: None,
             },
         )?;
         let (listen, admin, endpoint) = (free_address()?, Admin(free_address()?), sink.hear()?);
