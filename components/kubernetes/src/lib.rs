@@ -29,7 +29,7 @@ pub use access::AccessError;
 pub use index::{Contact, Holder, SETTLED_AFTER};
 pub use lease::{Candidate, LeaseOptions};
 #[cfg(feature = "metadata")]
-pub use metadata::Metadata;
+pub use metadata::{Metadata, Wish};
 #[cfg(feature = "metadata")]
 pub use place::{Namespace, Node};
 #[cfg(feature = "metadata")]
