@@ -13,8 +13,8 @@ use engine_core::contract::ComponentError;
 use engine_core::registry::BuildError;
 use engine_core::service::{Service, ServiceContext, ServiceRegistration};
 use futures::future::{BoxFuture, OptionFuture};
-use kube::Client;
 use kube::runtime::watcher::Event;
+use kube::{Api, Client};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -222,16 +222,17 @@ impl Metadata {
         let Wishes { wanted, latest } = self.wishes.lock().clone();
         self.progress.lock().asked = latest;
         let of_this_node = |field: &str| self.settings.node.as_deref().map(|node| format!("{field}={node}"));
-        let selection = |fields| Selection { fields, page_size: self.settings.page_size.get() };
-        let pods = follow(client.clone(), selection(of_this_node("spec.nodeName")), |event| {
+        let selection = |fields| Selection { fields, ..Selection::all(self.settings.page_size) };
+        let pods = follow(Api::all(client.clone()), selection(of_this_node("spec.nodeName")), |event| {
             self.take_pod(event, &wanted);
         });
         let nodes = wanted.nodes.then(|| {
-            follow(client.clone(), selection(of_this_node("metadata.name")), |event| self.take_node(event, &wanted))
+            let selection = selection(of_this_node("metadata.name"));
+            follow(Api::all(client.clone()), selection, |event| self.take_node(event, &wanted))
         });
         // An id that stands in one object is no reason to watch thousands.
         let only_system = (!wanted.namespaces()).then(|| format!("metadata.name={SYSTEM_NAMESPACE}"));
-        let namespaces = follow(client.clone(), selection(only_system), |event| self.take_namespace(event, &wanted));
+        let namespaces = follow(Api::all(client), selection(only_system), |event| self.take_namespace(event, &wanted));
         futures::join!(pods, OptionFuture::from(nodes), namespaces);
     }
 
