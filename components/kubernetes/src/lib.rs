@@ -1,10 +1,12 @@
 //! What the cluster says: pods, nodes and namespaces, watched once a process and kept small.
 //!
-//! [`Metadata`] is the service that components share. [`Candidate`] makes one of several processes the leader, and needs
+//! [`Metadata`] is the service that components share. [`follow_endpoints`] tells who is ready behind a Service. [`Candidate`] makes one of several processes the leader, and needs
 //! nothing of the engine. Not here: what is put into data (`transforms`).
 
 #[cfg(feature = "metadata")]
 mod access;
+#[cfg(feature = "metadata")]
+mod endpoints;
 #[cfg(feature = "metadata")]
 mod index;
 #[cfg(feature = "metadata")]
@@ -26,10 +28,12 @@ mod watch;
 #[cfg(feature = "metadata")]
 pub use access::AccessError;
 #[cfg(feature = "metadata")]
+pub use endpoints::{AddressFamily, Endpoint, EndpointOptions, ReadyEndpoints, follow_endpoints};
+#[cfg(feature = "metadata")]
 pub use index::{Attribution, Contact, Holder, SETTLED_AFTER};
 pub use lease::{Candidate, LeaseOptions};
 #[cfg(feature = "metadata")]
-pub use metadata::Metadata;
+pub use metadata::{Metadata, Wish};
 #[cfg(feature = "metadata")]
 pub use place::{Namespace, Node};
 #[cfg(feature = "metadata")]

@@ -13,8 +13,8 @@ use engine_core::contract::ComponentError;
 use engine_core::registry::BuildError;
 use engine_core::service::{Service, ServiceContext, ServiceRegistration};
 use futures::future::{BoxFuture, OptionFuture};
-use kube::Client;
 use kube::runtime::watcher::Event;
+use kube::{Api, Client};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -42,7 +42,7 @@ pub struct Metadata {
     /// None of one that is filled by hand.
     access: Option<Arc<Access>>,
     settings: KubernetesSettings,
-    wanted: Mutex<Wanted>,
+    wishes: Mutex<Wishes>,
     /// Told when somebody wants more.
     grown: Notify,
     tables: RwLock<Tables>,
@@ -51,6 +51,17 @@ pub struct Metadata {
     places: AtomicU64,
     /// Counts changes.
     changes: watch::Sender<u64>,
+}
+
+/// What was wanted at a moment, to ask later whether pods are known so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wish(u64);
+
+/// What is wanted now.
+#[derive(Clone, Debug, Default)]
+struct Wishes {
+    wanted: Wanted,
+    latest: Wish,
 }
 
 /// Everything that is known.
@@ -68,7 +79,10 @@ struct Tables {
 #[derive(Clone, Debug, Default)]
 struct Progress {
     started: Option<Instant>,
-    pods: bool,
+    /// What the watches ask for.
+    asked: Wish,
+    /// What they asked for when all pods had been listed.
+    pods: Option<Wish>,
     nodes: bool,
     namespaces: bool,
     is_synced: bool,
@@ -120,7 +134,7 @@ impl Metadata {
         Self {
             access: access.map(Arc::new),
             settings,
-            wanted: Mutex::default(),
+            wishes: Mutex::default(),
             grown: Notify::new(),
             tables: RwLock::default(),
             progress: Mutex::default(),
@@ -129,12 +143,24 @@ impl Metadata {
         }
     }
 
-    /// Has more kept than before. Asked for while components are built; later it costs another list of everything.
-    pub fn want(&self, more: &Wanted) {
-        let grew = self.wanted.lock().add(more);
+    /// Has more kept than before. Asked for while components are built; later it costs another list of everything, and
+    /// until [`grants`](Self::grants) says so, pods are known without it.
+    pub fn want(&self, more: &Wanted) -> Wish {
+        let (grew, latest) = {
+            let mut wishes = self.wishes.lock();
+            let grew = wishes.wanted.add(more);
+            wishes.latest.0 += u64::from(grew);
+            (grew, wishes.latest)
+        };
         if grew && self.progress.lock().started.is_some() {
             self.grown.notify_one();
         }
+        latest
+    }
+
+    /// Whether all pods have been listed with what was wanted by then, so that what a pod lacks it does not have.
+    pub fn grants(&self, wish: Wish) -> bool {
+        self.progress.lock().pods.is_some_and(|listed| listed >= wish)
     }
 
     /// The pod of this id, until two minutes after its end.
@@ -200,18 +226,20 @@ impl Metadata {
 
     /// Follows everything that is wanted. Does not end.
     async fn watch(&self, client: Client) {
-        let wanted = self.wanted.lock().clone();
+        let Wishes { wanted, latest } = self.wishes.lock().clone();
+        self.progress.lock().asked = latest;
         let of_this_node = |field: &str| self.settings.node.as_deref().map(|node| format!("{field}={node}"));
-        let selection = |fields| Selection { fields, page_size: self.settings.page_size.get() };
-        let pods = follow(client.clone(), selection(of_this_node("spec.nodeName")), |event| {
+        let selection = |fields| Selection { fields, ..Selection::all(self.settings.page_size) };
+        let pods = follow(Api::all(client.clone()), selection(of_this_node("spec.nodeName")), |event| {
             self.take_pod(event, &wanted);
         });
         let nodes = wanted.nodes.then(|| {
-            follow(client.clone(), selection(of_this_node("metadata.name")), |event| self.take_node(event, &wanted))
+            let selection = selection(of_this_node("metadata.name"));
+            follow(Api::all(client.clone()), selection, |event| self.take_node(event, &wanted))
         });
         // An id that stands in one object is no reason to watch thousands.
         let only_system = (!wanted.namespaces()).then(|| format!("metadata.name={SYSTEM_NAMESPACE}"));
-        let namespaces = follow(client.clone(), selection(only_system), |event| self.take_namespace(event, &wanted));
+        let namespaces = follow(Api::all(client), selection(only_system), |event| self.take_namespace(event, &wanted));
         futures::join!(pods, OptionFuture::from(nodes), namespaces);
     }
 
@@ -265,7 +293,7 @@ impl Metadata {
         drop(tables);
         self.tell(changed);
         if is_listed {
-            self.listed(wanted, |progress| progress.pods = true);
+            self.listed(wanted, |progress| progress.pods = Some(progress.asked));
         }
     }
 
@@ -300,7 +328,7 @@ impl Metadata {
     fn listed(&self, wanted: &Wanted, which: impl FnOnce(&mut Progress)) {
         let mut progress = self.progress.lock();
         which(&mut progress);
-        let is_synced = progress.pods && progress.namespaces && (progress.nodes || !wanted.nodes);
+        let is_synced = progress.pods.is_some() && progress.namespaces && (progress.nodes || !wanted.nodes);
         if is_synced && !progress.is_synced {
             let took = progress.started.map(|started| started.elapsed()).unwrap_or_default();
             tracing::info!(pods = self.pods(), ?took, "the cluster's pods are known");
@@ -330,7 +358,7 @@ impl Metadata {
         fn read<K: serde::de::DeserializeOwned>(object: serde_json::Value) -> Event<K> {
             Event::Apply(serde_json::from_value(object).expect("a test writes objects that can be read"))
         }
-        let wanted = self.wanted.lock().clone();
+        let wanted = self.wishes.lock().wanted.clone();
         match object["kind"].as_str() {
             Some("Pod") => self.take_pod(read(object), &wanted),
             Some("Node") => self.take_node(read(object), &wanted),
@@ -345,9 +373,13 @@ impl Metadata {
         self.tell(true);
     }
 
-    /// All lists are complete.
+    /// All lists are complete, with everything that is wanted by now.
     pub fn complete(&self) {
-        self.progress.lock().is_synced = true;
+        let latest = self.wishes.lock().latest;
+        let mut progress = self.progress.lock();
+        progress.pods = Some(latest);
+        progress.is_synced = true;
+        drop(progress);
         self.tell(true);
     }
 }

@@ -75,6 +75,42 @@ pub(crate) struct NamespaceObject {
     pub(crate) metadata: ObjectMeta,
 }
 
+/// Some of the endpoints of a Service.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct EndpointSliceObject {
+    #[serde(deserialize_with = "trimmed")]
+    pub(crate) metadata: ObjectMeta,
+    pub(crate) address_type: String,
+    /// Absent and `null` are none.
+    pub(crate) endpoints: Option<Vec<EndpointObject>>,
+    pub(crate) ports: Option<Vec<EndpointPort>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct EndpointObject {
+    pub(crate) addresses: Vec<String>,
+    pub(crate) conditions: Option<EndpointConditions>,
+    pub(crate) hostname: Option<String>,
+    pub(crate) node_name: Option<String>,
+    pub(crate) zone: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct EndpointConditions {
+    pub(crate) ready: Option<bool>,
+    pub(crate) terminating: Option<bool>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct EndpointPort {
+    pub(crate) name: Option<String>,
+    pub(crate) port: Option<u16>,
+}
+
 /// The metadata that is read: without managed fields, which are a third of most objects.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -105,7 +141,7 @@ fn trimmed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::
 }
 
 macro_rules! resource {
-    ($type:ty, $kind:literal, $plural:literal, $scope:ty) => {
+    ($type:ty, $group:literal, $kind:literal, $plural:literal, $scope:ty) => {
         impl Resource for $type {
             type DynamicType = ();
             type Scope = $scope;
@@ -115,7 +151,7 @@ macro_rules! resource {
             }
 
             fn group((): &()) -> Cow<'_, str> {
-                "".into()
+                $group.into()
             }
 
             fn version((): &()) -> Cow<'_, str> {
@@ -137,6 +173,13 @@ macro_rules! resource {
     };
 }
 
-resource!(PodObject, "Pod", "pods", kube::core::NamespaceResourceScope);
-resource!(NodeObject, "Node", "nodes", kube::core::ClusterResourceScope);
-resource!(NamespaceObject, "Namespace", "namespaces", kube::core::ClusterResourceScope);
+resource!(PodObject, "", "Pod", "pods", kube::core::NamespaceResourceScope);
+resource!(NodeObject, "", "Node", "nodes", kube::core::ClusterResourceScope);
+resource!(NamespaceObject, "", "Namespace", "namespaces", kube::core::ClusterResourceScope);
+resource!(
+    EndpointSliceObject,
+    "discovery.k8s.io",
+    "EndpointSlice",
+    "endpointslices",
+    kube::core::NamespaceResourceScope
+);

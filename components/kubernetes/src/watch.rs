@@ -1,16 +1,17 @@
 //! Follows one kind of object for as long as the process runs: a list in pages, then changes as they come.
 //!
 //! What `kube`'s watcher does is relied upon: bookmarks, a new list when the server has forgotten where we were, and waits
-//! of growing, random length behind errors. Not here: what is made of the objects (`metadata`).
+//! of growing, random length behind errors. Not here: what is made of the objects (`metadata`, `endpoints`).
 
 use std::fmt::Debug;
+use std::num::NonZeroU32;
 use std::pin::pin;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
-use kube::{Api, Client, Resource};
+use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
 /// The status of answers to those who ask for what is forgotten.
@@ -18,26 +19,38 @@ const GONE: u16 = 410;
 /// Between a watch that could not begin and another list.
 const BEFORE_ANOTHER_LIST: Duration = Duration::from_secs(1);
 
-/// What is followed.
+/// What is followed of a kind of object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Selection {
-    /// A field selector; everything without one.
+    /// A selector of fields; everything without one.
     pub(crate) fields: Option<String>,
+    /// A selector of labels; everything without one.
+    pub(crate) labels: Option<String>,
     /// Objects in a page of the list.
-    pub(crate) page_size: u32,
+    pub(crate) page_size: NonZeroU32,
+}
+
+impl Selection {
+    /// Everything.
+    pub(crate) fn all(page_size: NonZeroU32) -> Self {
+        Self { fields: None, labels: None, page_size }
+    }
 }
 
 /// Hands every event to `take`. Never ends.
-pub(crate) async fn follow<K>(client: Client, selection: Selection, mut take: impl FnMut(Event<K>))
+pub(crate) async fn follow<K>(api: Api<K>, selection: Selection, mut take: impl FnMut(Event<K>))
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let mut config = watcher::Config::default().page_size(selection.page_size);
+    let mut config = watcher::Config::default().page_size(selection.page_size.get());
     if let Some(fields) = &selection.fields {
         config = config.fields(fields);
     }
+    if let Some(labels) = &selection.labels {
+        config = config.labels(labels);
+    }
     loop {
-        let events = watcher::watcher(Api::<K>::all(client.clone()), config.clone()).default_backoff();
+        let events = watcher::watcher(api.clone(), config.clone()).default_backoff();
         take_all(events, &K::plural(&()), &mut take).await;
         tokio::time::sleep(BEFORE_ANOTHER_LIST).await;
     }

@@ -87,6 +87,8 @@ pub struct Facts {
     pub pull: bool,
     /// For sources: can read the same data again after a crash, so that an early answer loses what a memory buffer holds.
     pub rereads: bool,
+    /// For sources: is about the node that it runs on, so that of a cluster it needs what concerns this node only.
+    pub is_of_its_node: bool,
     /// For sinks: larger payloads are split before they are sent, so merging beyond this size is work for nothing.
     pub max_request_size: Option<ByteSize>,
     /// For transforms: looks at every record, so that large batches are split before it.

@@ -39,6 +39,7 @@ mod document;
 mod environment;
 mod id;
 mod keys;
+mod kubernetes_name;
 mod mark;
 mod omit;
 mod parse;

@@ -116,10 +116,10 @@ pub struct KubernetesSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "absolute-path"))]
     pub kubeconfig: Option<PathBuf>,
-    /// Name of the node this process runs on, such as `"${NODE_NAME}"`: only the pods of this node are known, which is all
-    /// that an agent needs. Without it all pods of the cluster are.
+    /// Name of the node this process runs on, such as `"${NODE_NAME}"` with `--expand-environment`: only the pods of this
+    /// node are known, which is all that an agent needs. Without it all pods of the cluster are.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(extend("format" = "node-name"))]
     pub node: Option<String>,
     /// Name of the cluster, for `k8s.cluster.name`. Clusters do not know their names.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,8 +1,9 @@
-//! What the metadata service knows of a real API server, and who leads by a lease of it.
+//! What the metadata service knows of a real API server, who leads by a lease of it, and who is ready behind a Service.
 //!
 //! Not here: the service against faults and its indexes (`components/kubernetes`), pods that run (`roles`).
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod endpoints;
 mod faults;
 
 use std::net::IpAddr;
@@ -195,6 +196,21 @@ async fn knows_one_node() {
     let new = cluster.pod("new", &node, json!({}), json!({})).await;
     until(&metadata, "a new pod", |metadata| metadata.pod(new).is_some()).await;
     assert_eq!(metadata.pods(), 2);
+    stop.cancel();
+    cluster.end().await;
+}
+
+/// Whoever wants more of pods while the watches run is told when they are known with it.
+#[tokio::test]
+async fn wants_more_later() {
+    let Some(cluster) = cluster("wants-more").await else { return };
+    let uid = cluster.pod("web", "node-a", json!({ "app": "web" }), json!({})).await;
+    let (metadata, stop) = cluster.start(KubernetesSettings::default(), &Wanted::default());
+    until(&metadata, "the first lists", Metadata::is_synced).await;
+    assert!(metadata.pod(uid).unwrap().labels.is_empty());
+    let wish = metadata.want(&Wanted { pod_labels: KeySelection::new(["app"]), ..Wanted::default() });
+    until(&metadata, "another list", |metadata| metadata.grants(wish)).await;
+    assert_eq!(value_of(&metadata.pod(uid).unwrap().labels, "app"), Some("web"));
     stop.cancel();
     cluster.end().await;
 }

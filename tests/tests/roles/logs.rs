@@ -17,7 +17,7 @@ const LINES: usize = 12_000;
 const RUNS: usize = 3;
 
 /// Every line that pods print on both nodes arrives once and says where it is from, while containers end and start again,
-/// their files rotate, and all agents and gateways are replaced twice.
+/// their files rotate, and all agents and gateways are replaced twice. Of pods that opt out not one line does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_line_arrives_once_across_rollouts() {
     let Some(cluster) = or_skip(Cluster::shared(2).await) else { return };
@@ -32,14 +32,15 @@ async fn every_line_arrives_once_across_rollouts() {
 
     installation.apply(PRINTERS, &[("image", POD), ("lines", &LINES.to_string())]).await;
     installation.rolled_out("daemonset/printer").await;
+    installation.rolled_out("daemonset/secretive").await;
     for workload in ["daemonset/log-agent", "deployment/log-gateway", "daemonset/log-agent", "deployment/log-gateway"] {
         installation.kubectl(&["rollout", "restart", workload]).await;
         installation.rolled_out(workload).await;
     }
 
-    let pods = printers(&installation).await;
-    assert_eq!(pods.len(), 2, "a pod on each node");
-    for uid in pods.keys() {
+    let printers = pods(&installation, "printer").await;
+    assert_eq!(printers.len(), 2, "a pod on each node");
+    for uid in printers.keys() {
         let look = async || (whole_runs(&oracle, uid) >= RUNS).then_some(());
         if let Err(error) = wait_until(&format!("{RUNS} runs of {uid} are whole"), LIMIT, look).await {
             let told: Vec<_> = oracle.runs().iter().map(|(key, run)| (key.clone(), told(run))).collect();
@@ -52,9 +53,15 @@ async fn every_line_arrives_once_across_rollouts() {
         .fold((0, 0), |(missing, duplicates), run| (missing + run.missing(), duplicates + run.duplicates()));
     let told: Vec<_> = runs.iter().map(|(key, run)| (key, told(run))).collect();
     assert_eq!(all, (0, 0), "missing and duplicates: {told:?}");
-    rotated(&installation);
+    rotated(&installation, "printer");
+    rotated(&installation, "secretive");
+    // Lines of others would have been found among the runs: no uid but those of the printers is there.
+    for agent in pods(&installation, "log-agent").await.values() {
+        let left_out = left_out(&installation, agent["metadata"]["name"].as_str().unwrap()).await;
+        assert!(left_out >= 1.0, "{left_out} logs are left out by {}", agent["metadata"]["name"]);
+    }
     for ((uid, _), run) in &runs {
-        let pod = pods.get(uid).unwrap_or_else(|| panic!("no pod {uid}: {run:?}"));
+        let pod = printers.get(uid).unwrap_or_else(|| panic!("no pod {uid}: {run:?}"));
         for resource in &run.resources {
             let expected = [
                 ("k8s.namespace.name", installation.namespace.as_str()),
@@ -77,9 +84,10 @@ async fn every_line_arrives_once_across_rollouts() {
     }
 }
 
-/// The printing pods by their uid.
-async fn printers(installation: &Installation) -> BTreeMap<String, Value> {
-    let text = installation.kubectl(&["get", "pods", "--selector", "app=printer", "--output", "json"]).await;
+/// The pods of an application by their uid.
+async fn pods(installation: &Installation, app: &str) -> BTreeMap<String, Value> {
+    let selector = format!("app={app}");
+    let text = installation.kubectl(&["get", "pods", "--selector", &selector, "--output", "json"]).await;
     let list: Value = serde_json::from_str(&text).unwrap();
     let pods = list["items"].as_array().unwrap().iter();
     pods.map(|pod| (pod["metadata"]["uid"].as_str().unwrap().to_owned(), pod.clone())).collect()
@@ -89,16 +97,24 @@ fn whole_runs(oracle: &Oracle, uid: &str) -> usize {
     oracle.runs().iter().filter(|((of, _), run)| of == uid && run.is_complete(LINES)).count()
 }
 
-/// Asserts that the kubelets have rotated files of the printers, or nothing was tested.
-fn rotated(installation: &Installation) {
+/// How many logs an agent leaves out now, as its metrics say.
+async fn left_out(installation: &Installation, agent: &str) -> f64 {
+    let path = format!("/api/v1/namespaces/{}/pods/{agent}:13133/proxy/metrics", installation.namespace);
+    let metrics = installation.kubectl(&["get", "--raw", &path]).await;
+    let count = metrics.lines().find(|line| line.contains("name=\"logs_left_out\""));
+    let value = count.and_then(|line| line.rsplit(' ').next()?.parse().ok());
+    value.unwrap_or_else(|| panic!("nothing is left out in\n{metrics}"))
+}
+
+/// Asserts that the kubelets have rotated files of an application's pods, or nothing was tested.
+fn rotated(installation: &Installation, app: &str) {
     for node in 1..=2 {
         let directory = installation.cluster.node_log_directory(node);
         let folders = std::fs::read_dir(directory).unwrap().flatten().map(|entry| entry.path());
-        let printer = |path: &std::path::PathBuf| {
-            path.to_string_lossy().contains(&format!("{}_printer-", installation.namespace))
-        };
+        let is_of_it =
+            |path: &std::path::PathBuf| path.to_string_lossy().contains(&format!("{}_{app}-", installation.namespace));
         let files =
-            folders.filter(printer).flat_map(|folder| std::fs::read_dir(folder.join("printer")).unwrap().flatten());
+            folders.filter(is_of_it).flat_map(|folder| std::fs::read_dir(folder.join("printer")).unwrap().flatten());
         let names: Vec<String> = files.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
         assert!(names.iter().any(|name| name.contains(".log.")), "node{node} has rotated nothing: {names:?}");
     }

@@ -98,3 +98,27 @@ async fn wanting_more_begins_anew() {
     metadata.want(&labels("team"));
     assert!(anew(&metadata).await);
 }
+
+/// A pod that is known from before somebody wanted more says nothing about that, until all pods were listed again.
+#[tokio::test]
+async fn wishes_are_granted_by_a_list() {
+    let metadata = Metadata::new(KubernetesSettings::default(), None);
+    let labels = |key: &str| Wanted { pod_labels: KeySelection::new([key]), ..Wanted::default() };
+    let list = |metadata: &Metadata| {
+        let Wishes { wanted, latest } = metadata.wishes.lock().clone();
+        metadata.progress.lock().asked = latest;
+        metadata.take_pod(Event::Init, &wanted);
+        metadata.take_pod(Event::InitApply(pod(1)), &wanted);
+        assert!(!metadata.grants(latest), "the list is not complete");
+        metadata.take_pod(Event::InitDone, &wanted);
+    };
+    let first = metadata.want(&labels("app"));
+    assert!(!metadata.grants(first));
+    list(&metadata);
+    assert!(metadata.grants(first));
+    let second = metadata.want(&labels("team"));
+    assert!(metadata.grants(first) && !metadata.grants(second));
+    assert_eq!(metadata.want(&labels("app")), second, "nothing new is wanted");
+    list(&metadata);
+    assert!(metadata.grants(first) && metadata.grants(second));
+}

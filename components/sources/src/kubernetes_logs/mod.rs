@@ -1,5 +1,6 @@
 //! Source `kubernetes_logs`: the logs of the containers on this node. Not here: how files are read and followed (`tail`).
 
+mod opt_out;
 mod own;
 mod pods;
 #[cfg(test)]
@@ -10,6 +11,7 @@ use engine_core::contract::{ComponentError, Source, SourceContext};
 use engine_core::registry::{BuildContext, BuildError, BuildSource, Registration};
 use futures::future::BoxFuture;
 
+use self::opt_out::OptOut;
 use self::own::OwnPod;
 use self::pods::{Consent, Pods};
 use crate::tail::{Decision, Format, RecordOptions, Settings, Tail};
@@ -41,7 +43,11 @@ impl BuildSource for KubernetesLogsSource {
             ..Settings::new("telemetry-engine/kubernetes_logs")
         };
         let own = if options.own_logs { OwnPod::default() } else { OwnPod::of_this_process() };
-        let selection = Box::new(Pods::new(options, own, Box::new(Everybody))?);
+        let consent: Box<dyn Consent> = match &options.opt_out_annotation {
+            Some(annotation) => Box::new(OptOut::new(annotation, context.services.get("")?)),
+            None => Box::new(Everybody),
+        };
+        let selection = Box::new(Pods::new(options, own, consent)?);
         let record = RecordOptions {
             multiline: options.multiline.as_ref(),
             max_record_size: options.max_line_size,

@@ -23,8 +23,8 @@ pub(super) struct Container<'p> {
     pub(super) restart_count: &'p str,
 }
 
-/// Says whether a container's logs may be read, beyond what the options say. It is asked in the reading thread, once for a
-/// log that is found; as long as it answers [`Decision::Unknown`], again every quarter of a second, for 5 s at most.
+/// Says whether a container's logs may be read, beyond what the options say. It is asked in the reading thread, for each file
+/// that is found; as long as it answers [`Decision::Unknown`] of a new log, again every quarter of a second, for 5 s at most.
 pub(super) trait Consent: Send {
     fn is_collected(&self, container: &Container<'_>) -> Decision;
 }

@@ -5,10 +5,23 @@ use std::path::Path;
 
 use engine_config::sources::KubernetesLogs;
 use engine_config::sources::reading::{Chosen, FileAttribute};
+use engine_config::{ComponentId, KubernetesSettings, SignalSet};
+use engine_core::batch::Batch;
+use engine_core::budget::Budget;
+use engine_core::outcome::Outcome;
+use engine_core::registry::{BuildContext, BuildSource as _};
+use engine_core::service::Services;
+use engine_core::socket::Sockets;
+use engine_core::state_store::StateDirectory;
+use engine_core::test_kit::{run_source, within};
+use kubernetes::Metadata;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::logs::v1::ResourceLogs;
+use otlp::Payload;
 use prost::Message;
+use serde_json::json;
 
+use super::KubernetesLogsSource;
 use super::own::OwnPod;
 use super::pods::{Consent, Container, Pods};
 use crate::tail::{Decision, Selection};
@@ -29,6 +42,12 @@ fn pods(options: &KubernetesLogs) -> Pods {
 fn chosen(include: &[&str], exclude: &[&str]) -> Chosen {
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     Chosen { include: owned(include), exclude: owned(exclude) }
+}
+
+/// Everything in a batch.
+fn text(batch: &Batch) -> String {
+    let Payload::Wire(wire) = batch.payload() else { panic!("the source sends bytes") };
+    format!("{:?}", wire.decode())
 }
 
 const LOG: &str = "/var/log/pods/shop_cart-7d4b_0f1e2d3c/app/3.log";
@@ -111,6 +130,57 @@ fn consent_is_asked_for() {
     assert_eq!(pods.decide(Path::new(LOG)), Decision::Collect);
     assert_eq!(pods.decide(Path::new(&LOG.replace("/app/", "/sidecar/"))), Decision::Unknown);
     assert_eq!(pods.decide(Path::new("/var/log/pods")), Decision::Skip);
+}
+
+/// With the option, pods that have the annotation are left out, and what becomes known of a pod in time decides. Without it
+/// no cluster is asked, so none has to be there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_opt_out() {
+    const KEY: &str = "example.com/no-logs";
+    let (logs, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let uid = |number: u8| format!("0f1e2d3c-0000-4000-8000-{number:012}");
+    let write = |number: u8| {
+        let folder = logs.path().join(format!("shop_cart-{number}_{}", uid(number))).join("app");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("0.log"), format!("2026-11-30T10:15:00Z stdout F pod {number}\n")).unwrap();
+    };
+    let pod = |number: u8, value: &str| {
+        let meta = json!({ "name": "cart", "namespace": "shop", "uid": uid(number), "annotations": { KEY: value } });
+        json!({ "kind": "Pod", "metadata": meta })
+    };
+    let (threads, lanes) = engine_core::test_kit::lanes(1);
+    let services = Services::default().with("", StateDirectory::take(state.path()).unwrap());
+    let context = |services: Services| BuildContext {
+        id: ComponentId::new("tested").unwrap(),
+        lanes: lanes.clone(),
+        services,
+        signals: SignalSet::LOGS,
+    };
+    let options = KubernetesLogs { directory: logs.path().to_owned(), ..KubernetesLogs::default() };
+    KubernetesLogsSource::build(&options, &context(services.clone())).unwrap();
+
+    let options = KubernetesLogs { opt_out_annotation: Some(KEY.to_owned()), ..options };
+    let services = services.with("", Metadata::by_hand(KubernetesSettings::default()));
+    let metadata = services.get::<Metadata>("").unwrap();
+    (1..=3).for_each(write);
+    let source = Box::new(KubernetesLogsSource::build(&options, &context(services)).unwrap());
+    metadata.put(pod(1, "true"));
+    metadata.put(pod(2, "false"));
+    metadata.complete();
+    let mut run = run_source("tested", source, Sockets::default(), Budget::new(64 << 20));
+    let batch = within("a batch", run.batches.next()).await.unwrap();
+    let found = text(&batch);
+    assert!(found.contains("pod 2") && !found.contains("pod 1") && !found.contains("pod 3"), "{found}");
+    batch.answer(&Outcome::Delivered);
+    metadata.put(pod(3, "sidecar"));
+    let batch = within("another batch", run.batches.next()).await.unwrap();
+    let found = text(&batch);
+    assert!(found.contains("pod 3") && !found.contains("pod 1") && batch.records() == 1, "{found}");
+    batch.answer(&Outcome::Delivered);
+    assert_eq!(run.telemetry.read().own["logs_left_out"], 1);
+    run.drain.cancel();
+    within("the source ends", &mut run.ended).await.unwrap().unwrap();
+    threads.stop();
 }
 
 /// The own pod is left out, its directories too.

@@ -11,6 +11,10 @@ pub(super) struct Counts {
     pub(super) files_open: AtomicU64,
     /// Files that are known now.
     pub(super) files_known: AtomicU64,
+    /// Logs that are written to now and left out, because those who own them do not agree.
+    pub(super) logs_left_out: AtomicU64,
+    /// Logs that are read although nobody could tell in time whether they may be.
+    pub(super) logs_undecided: AtomicU64,
     /// Bytes that are known to be in files and have not been read.
     pub(super) bytes_behind: AtomicU64,
     /// Bytes read and not yet kept as delivered.
@@ -53,6 +57,8 @@ impl Counts {
         let all = [
             ("files_open", &self.files_open),
             ("files_known", &self.files_known),
+            ("logs_left_out", &self.logs_left_out),
+            ("logs_undecided", &self.logs_undecided),
             ("bytes_behind", &self.bytes_behind),
             ("bytes_in_flight", &self.bytes_in_flight),
             ("directories_polled", &self.directories_polled),

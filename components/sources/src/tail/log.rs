@@ -107,6 +107,13 @@ impl LogFile {
         self.size.saturating_sub(self.read_to)
     }
 
+    /// Has so many bytes, none of which is to be read.
+    pub(super) fn skip_to(&mut self, size: u64) {
+        self.size = size;
+        self.read_to = size;
+        self.committed = Committed { offset: size, is_inside: false };
+    }
+
     /// Whether everything of it is delivered and nothing more is expected.
     pub(super) fn is_finished(&self) -> bool {
         self.is_done || (self.place != Place::Active && self.read_to >= self.size && self.committed.offset >= self.size)
@@ -162,6 +169,12 @@ impl Log {
         }
         let interposed = Segment { file, from: at.offset, origin: self.end, read: at.offset, is_inside: at.is_inside };
         self.segments.insert(place, interposed);
+    }
+
+    /// Reads nothing of its files. Nothing was read of them so far.
+    pub(super) fn clear(&mut self) {
+        self.segments.clear();
+        self.reading = 0;
     }
 
     /// Reads the rest of the current file behind all others.

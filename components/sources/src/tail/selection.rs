@@ -15,7 +15,7 @@ pub(crate) trait Selection: Send {
     /// What is known of the log with this path, before rotation renames it; none when it is not to be read.
     fn log(&self, path: &Path) -> Option<Description>;
 
-    /// Whether the log with this path may be read, as far as that can be said yet.
+    /// Whether the log with this path may be read, as far as that can be said yet. Asked for each file that is found of it.
     fn decide(&self, path: &Path) -> Decision;
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Description {
 pub(crate) enum Decision {
     /// Yes.
     Collect,
-    /// No, and it is not asked again.
+    /// No, and for the file in question it is not asked again.
     Skip,
     /// What decides is not known yet. It is asked again for a while; then the log is read.
     Unknown,

@@ -10,6 +10,7 @@ use crate::address::{Endpoint, ListenAddress};
 use crate::auth::is_user_name;
 use crate::cors::is_origin;
 use crate::id::InputRef;
+use crate::kubernetes_name::{fault_of_annotation_key, is_node_name};
 use crate::secret::SecretRef;
 use crate::sinks::otlp::is_header_text;
 use crate::size::ByteSize;
@@ -51,6 +52,12 @@ pub(super) fn check(name: &str, text: &str, schema: &Json) -> Result<(), Refusal
         "user-name" => must(is_user_name(text), || format!("`{}` is not the name of a user", text.escape_debug())),
         "origin" => must(is_origin(text), || format!("`{}` is not an origin", text.escape_debug())),
         "attribute-key" => must(!text.is_empty(), || "an attribute needs a name".to_owned()),
+        "node-name" => must(is_node_name(text), || format!("`{}` is not the name of a node", text.escape_debug())),
+        "annotation-key" => match fault_of_annotation_key(text) {
+            Some(fault) if text.is_empty() => Err(plain(format!("a key {fault}"))),
+            Some(fault) => Err(plain(format!("`{}` {fault}", text.escape_debug()))),
+            None => Ok(()),
+        },
         "rust-regex" => text.parse::<Pattern>().map(drop).map_err(plain),
         "log-time" => text.parse::<TimeFormat>().map(drop).map_err(with_name),
         "time-zone" => text.parse::<Zone>().map(drop).map_err(plain),
@@ -77,6 +84,8 @@ pub(super) fn expected(name: &str) -> Option<&'static str> {
         "header-name" => "letters, digits and any of !#$%&'*+-.^_`|~",
         "header-text" => "visible ASCII characters and spaces",
         "attribute-key" => "a name such as \"service.name\"",
+        "node-name" => "small letters, digits, and `-` and `.` between them, such as \"node-1\"",
+        "annotation-key" => "the key of an annotation such as \"telemetry.example.com/exclude-logs\"",
         "rust-regex" => "a regular expression of the Rust crate `regex`",
         "log-time" => {
             "\"rfc3339\", \"epoch_s\", \"epoch_ms\", \"epoch_us\", \"epoch_ns\" or conversions such as \"%Y-%m-%d %H:%M:%S\""
@@ -98,6 +107,7 @@ pub(super) fn example(name: &str) -> Option<&'static str> {
         "origin" => "https://unknown.invalid",
         "absolute-path" | "file-path" | "url-path" => "/unknown",
         "header-text" => "unknown",
+        "node-name" | "annotation-key" => "unknown",
         "rust-regex" => "^unknown",
         "log-time" => "rfc3339",
         "time-zone" => "UTC",

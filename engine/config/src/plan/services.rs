@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::labelled;
 use crate::component::ServiceId;
 use crate::document::{Finding, Report};
 use crate::id::ComponentId;
@@ -43,7 +44,31 @@ pub(super) fn collect(pipeline: &Pipeline, report: &mut Report<'_>) -> Vec<Plann
         let at = pipeline.settings_place("kubernetes", key.unwrap_or_default());
         report.add(at, Some("kubernetes"), finding.help("remove it"));
     }
+    whole_cluster(pipeline, users.get(&ServiceId::kubernetes()), report);
     users.into_iter().map(|(id, users)| PlannedService { id, users }).collect()
+}
+
+/// Reports components that would have every node follow the pods of all nodes, while nobody here needs more than one node's.
+fn whole_cluster(pipeline: &Pipeline, users: Option<&Vec<ComponentId>>, report: &mut Report<'_>) {
+    if pipeline.settings.kubernetes.node.is_some() || pipeline.is_setting_written("kubernetes", "node") {
+        return;
+    }
+    let users: Vec<_> = users.into_iter().flatten().map(|id| labelled(pipeline, id)).collect();
+    if !users.iter().all(|(_, component)| component.options.facts().is_of_its_node) {
+        return;
+    }
+    for (label, component) in users {
+        let needs = component.options.facts().services;
+        let Some(need) = needs.iter().find(|need| need.service == ServiceId::kubernetes()) else { continue };
+        let message = format!(
+            "`{}` follows all pods of the cluster on every node, because `kubernetes.node` is not set",
+            need.path.join(".")
+        );
+        let finding = Finding::warning(Code::MissingKey, message);
+        let remedy = "add `[kubernetes]` with `node`, on Kubernetes `\"${NODE_NAME}\"` with `--expand-environment` and a \
+                      variable from the downward API";
+        report.add(component.place(&need.path), Some(&label), finding.help(remedy));
+    }
 }
 
 /// Reports components that keep documents while there is no place for them.

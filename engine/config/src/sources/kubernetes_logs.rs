@@ -39,6 +39,16 @@ pub struct KubernetesLogs {
     pub containers: Chosen,
     /// Read the logs of the engine's own pod as well. What the engine logs about these records comes back as further ones.
     pub own_logs: bool,
+    /// Key of the annotation by which a pod has its logs left out, such as `"telemetry.example.com/exclude-logs"`: the value
+    /// `"true"` stands for all of its containers, and any other one for the containers that it names, separated by commas.
+    /// Without this key annotations are not looked at, and no cluster is asked.
+    ///
+    /// The annotation is looked at when a file is found: when a container starts, when its file rotates, and when the engine
+    /// starts. What is decided then holds for that file. A file of a pod that is not known yet waits for it for 5s and is then
+    /// read. How the cluster is reached is in `[kubernetes]`, whose `node` should be set: else every engine follows all pods.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "annotation-key"))]
+    pub opt_out_annotation: Option<String>,
     /// Which keys of lines that are JSON objects are more than attributes.
     #[serde(skip_serializing_if = "is_default")]
     pub keys: RecordKeys,
@@ -73,6 +83,7 @@ impl Default for KubernetesLogs {
             namespaces: Chosen::default(),
             containers: Chosen::default(),
             own_logs: false,
+            opt_out_annotation: None,
             keys: RecordKeys::default(),
             multiline: None,
             keep_original_body: true,
@@ -101,7 +112,12 @@ impl ComponentOptions for KubernetesLogs {
     }
 
     fn facts(&self) -> Facts {
-        Facts { pull: true, rereads: true, ..Facts::source(SignalSet::LOGS) }.needs([], ServiceId::state())
+        let facts = Facts { pull: true, rereads: true, is_of_its_node: true, ..Facts::source(SignalSet::LOGS) }
+            .needs([], ServiceId::state());
+        match self.opt_out_annotation {
+            Some(_) => facts.needs(["opt_out_annotation"], ServiceId::kubernetes()),
+            None => facts,
+        }
     }
 }
 
@@ -132,6 +148,12 @@ mod tests {
             ("containers = { include = [\"a\"], exclude = [\"a\"] }", "is excluded too"),
             ("directory = \"var/log/pods\"", "is not an absolute path"),
             ("namespaces.only = [\"a\"]", "only"),
+            (
+                "opt_out_annotation = \"\"",
+                "sources.logs: `opt_out_annotation`: a key is empty, expected the key of an annotation",
+            ),
+            ("opt_out_annotation = \"a/b/c\"", "has more than one `/`"),
+            ("opt_out_annotation = \"example.com/*\"", "has a name with other characters"),
         ] {
             let found = problems(keys);
             assert!(found.contains(words), "{keys}: {found}");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use engine_config::{ByteSize, Environment, Known, ParseOptions, SecretRef, SourceFile, load};
 use insta::assert_snapshot;
 
-use crate::{CATALOG, judge, judge_in, pair, refused};
+use crate::{CATALOG, accepted, judge, judge_in, pair, refused};
 
 /// Data that goes in a circle is named with the way around it, even when a source feeds the circle; what hangs behind one
 /// is unreachable, and what leads nowhere is useless.
@@ -157,6 +157,34 @@ inputs = ["wrong", "nothing"]
     engine.toml:7:14: transforms.wrong: `a*b` is no key and no beginning of keys, expected a key, or the beginning of keys and `*`
     engine.toml:8:13: transforms.nothing: nothing to do, expected at least one of `attributes`, `service` and labels
     ");
+}
+
+/// A source of one node that would follow the pods of all of them is told to name its node, unless somebody else follows all
+/// pods anyway. Without the annotation no cluster is asked. A variable that nobody replaced names no node.
+#[test]
+fn one_node_is_enough() {
+    let logs = |keys: &str, settings: &str, input: &str| {
+        let text = format!(
+            "version = 1\n{settings}\n[state]\ndirectory = \"/state\"\n[sources.logs]\ntype = \"kubernetes_logs\"\n{keys}\n\
+             [sinks.out]\ntype = \"blackhole\"\ninputs = [\"{input}\"]\nacknowledge = \"delivered\"\n"
+        );
+        let plan = accepted(&text).plan;
+        let services: Vec<String> = plan.services.iter().map(|service| service.id.to_string()).collect();
+        format!("{}\n{}", services.join(" "), plan.warnings)
+    };
+    let annotation = "opt_out_annotation = \"example.com/no-logs\"";
+    assert_snapshot!(logs("", "", "logs"), @"state");
+    assert_snapshot!(logs(annotation, "", "logs"), @r#"
+    kubernetes state
+    engine.toml:7:22: warning: sources.logs: `opt_out_annotation` follows all pods of the cluster on every node, because `kubernetes.node` is not set; add `[kubernetes]` with `node`, on Kubernetes `"${NODE_NAME}"` with `--expand-environment` and a variable from the downward API
+    "#);
+    assert_snapshot!(logs(annotation, "[kubernetes]\nnode = \"node-1\"", "logs"), @"kubernetes state");
+    let attributes = "[transforms.pods]\ntype = \"kubernetes_attributes\"\ninputs = [\"logs\"]";
+    assert_snapshot!(logs(annotation, attributes, "pods"), @"kubernetes state");
+    let literal = pair("kubernetes.node = \"${NODE_NAME}\"", "generate", "type = \"blackhole\"");
+    assert_snapshot!(refused(&literal), @r#"
+    engine.toml:2:19: kubernetes: `node`: `${NODE_NAME}` is not the name of a node, expected small letters, digits, and `-` and `.` between them, such as "node-1"; environment variables are replaced only where that is switched on
+    "#);
 }
 
 /// A secret that is not there is named where it is used, with the reason.

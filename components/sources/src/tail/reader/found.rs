@@ -1,7 +1,6 @@
 //! A file whose name was looked at: one that is known, with another name maybe, or a new one, and then where it begins to be
 //! read. Not here: how names come to be looked at (`look`).
 
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -44,9 +43,13 @@ impl Reader {
     /// Whether a known inode still is the file that was known, and not another one that got its number.
     pub(super) fn is_unchanged(&self, key: FileKey, path: &Path) -> bool {
         let file = &self.files[key];
-        if file.content.is_some() || file.fingerprint.is_empty() {
-            // An open file keeps its number, and what is known of an empty one holds for any.
+        if file.content.is_some() {
+            // An open file keeps its number.
             return true;
+        }
+        if file.fingerprint.is_empty() {
+            // What is known of an empty one holds for any, but for that it is not to be read.
+            return !file.is_done;
         }
         let mut first = [0; FIRST_BYTES];
         let read = Content::open(path, file.form).and_then(|mut content| content.read_at(&mut first, 0));
@@ -135,13 +138,17 @@ impl Reader {
         let of = match role {
             Role::Active(of) | Role::Rotated(of) => of,
         };
-        let Some(log) = self.log_of(of) else {
+        let decision = self.parts.selection.decide(of);
+        let Some(log) = self.log_of(of, decision) else {
             self.directories[named.directory].others.insert(named.name);
             return;
         };
         let total = content.total().unwrap_or_default();
         let inode = Inode::of(&metadata);
-        let beginning = self.beginning(inode, &first[..count], role, &path, log, total, arrival);
+        let mut beginning = self.beginning(inode, &first[..count], role, &path, log, total, arrival);
+        if decision == Decision::Skip {
+            beginning = Beginning::Done(Committed { offset: total, is_inside: false });
+        }
         let (at, is_done, copy_of) = match beginning {
             Beginning::At(at) => (at, false, None),
             Beginning::Done(at) => (at, true, None),
@@ -185,21 +192,14 @@ impl Reader {
             }
             self.make_ready(log);
         }
-        if place == Place::Active && self.parts.selection.decide(&self.logs[log].path) == Decision::Skip {
-            self.drop_log(log);
-        }
     }
 
-    /// The log with this path, made if it is new; none if it may not be read.
-    fn log_of(&mut self, path: &Path) -> Option<LogKey> {
+    /// The log with this path, made if it is new; none if it is none.
+    fn log_of(&mut self, path: &Path, decision: Decision) -> Option<LogKey> {
         if let Some(&key) = self.log_keys.get(path) {
             return Some(key);
         }
         let description = self.parts.selection.log(path)?;
-        let decision = self.parts.selection.decide(path);
-        if decision == Decision::Skip {
-            return None;
-        }
         let parser = FileParser::new(self.parts.format.clone(), description.attributes);
         let mut log = Log::new(path.to_owned(), description.resource, parser);
         log.held_since = (decision == Decision::Unknown).then_some(self.clock.now);
@@ -246,6 +246,7 @@ impl Reader {
         if self.start == Start::First {
             return Beginning::Done(at(total, false));
         }
+        self.follow_rotated(log);
         if let Some(original) = self.original(log, first, total) {
             return Beginning::CopyOf(original);
         }
@@ -320,25 +321,12 @@ impl Reader {
         }
     }
 
-    /// Nothing of a log is read, now or later.
+    /// Forgets a log that has no files any more.
     pub(super) fn drop_log(&mut self, key: LogKey) {
         let log = self.logs.remove(key);
         self.log_keys.remove(&log.path);
         self.waiting.remove(&key);
         self.ready.retain(|ready| *ready != key);
-        for file in log.files {
-            let removed = self.files.remove(file);
-            self.file_keys.remove(&removed.inode);
-            self.settling.retain(|settling| *settling != file);
-            for directory in self.directories.iter_mut().map(|(_, directory)| directory) {
-                let names: Vec<OsString> =
-                    directory.files.iter().filter(|(_, key)| **key == file).map(|(name, _)| name.clone()).collect();
-                for name in names {
-                    directory.files.remove(&name);
-                    directory.others.insert(name);
-                }
-            }
-        }
     }
 
     pub(super) fn refuse(&mut self, named: Named, path: &Path, error: &io::Error) {

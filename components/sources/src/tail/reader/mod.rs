@@ -1,11 +1,12 @@
 //! The thread that reads: waits for changes, reads what has changed in turns, and puts records into requests.
 //!
 //! It owns the files and never waits for anybody but the kernel: requests go to the runtime, answers come back, and how much
-//! may be under way is counted here. Here is the loop and its clock; finding files is in `look` and `found`, reading them in `turn`, and
-//! what becomes of requests and positions in `keep`. Not here: the runtime's half (`deliver`).
+//! may be under way is counted here. Here is the loop and its clock; finding files is in `look` and `found`, reading them in `turn`,
+//! leaving them out in `left_out`, and what becomes of requests and positions in `keep`. Not here: the runtime's half (`deliver`).
 
 mod found;
 mod keep;
+mod left_out;
 mod look;
 #[cfg(test)]
 mod tests;
@@ -35,7 +36,7 @@ use self::look::Directory;
 use super::Settings;
 use super::batch::Request;
 use super::checkpoint::{self, PositionsError, Remembered};
-use super::counts::{Counts, set};
+use super::counts::{Counts, add, set};
 use super::identity::Inode;
 use super::log::{FileKey, Log, LogFile, LogKey};
 use super::record::{Format, Records};
@@ -371,11 +372,14 @@ impl Reader {
             let Some(since) = log.held_since else { continue };
             match self.parts.selection.decide(&log.path) {
                 Decision::Unknown if self.clock.now < since + HOLD => self.held.push(key),
-                Decision::Collect | Decision::Unknown => {
+                decision @ (Decision::Collect | Decision::Unknown) => {
                     log.held_since = None;
+                    if decision == Decision::Unknown {
+                        add(&self.parts.counts.logs_undecided, 1);
+                    }
                     self.make_ready(key);
                 }
-                Decision::Skip => self.drop_log(key),
+                Decision::Skip => self.leave_out(key),
             }
         }
     }
@@ -446,6 +450,7 @@ impl Reader {
     fn tell_counts(&self) {
         let counts = &self.parts.counts;
         set(&counts.files_known, self.files.len() as u64);
+        set(&counts.logs_left_out, self.left_out());
         set(&counts.directories_polled, self.polled.len() as u64);
         set(&counts.bytes_in_flight, self.saving.unsaved());
     }

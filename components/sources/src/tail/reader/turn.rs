@@ -114,7 +114,10 @@ impl Reader {
     /// A known file was written to.
     pub(super) fn file_written(&mut self, key: FileKey) {
         let Some(file) = self.files.get_mut(key) else { return };
-        if file.is_done || file.copy_of.is_some() {
+        if file.is_done {
+            return self.follow_left_out(key);
+        }
+        if file.copy_of.is_some() {
             return;
         }
         let (log, from) = (file.log, Committed { offset: file.read_to, is_inside: false });
