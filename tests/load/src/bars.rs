@@ -15,6 +15,7 @@ mod compare;
 mod conformance;
 mod hostile;
 mod idle;
+mod isolation;
 mod json;
 mod lanes;
 mod matrix;
@@ -90,8 +91,17 @@ pub struct Verdict {
 }
 
 /// The bars that are no comparison with the null hop.
-const OTHERS: [&Bar; 8] =
-    [&churn::BAR, &conformance::BAR, &hostile::BAR, &idle::BAR, &json::BAR, &lanes::BAR, &matrix::BAR, &metadata::BAR];
+const OTHERS: [&Bar; 9] = [
+    &churn::BAR,
+    &conformance::BAR,
+    &hostile::BAR,
+    &idle::BAR,
+    &isolation::BAR,
+    &json::BAR,
+    &lanes::BAR,
+    &matrix::BAR,
+    &metadata::BAR,
+];
 
 /// Every bar.
 pub fn all() -> impl Iterator<Item = &'static Bar> {

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Bytes of a line, with its content in JSON and what containerd writes before it.
-const LINE: usize = 234;
+pub(super) const LINE: usize = 234;
 /// What the engine may send twice after a crash, in bytes of files.
 const WINDOW: u64 = 16 << 20;
 
@@ -336,7 +336,7 @@ fn cpu(usage: &Usage) -> f64 {
 }
 
 /// Waits until a writer has written everything.
-fn wait_for_all(writer: &mut Actor) -> Result<Written> {
+pub(super) fn wait_for_all(writer: &mut Actor) -> Result<Written> {
     loop {
         let written: Written = writer.ask(&Order::Tell)?;
         if written.is_over {
@@ -347,7 +347,7 @@ fn wait_for_all(writer: &mut Actor) -> Result<Written> {
 }
 
 /// Waits until so many records have arrived, and no more than that.
-fn arrived(sink: &mut Actor, lines: u64) -> Result<Received> {
+pub(super) fn arrived(sink: &mut Actor, lines: u64) -> Result<Received> {
     let begin = Instant::now();
     loop {
         let received: Received = sink.ask(&())?;
