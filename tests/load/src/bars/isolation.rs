@@ -2,7 +2,6 @@
 #![allow(clippy::print_stdout, reason = "bars report on standard output")]
 
 use std::{
-    fmt::Write as _,
     net::{SocketAddr, TcpListener},
     path::Path,
     process::Command,
@@ -52,7 +51,9 @@ fn measure(options: &Options) -> Result<Verdict> {
     let silent = TcpListener::bind("127.0.0.1:0")?;
     endpoints.extend([silent.local_addr()?, free_address()?]);
     // Connections are made by the kernel, and nobody reads from them.
-    let peer = start(&binary, logs.path(), state.path(), &endpoints)?;
+    let admin = free_address()?;
+    let text = configuration(admin, logs.path(), state.path(), &endpoints);
+    let peer = Peer::configured(Command::new(binary), &text, admin)?;
     let lines = (RATE * (WARM_UP.as_secs_f64() + seconds as f64 + 2.0)) as u64;
     let spec = Spec {
         directory: logs.path().to_owned(),
@@ -105,28 +106,47 @@ fn sink_spec() -> counting_sink::Spec {
     }
 }
 
-/// An engine with a source and a sink for each file.
-fn start(binary: &Path, logs: &Path, state: &Path, endpoints: &[SocketAddr]) -> Result<Peer> {
-    let address = free_address()?;
-    let mut configuration =
-        format!("version = 1\n\n[admin]\nlisten = \"{address}\"\n\n[state]\ndirectory = \"{}\"\n", state.display());
+/// The engine's configuration: a source and a sink for each file.
+fn configuration(admin: SocketAddr, logs: &Path, state: &Path, endpoints: &[SocketAddr]) -> String {
+    let mut text =
+        format!("version = 1\n\n[admin]\nlisten = \"{admin}\"\n\n[state]\ndirectory = \"{}\"\n", state.display());
     for (file, endpoint) in endpoints.iter().enumerate() {
-        write!(
-            configuration,
+        text += &format!(
             r#"
 [sources.logs-{file}]
 type = "file"
-include = ["{}/app-{file}.log"]
+paths = ["{}/app-{file}.log"]
 
 [sinks.out-{file}]
 type = "otlp"
 inputs = ["logs-{file}"]
 endpoint = "http://{endpoint}"
 compression = "none"
+acknowledge = "delivered"
 buffer.max_size = "1MiB"
 "#,
             logs.display()
-        )?;
+        );
     }
-    Peer::configured(Command::new(binary), &configuration, address)
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+    use engine_config::{Catalog, Environment, ParseOptions, SourceFile, load};
+
+    use super::*;
+
+    /// The engine takes the configuration as it stands, without a warning.
+    #[test]
+    fn the_configuration_is_valid() {
+        let address: SocketAddr = "127.0.0.1:4317".parse().unwrap();
+        let admin = "127.0.0.1:13133".parse().unwrap();
+        let text = configuration(admin, Path::new("/var/log/app"), Path::new("/var/lib/engine"), &[address; 2]);
+        let file = SourceFile::new("engine.toml", text);
+        let loaded = load(&[file], &Catalog::builtin(), &Environment::Unknown, &ParseOptions::default()).unwrap();
+        assert_eq!(loaded.plan.warnings.iter().count(), 0, "{:?}", loaded.plan.warnings);
+    }
 }
