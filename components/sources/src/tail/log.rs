@@ -77,6 +77,14 @@ pub(super) struct Segment {
     pub(super) is_inside: bool,
 }
 
+/// How long a stream waits for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Deadline {
+    pub(super) at: Instant,
+    /// The position in the log of the line that was added to the stream last.
+    pub(super) last: u64,
+}
+
 /// A log.
 #[derive(Debug)]
 pub(super) struct Log {
@@ -88,8 +96,8 @@ pub(super) struct Log {
     pub(super) files: Vec<FileKey>,
     /// Whether it stands in line to be read.
     pub(super) is_queued: bool,
-    /// When what its parser has waiting becomes a record.
-    pub(super) flush_at: Option<Instant>,
+    /// When what its parser has waiting becomes a record, if until then nothing is added to it.
+    pub(super) deadline: Option<Deadline>,
     /// Since when it is not known whether it may be read.
     pub(super) held_since: Option<Instant>,
     /// What is being read is not the first one: those before it are read and not all delivered.
@@ -133,7 +141,7 @@ impl Log {
             parser,
             files: Vec::new(),
             is_queued: false,
-            flush_at: None,
+            deadline: None,
             held_since: None,
             segments: VecDeque::new(),
             reading: 0,
@@ -205,6 +213,14 @@ impl Log {
     /// The position from which a restart reads again when all records so far are delivered.
     pub(super) fn resume(&self) -> (u64, bool) {
         self.parser.waits_from().map_or_else(|| self.position(), |position| (position, false))
+    }
+
+    /// Has what waits wait until then, if it does not wait already.
+    pub(super) fn wait_until(&mut self, at: Instant) {
+        let last = self.parser.waits_since();
+        if self.deadline.map(|deadline| deadline.last) != last {
+            self.deadline = last.map(|last| Deadline { at, last });
+        }
     }
 
     /// Whether everything that was read is delivered.

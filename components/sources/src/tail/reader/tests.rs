@@ -4,6 +4,8 @@
 mod harness;
 mod positions;
 mod rotations;
+mod stepped;
+mod waiting;
 
 use std::fs;
 use std::time::Duration;

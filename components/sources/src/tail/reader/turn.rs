@@ -92,16 +92,6 @@ impl Reader {
         turn
     }
 
-    /// Makes records of what a log's parser has waiting.
-    pub(super) fn flush(&mut self, key: LogKey) {
-        let Some(log) = self.logs.get_mut(key) else {
-            self.waiting.remove(&key);
-            return;
-        };
-        log.parser.flush(unix_nanos(), &mut self.records);
-        self.emit(key, 0);
-    }
-
     /// Reads a file before the rest of what is being read.
     pub(super) fn interpose(&mut self, key: LogKey, file: FileKey, at: Committed) {
         self.flush(key);
@@ -205,15 +195,9 @@ impl Reader {
     }
 
     /// Puts the records that were made of a log into the request, and notes how far it is read.
-    fn emit(&mut self, key: LogKey, raw: u64) {
+    pub(super) fn emit(&mut self, key: LogKey, raw: u64) {
+        self.note_what_waits(key);
         let Some(log) = self.logs.get_mut(key) else { return };
-        let is_waiting = log.parser.waits_from().is_some();
-        log.flush_at = is_waiting.then(|| self.clock.now + self.parts.settings.flush_after);
-        if is_waiting {
-            self.waiting.insert(key);
-        } else if !self.waiting.is_empty() {
-            self.waiting.remove(&key);
-        }
         let count = self.records.len();
         if raw == 0 && self.records.byte_len() == 0 {
             return;
@@ -494,6 +478,6 @@ fn file_is_plain(file: &LogFile) -> bool {
     file.form == Form::Plain
 }
 
-fn unix_nanos() -> u64 {
+pub(super) fn unix_nanos() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
 }
