@@ -15,6 +15,8 @@ use super::record::FileParser;
 pub(super) type FileKey = usize;
 /// A log in the reader's table.
 pub(super) type LogKey = usize;
+/// Stands for a file or log that is forgotten: the key that it had may be another one's now.
+pub(super) const FORGOTTEN: usize = usize::MAX;
 
 /// One file of a log.
 #[derive(Debug)]
@@ -231,6 +233,12 @@ impl Log {
     /// Whether a file is being read or still to be read.
     pub(super) fn is_to_be_read(&self, file: FileKey) -> bool {
         self.segments.iter().skip(self.reading).any(|segment| segment.file == file)
+    }
+
+    /// Forgets a file of which nothing is to be read.
+    pub(super) fn forget(&mut self, file: FileKey) {
+        self.files.retain(|other| *other != file);
+        self.segments.iter_mut().filter(|segment| segment.file == file).for_each(|segment| segment.file = FORGOTTEN);
     }
 
     /// Everything up to a position is delivered: says so of each file that this concerns.

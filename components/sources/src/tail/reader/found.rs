@@ -324,6 +324,7 @@ impl Reader {
     pub(super) fn drop_log(&mut self, key: LogKey) {
         let log = self.logs.remove(key);
         self.log_keys.remove(&log.path);
+        self.saving.forget(key);
         self.waiting.remove(&key);
         self.ready.retain(|ready| *ready != key);
         for file in log.files {

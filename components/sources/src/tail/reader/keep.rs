@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::{Delivery, Kept, Reader, Told};
 use crate::tail::checkpoint::{Position, Positions};
 use crate::tail::counts::{add, set};
-use crate::tail::log::{FileKey, LogKey, Place};
+use crate::tail::log::{FORGOTTEN, FileKey, LogKey, Place};
 
 /// How long positions may wait to be kept.
 const SAVE_AFTER: Duration = Duration::from_secs(1);
@@ -91,6 +91,15 @@ impl Saving {
             Some(last) => *last = (log, resume.0, resume.1),
             None => self.resumes.push((log, resume.0, resume.1)),
         }
+    }
+}
+
+impl Saving {
+    /// Moves no positions of a log that is read no more.
+    pub(super) fn forget(&mut self, log: LogKey) {
+        let under_way = self.under_way.iter_mut().map(|request| &mut request.resumes);
+        let resumes = under_way.chain([&mut self.resumes]).flatten();
+        resumes.filter(|(key, ..)| *key == log).for_each(|(key, ..)| *key = FORGOTTEN);
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod harness;
+mod leaving;
 mod positions;
 mod rotations;
 mod stepped;

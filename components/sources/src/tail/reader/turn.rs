@@ -444,7 +444,7 @@ impl Reader {
             directory.forget(key);
         }
         let Some(log) = self.logs.get_mut(file.log) else { return };
-        log.files.retain(|other| *other != key);
+        log.forget(key);
         for other in &log.files {
             let copy = &mut self.files[*other];
             if copy.copy_of == Some(key) {

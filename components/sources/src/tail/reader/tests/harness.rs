@@ -129,6 +129,11 @@ impl Folder {
         Stepped::begin(self.store(), settings, format, selection)
     }
 
+    /// A reader of lines that is driven by hand.
+    pub(super) fn step(&self) -> Stepped {
+        self.step_with(settings(), Format::plain())
+    }
+
     fn store(&self) -> Arc<dyn StateStore> {
         let id = ComponentId::new("tail").unwrap();
         Arc::new(DirectoryStore::open(self.state.path(), &id).unwrap())

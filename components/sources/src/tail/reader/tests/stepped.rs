@@ -81,6 +81,12 @@ impl Stepped {
         }
     }
 
+    /// Delivers what was sent first.
+    pub(super) fn deliver_one(&mut self) {
+        let number = self.unanswered.remove(0);
+        self.answers.send(Answer::Request(number, Delivery::Done)).unwrap();
+    }
+
     /// Takes and delivers lines for so long.
     pub(super) fn delivered(&mut self, time: Duration) -> Vec<String> {
         let rounds = time.div_duration_f64(STEP).ceil() as usize;
@@ -106,6 +112,12 @@ impl Stepped {
             }
         }
         panic!("it does not end");
+    }
+
+    /// A count of the source's own.
+    pub(super) fn count(&self, name: &str) -> u64 {
+        let counts = self.reader.parts.counts.read();
+        counts.into_iter().find(|(found, _)| *found == name).unwrap().1
     }
 
     fn wait(&mut self) {

@@ -1,0 +1,66 @@
+//! Files that are rotated, deleted or given up: when they are let go, and what is left of them.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::harness::{self, Folder};
+use super::stepped::Stepped;
+use crate::tail::{Decision, Format};
+
+const SETTLED: Duration = Duration::from_secs(40);
+
+/// What is kept of a file.
+fn kept(reader: &Stepped, path: &Path) -> u64 {
+    let found = reader.reader.files.iter().find(|(_, file)| file.path == path && file.inode.inode > 0);
+    found.unwrap().1.committed.offset
+}
+
+/// The answer for a file that is forgotten says nothing of a file that came after it.
+#[test]
+fn answers_for_forgotten_files() {
+    let folder = Folder::new();
+    folder.append("a.log", "one\ntwo\nthree\n");
+    let mut reader = folder.step();
+    assert_eq!(reader.delivered(Duration::from_secs(1)).len(), 3);
+    folder.rename("a.log", "a.log.1");
+    folder.append("a.log", "four\n");
+    fs::remove_file(folder.path("a.log.1")).unwrap();
+    // Nobody answers for the new file while the old one is forgotten.
+    assert_eq!(reader.steps(SETTLED), ["four"]);
+    assert_eq!(reader.reader.files.len(), 1);
+    folder.append("b.log", "");
+    reader.step();
+    reader.deliver();
+    reader.steps(Duration::from_secs(1));
+    assert_eq!(kept(&reader, &folder.path("b.log")), 0);
+    assert_eq!(kept(&reader, &folder.path("a.log")), 5);
+}
+
+/// The answer for a log that is read no more says nothing of a log that came after it.
+#[test]
+fn answers_for_dropped_logs() {
+    let folder = Folder::new();
+    let is_refused = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&is_refused);
+    folder.append("a.log", "one\ntwo\nthree\n");
+    let mut reader = folder.step_if(harness::settings(), Format::plain(), move |path| {
+        let is_it = path.ends_with("a.log") && asked.load(Ordering::Relaxed);
+        if is_it { Decision::Skip } else { Decision::Collect }
+    });
+    assert_eq!(reader.step().len(), 3);
+    is_refused.store(true, Ordering::Relaxed);
+    folder.rename("a.log", "a.log.1");
+    folder.append("a.log", "four\n");
+    assert!(reader.steps(Duration::from_secs(1)).is_empty());
+    folder.append("b.log", "a line that is longer than all of the others\n");
+    assert_eq!(reader.step().len(), 1);
+    reader.deliver_one();
+    reader.step();
+    assert_eq!(kept(&reader, &folder.path("b.log")), 0);
+    reader.deliver_one();
+    reader.step();
+    assert_eq!(kept(&reader, &folder.path("b.log")), 45);
+}
