@@ -76,7 +76,11 @@ impl Reader {
         let rest = Rest { from: cut.consumed, to: count, is_inside: cut.is_inside };
         if let Some(file) = self.files.get_mut(file) {
             file.read_to = read_to;
-            file.size = file.size.max(segment.read + count as u64);
+            let size = segment.read + count as u64;
+            if size > file.size {
+                file.size = size;
+                file.since = self.clock.now;
+            }
         }
         self.parts.telemetry.protocol_bytes(Direction::Inbound, cut.consumed as u64);
         self.emit(key, cut.consumed as u64);
@@ -229,9 +233,9 @@ impl Reader {
             (_, Place::Active, next) => next.is_some(),
             (_, Place::Gone | Place::Rotated, None) => waited >= SETTLED_AFTER,
             (.., Some(next)) => {
-                let has_begun = self.has_begun(next.file);
                 let has_rest = rest.to > rest.from && !rest.is_inside;
-                has_begun && (!has_rest || waited >= LAST_LINE_AFTER)
+                let is_over = !has_rest || waited >= LAST_LINE_AFTER;
+                (is_over && self.has_begun(next.file)) || waited >= SETTLED_AFTER
             }
         };
         if !may_leave {

@@ -18,6 +18,40 @@ fn kept(reader: &Stepped, path: &Path) -> u64 {
     found.unwrap().1.committed.offset
 }
 
+/// A deleted file takes no space on the disk and no time although nothing comes into the new one of its name.
+#[test]
+fn a_deleted_file_does_not_wait_for_the_next_one() {
+    let folder = Folder::new();
+    folder.append("a.log", "one\ntwo");
+    let mut reader = folder.step();
+    assert_eq!(reader.delivered(Duration::from_secs(1)), ["one"]);
+    fs::remove_file(folder.path("a.log")).unwrap();
+    folder.append("a.log", "");
+    assert_eq!(reader.delivered(SETTLED), ["two"]);
+    assert_eq!(reader.reader.files.len(), 1);
+    assert!(reader.reader.settling.is_empty());
+    folder.append("a.log", "three\n");
+    assert_eq!(reader.delivered(Duration::from_secs(1)), ["three"]);
+}
+
+/// Who writes pieces of lines to a rotated file has its lines kept whole.
+#[test]
+fn lines_in_pieces_behind_a_rotation() {
+    let folder = Folder::new();
+    folder.append("a.log", "one\n");
+    let mut reader = folder.step();
+    assert_eq!(reader.delivered(Duration::from_secs(1)), ["one"]);
+    folder.rename("a.log", "a.log.1");
+    let mut lines = Vec::new();
+    for number in 0..10 {
+        folder.append("a.log.1", &format!("{number} be"));
+        lines.extend(reader.delivered(Duration::from_secs(4)));
+        folder.append("a.log.1", "gun\n");
+        lines.extend(reader.delivered(Duration::from_millis(600)));
+    }
+    assert_eq!(lines, (0..10).map(|number| format!("{number} begun")).collect::<Vec<_>>());
+}
+
 /// The answer for a file that is forgotten says nothing of a file that came after it.
 #[test]
 fn answers_for_forgotten_files() {
