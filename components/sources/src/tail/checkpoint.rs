@@ -131,14 +131,23 @@ impl Remembered {
         self.take_if(inode, is_copied)
     }
 
-    /// Files of an earlier start that are not here now, which it had not read to the end that it knew.
-    pub(super) fn newly_gone(&mut self, now_unix_seconds: u64) -> Vec<(PathBuf, u64)> {
+    /// Files that an earlier start had not read to the end that it knew, and that are gone now or were then already. Those
+    /// that `may_be_there` are waited for. Each is told once.
+    pub(super) fn newly_gone(
+        &mut self,
+        now_unix_seconds: u64,
+        may_be_there: impl Fn(&Path) -> bool,
+    ) -> Vec<(PathBuf, u64)> {
         let mut lost = Vec::new();
-        for (path, position) in self.0.values_mut().flatten().filter(|(_, position)| position.gone_since.is_none()) {
-            position.gone_since = Some(now_unix_seconds);
+        for (path, position) in self.0.values_mut().flatten() {
+            if position.gone_since.is_none() && may_be_there(path) {
+                continue;
+            }
+            position.gone_since.get_or_insert(now_unix_seconds);
             let behind = position.size.saturating_sub(position.offset);
             if behind > 0 && !position.is_done {
                 lost.push((path.clone(), behind));
+                position.size = position.offset;
             }
         }
         lost
@@ -229,8 +238,9 @@ mod tests {
         assert_eq!(remembered.take(inode(1), b"one\nand more\n"), Some(position(1, b"one\n", 10)));
         assert_eq!(remembered.take(inode(1), b"one\n"), None, "it is taken once");
         assert_eq!(remembered.take(inode(3), b"any").map(|found| found.offset), Some(0));
-        assert_eq!(remembered.newly_gone(1000), [(PathBuf::from("/logs/b.log"), 80)]);
-        assert_eq!(remembered.newly_gone(1001), []);
+        assert_eq!(remembered.newly_gone(999, |path| path.ends_with("b.log")), []);
+        assert_eq!(remembered.newly_gone(1000, |_| false), [(PathBuf::from("/logs/b.log"), 80)]);
+        assert_eq!(remembered.newly_gone(1001, |_| false), []);
         assert_eq!(remembered.take(inode(2), b"two\n"), None, "an inode is used again");
         remembered.forget(1000 + REMEMBERED_SECONDS - 1);
         assert_eq!(remembered.iter().count(), 1);

@@ -1,6 +1,7 @@
 //! A file whose name was looked at: one that is known, with another name maybe, or a new one, and then where it begins to be
 //! read. Not here: how names come to be looked at (`look`).
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -344,7 +345,19 @@ impl Reader {
 
     pub(super) fn refuse(&mut self, named: Named, path: &Path, error: &io::Error) {
         self.unreadable(path, error);
-        self.directories[named.directory].others.insert(named.name);
+        let directory = &mut self.directories[named.directory];
+        directory.refused.insert(named.name.clone());
+        directory.others.insert(named.name);
+    }
+
+    /// Files that are there and could not be read, or not yet.
+    pub(super) fn unread(&self) -> HashSet<PathBuf> {
+        let refused = self.directories.iter().flat_map(|(_, of)| of.refused.iter().map(|name| of.path.join(name)));
+        let undecided = self.undecided.iter().filter_map(|one| {
+            let directory = self.directories.get(one.named.directory)?;
+            Some(directory.path.join(&one.named.name))
+        });
+        refused.chain(undecided).collect()
     }
 }
 

@@ -266,7 +266,8 @@ impl Reader {
 
     /// Counts what an earlier start knew and is not there any more.
     pub(super) fn count_gone(&mut self) {
-        for (path, bytes) in self.remembered.newly_gone(unix_seconds()) {
+        let unread = self.unread();
+        for (path, bytes) in self.remembered.newly_gone(unix_seconds(), |path| unread.contains(path)) {
             self.count_lost(bytes);
             tracing::warn!(path = %path.display(), bytes, "a file was gone before it was read to its end");
         }

@@ -26,6 +26,8 @@ pub(super) struct Directory {
     pub(super) files: HashMap<OsString, FileKey>,
     /// Names that are no logs, so that their changes cost no second look.
     pub(super) others: HashSet<OsString>,
+    /// Those of them that could not be read, which are tried again now and then.
+    pub(super) refused: HashSet<OsString>,
     /// Names that links elsewhere point to.
     pub(super) links: HashMap<OsString, Named>,
     /// It is looked into for its own sake, not only because a link points here.
@@ -70,6 +72,9 @@ impl Reader {
     /// Looks at everything again.
     pub(super) fn look_around(&mut self) {
         self.look_at_roots();
+        for (_, directory) in &mut self.directories {
+            directory.refused.drain().for_each(|name| _ = directory.others.remove(&name));
+        }
         let keys: Vec<DirectoryKey> = self.directories.iter().map(|(key, _)| key).collect();
         keys.into_iter().for_each(|key| self.look_again(key));
     }
@@ -144,6 +149,7 @@ impl Reader {
             inode,
             files: HashMap::new(),
             others: HashSet::new(),
+            refused: HashSet::new(),
             links: HashMap::new(),
             is_selected: false,
         });

@@ -3,6 +3,7 @@
 
 mod harness;
 mod leaving;
+mod looks;
 mod positions;
 mod rotations;
 mod stepped;

@@ -98,3 +98,23 @@ fn answers_for_dropped_logs() {
     reader.step();
     assert_eq!(kept(&reader, &folder.path("b.log")), 45);
 }
+
+/// What is lost with a deleted file is counted also when that was deleted before the end, and once.
+#[test]
+fn deleted_before_a_kill() {
+    let folder = Folder::new();
+    folder.append("a.log", "one\ntwo\n");
+    let mut reader = folder.step();
+    assert_eq!(reader.step().len(), 2);
+    fs::remove_file(folder.path("a.log")).unwrap();
+    // Positions are kept because of another file.
+    folder.append("b.log", "");
+    reader.steps(Duration::from_secs(3));
+    drop(reader);
+    for expected in [(1, 8), (0, 0)] {
+        let mut reader = folder.step();
+        folder.append("b.log", "three\n");
+        assert_eq!(reader.delivered(Duration::from_secs(2)), ["three"]);
+        assert_eq!((reader.count("files_lost"), reader.count("bytes_lost")), expected);
+    }
+}

@@ -1,0 +1,99 @@
+//! What is found, and what is taken for something that was read already.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use engine_config::sources::reading::Watch;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::super::Named;
+use super::harness::{self, Folder};
+use crate::tail::{Format, Settings};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn text(name: &str) -> String {
+    (0..200).map(|number| format!("{name} {number}\n")).collect()
+}
+
+/// A start while rotation compresses repeats nothing.
+#[test]
+fn started_while_rotation_compresses() {
+    let folder = Folder::new();
+    let long: String = (0..50_000_u32).map(|number| format!("{:x}\n", number.wrapping_mul(0x9e37_79b9))).collect();
+    folder.append("a.log", &long);
+    let mut reader = folder.step();
+    assert_eq!(reader.delivered(5 * SECOND).len(), 50_000);
+    reader.stop();
+    folder.rename("a.log", "a.log.1");
+    folder.append("a.log", "new\n");
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(long.as_bytes()).unwrap();
+    let packed = encoder.finish().unwrap();
+    let (half, rest) = packed.split_at(packed.len() / 2);
+    let mut file = fs::File::create(folder.path("a.log.1.gz")).unwrap();
+    file.write_all(half).unwrap();
+    let mut reader = folder.step();
+    assert_eq!(reader.delivered(SECOND), ["new"]);
+    file.write_all(rest).unwrap();
+    drop(file);
+    fs::remove_file(folder.path("a.log.1")).unwrap();
+    let more = reader.delivered(60 * SECOND);
+    assert!(more.is_empty(), "{} lines came twice", more.len());
+    reader.stop();
+    assert!(folder.step().delivered(SECOND).is_empty());
+}
+
+/// A directory that is made again with the same name is still looked into, whatever number it gets.
+#[test]
+fn directories_are_made_again() {
+    let folder = Folder::new();
+    folder.append("deep/a.log", "one\n");
+    let mut reader = folder.step();
+    assert_eq!(reader.delivered(SECOND), ["one"]);
+    for number in 0..5 {
+        fs::remove_dir_all(folder.path("deep")).unwrap();
+        folder.append("deep/a.log", &format!("{number}\n"));
+        assert_eq!(reader.delivered(SECOND), [number.to_string()]);
+        folder.append("deep/b.log", &format!("{number}\n"));
+        assert_eq!(reader.delivered(SECOND), [number.to_string()]);
+    }
+}
+
+/// A file that could not be read is tried again, although nothing tells that it can be.
+#[test]
+fn unreadable_files_are_tried_again() {
+    let folder = Folder::new();
+    let settings = Settings { watch: Watch::Poll, ..harness::settings() };
+    let mut reader = folder.step_with(settings, Format::plain());
+    folder.append("a.log", "one\n");
+    let (directory, _) = reader.reader.directories.iter().next().unwrap();
+    let named = Named { directory, name: "a.log".into() };
+    reader.reader.refuse(named, &folder.path("a.log"), &io::ErrorKind::PermissionDenied.into());
+    assert!(reader.delivered(10 * SECOND).is_empty());
+    assert_eq!(reader.delivered(60 * SECOND), ["one"]);
+    assert_eq!(reader.reader.parts.telemetry.read().errors["unreadable"], 1);
+}
+
+/// What cannot be read at a start is not gone: it is read from where it was left when it can be.
+#[test]
+fn unreadable_at_the_start() {
+    let folder = Folder::new();
+    let elsewhere = Folder::new();
+    folder.append("a.log", &text("one"));
+    let mut reader = folder.step();
+    assert_eq!(reader.delivered(SECOND).len(), 200);
+    reader.stop();
+    folder.append("a.log", "two\n");
+    fs::rename(folder.path("a.log"), elsewhere.path("a.log")).unwrap();
+    symlink("/proc/self/mem", folder.path("a.log")).unwrap();
+    let mut reader = folder.step();
+    assert!(reader.delivered(SECOND).is_empty());
+    assert_eq!(reader.count("files_lost"), 0);
+    fs::remove_file(folder.path("a.log")).unwrap();
+    fs::rename(elsewhere.path("a.log"), folder.path("a.log")).unwrap();
+    assert_eq!(reader.delivered(70 * SECOND), ["two"]);
+}
