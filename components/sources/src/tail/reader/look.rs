@@ -12,7 +12,7 @@ use crate::tail::content::Form;
 use crate::tail::identity::Inode;
 use crate::tail::log::{FileKey, Place};
 use crate::tail::rotation;
-use crate::tail::watch::{Change, Event, Watcher};
+use crate::tail::watch::{Change, Event, Watch, Watcher};
 
 /// The error kind under which files and directories count that cannot be read.
 pub(super) const UNREADABLE: &str = "unreadable";
@@ -47,7 +47,7 @@ pub(super) enum Arrival {
 #[derive(Debug)]
 enum Owned {
     Of(DirectoryKey, Change, OsString),
-    Gone(DirectoryKey),
+    Gone(DirectoryKey, Watch),
     Missed,
 }
 
@@ -106,7 +106,11 @@ impl Reader {
             match event {
                 Owned::Of(key, Change::Written, name) => self.written(key, &name),
                 Owned::Of(key, change, name) => self.changed(key, change, &name),
-                Owned::Gone(key) => self.leave(key),
+                Owned::Gone(key, watch) => {
+                    if self.watcher.as_ref().is_some_and(|watcher| watcher.is_of(watch, key)) {
+                        self.leave(key);
+                    }
+                }
                 Owned::Missed => self.look_around(),
             }
         }
@@ -441,7 +445,7 @@ impl From<Event<'_>> for Owned {
     fn from(event: Event<'_>) -> Self {
         match event {
             Event::Of(key, change, name) => Self::Of(key, change, name.to_owned()),
-            Event::Gone(key) => Self::Gone(key),
+            Event::Gone(key, watch) => Self::Gone(key, watch),
             Event::Missed => Self::Missed,
         }
     }
