@@ -247,7 +247,7 @@ impl Reader {
         if self.start == Start::First {
             return Beginning::Done(at(total, false));
         }
-        if let Some(original) = self.original(log, first, total) {
+        if let Some(original) = self.original(log, path, first, total) {
             return Beginning::CopyOf(original);
         }
         if let Some(position) = self.remembered.take_copied(path, first, Some(total)) {
@@ -259,10 +259,19 @@ impl Reader {
         }
     }
 
-    /// The file of a log that one with this content is a copy of.
-    fn original(&self, log: LogKey, first: &[u8], total: u64) -> Option<FileKey> {
-        let is_alike = |file: &LogFile| !file.has_copy && is_same_content(file.fingerprint, first);
-        let of_log = || self.logs[log].files.iter().copied().filter(|key| is_alike(&self.files[*key]));
+    /// The file of a log that the one with this path and content is a copy of.
+    fn original(&self, log: LogKey, path: &Path, first: &[u8], total: u64) -> Option<FileKey> {
+        let files = || self.logs[log].files.iter().copied().filter(|key| !self.files[*key].has_copy);
+        if rotation::is_compressed(&path.to_string_lossy()) {
+            // What a file is compressed to has its name, however much of it is there already.
+            let plain = path.with_extension("");
+            let begins = |known: Fingerprint| !known.is_empty() && known.is_of(first);
+            let is_it = |file: &LogFile| file.path == plain && begins(file.fingerprint);
+            if let Some(key) = files().find(|key| is_it(&self.files[*key])) {
+                return Some(key);
+            }
+        }
+        let of_log = || files().filter(|key| is_same_content(self.files[*key].fingerprint, first));
         let known = |key: FileKey| self.files[key].size.max(self.files[key].read_to);
         // One of which more may have been copied than was seen, if none fits exactly.
         let has_more = |key: &FileKey| self.files[*key].place != Place::Rotated && total >= known(*key);

@@ -1,11 +1,13 @@
 //! What is found, and what is taken for something that was read already.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use engine_config::sources::reading::Watch;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use super::super::Named;
 use super::harness::{self, Folder};
@@ -15,6 +17,79 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn text(name: &str) -> String {
     (0..200).map(|number| format!("{name} {number}\n")).collect()
+}
+
+/// Rotation that compresses at once, while much is not read, repeats nothing.
+#[test]
+fn compressed_before_it_is_read() {
+    let folder = Folder::new();
+    let long: String = (0..300_000_u32).map(|number| format!("{:8x}\n", number.wrapping_mul(0x9e37_79b9))).collect();
+    folder.append("a.log", &long);
+    let mut reader = folder.step_with(Settings { max_in_flight: 1 << 20, ..harness::settings() }, Format::plain());
+    let mut count = reader.steps(2 * SECOND).len();
+    for _ in 0..4 {
+        // Between two looks at how much there is.
+        folder.append("a.log", "last\n");
+        reader.step();
+    }
+    folder.append("a.log", "last\n");
+    folder.rename("a.log", "a.log.1");
+    folder.append("a.log", "new\n");
+    reader.step();
+    folder.compress("a.log.1");
+    reader.step();
+    assert!(count < 300_000);
+    reader.deliver();
+    count += reader.delivered(60 * SECOND).len();
+    assert_eq!(count, 300_006);
+}
+
+/// The same with a short file, the end of which was not read before.
+#[test]
+fn compressed_while_it_is_short() {
+    let folder = Folder::new();
+    folder.append("a.log", "one\n");
+    let mut reader = folder.step_with(Settings { max_in_flight: 1 << 20, ..harness::settings() }, Format::plain());
+    assert_eq!(reader.delivered(SECOND), ["one"]);
+    // Nothing is read any more until there is an answer.
+    folder.append("b.log", &"x\n".repeat(600_000));
+    reader.steps(SECOND);
+    folder.append("a.log", "two\n");
+    folder.rename("a.log", "a.log.1");
+    reader.steps(SECOND);
+    folder.compress("a.log.1");
+    reader.steps(SECOND);
+    let mut lines = reader.delivered(60 * SECOND);
+    lines.retain(|line| line != "x");
+    assert_eq!(lines, ["two"]);
+}
+
+/// A start while rotation compresses repeats nothing.
+#[test]
+fn started_while_rotation_compresses() {
+    let folder = Folder::new();
+    let long: String = (0..200_000_u32).map(|number| format!("{:x}\n", number.wrapping_mul(0x9e37_79b9))).collect();
+    folder.append("a.log", &long);
+    let mut reader = folder.step();
+    assert_eq!(reader.delivered(9 * SECOND).len(), 200_000);
+    reader.stop();
+    folder.rename("a.log", "a.log.1");
+    folder.append("a.log", "new\n");
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(long.as_bytes()).unwrap();
+    let packed = encoder.finish().unwrap();
+    let (half, rest) = packed.split_at(packed.len() / 2);
+    let mut file = fs::File::create(folder.path("a.log.1.gz")).unwrap();
+    file.write_all(half).unwrap();
+    let mut reader = folder.step();
+    assert_eq!(reader.delivered(SECOND), ["new"]);
+    file.write_all(rest).unwrap();
+    drop(file);
+    fs::remove_file(folder.path("a.log.1")).unwrap();
+    let more = reader.delivered(60 * SECOND);
+    assert!(more.is_empty(), "{} lines came twice", more.len());
+    reader.stop();
+    assert!(folder.step().delivered(SECOND).is_empty());
 }
 
 /// A directory that gets another name is still looked into.
