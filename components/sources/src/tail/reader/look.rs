@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::{DirectoryKey, Named, PAUSE, ReadError, Reader};
 use crate::tail::content::Form;
@@ -50,6 +51,9 @@ enum Owned {
     Gone(DirectoryKey, Watch),
     Missed,
 }
+
+/// What comes first is looked at first: what rotation made before others, by the date in its name and by its time.
+type Order = (bool, Option<String>, Option<SystemTime>, OsString);
 
 /// What a name is to a log.
 #[derive(Clone, Debug)]
@@ -185,10 +189,12 @@ impl Reader {
         }
     }
 
-    fn order(&self, key: DirectoryKey, name: OsString) -> (bool, Option<std::time::SystemTime>, OsString) {
-        let is_rotated = name.to_str().and_then(rotation::base_of).is_some();
+    fn order(&self, key: DirectoryKey, name: OsString) -> Order {
+        let text = name.to_str();
+        let is_rotated = text.and_then(rotation::base_of).is_some();
+        let date = text.and_then(rotation::date_of).map(str::to_owned);
         let modified = fs::metadata(self.directories[key].path.join(&name)).and_then(|found| found.modified()).ok();
-        (!is_rotated, modified, name)
+        (!is_rotated, date, modified, name)
     }
 
     fn names(&self, key: DirectoryKey) -> Vec<OsString> {

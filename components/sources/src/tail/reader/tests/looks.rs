@@ -124,6 +124,35 @@ fn directories_are_made_again() {
     }
 }
 
+/// The kubelet compresses a file right before it rotates the next one, which may be older by its time: names say the order.
+#[test]
+fn names_tell_the_order() {
+    let folder = Folder::new();
+    folder.append("0.log", &text("zero"));
+    let mut reader = folder.step();
+    assert_eq!(reader.delivered(SECOND).len(), 200);
+    reader.stop();
+    folder.append("0.log", "one\n");
+    folder.rename("0.log", "0.log.20261130-101500");
+    folder.append("0.log", "two\n");
+    folder.compress("0.log.20261130-101500");
+    folder.rename("0.log", "0.log.20261130-102500");
+    folder.append("0.log", "three\n");
+    let hour_ago = std::time::SystemTime::now() - 3600 * SECOND;
+    fs::File::open(folder.path("0.log.20261130-102500")).unwrap().set_modified(hour_ago).unwrap();
+    let mut reader = folder.step();
+    assert_eq!(reader.delivered(SECOND), ["one", "two", "three"]);
+    reader.stop();
+    for number in (1..=11).rev() {
+        folder.append(&format!("b.log.{number}"), &format!("{}\n", 11 - number));
+        let modified = std::time::SystemTime::now() - number * SECOND;
+        fs::File::open(folder.path(&format!("b.log.{number}"))).unwrap().set_modified(modified).unwrap();
+    }
+    folder.append("b.log", "11\n");
+    let expected: Vec<_> = (0..12).map(|number| number.to_string()).collect();
+    assert_eq!(folder.step().delivered(SECOND), expected);
+}
+
 /// A file that could not be read is tried again, although nothing tells that it can be.
 #[test]
 fn unreadable_files_are_tried_again() {
