@@ -403,8 +403,9 @@ impl Reader {
         for directory in self.directories.iter_mut().map(|(_, directory)| directory) {
             directory.links.retain(|_, link| link != named);
         }
+        // A name next to the link may be that of a log of its own.
         if let Some(key) = self.open_directory(folder)
-            && key != named.directory
+            && (key != named.directory || self.parts.selection.log(&target).is_none())
         {
             self.has_links = true;
             let directory = &mut self.directories[key];

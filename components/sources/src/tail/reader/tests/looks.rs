@@ -124,6 +124,28 @@ fn directories_are_made_again() {
     }
 }
 
+/// A link into its own directory is followed without delay.
+#[test]
+fn links_within_a_directory() {
+    let folder = Folder::new();
+    folder.append("today", "one\n");
+    symlink("today", folder.path("a.log")).unwrap();
+    let mut reader = folder.step();
+    assert_eq!(reader.delivered(SECOND), ["one"]);
+    folder.append("today", "two\n");
+    assert_eq!(reader.delivered(SECOND), ["two"]);
+    folder.append("today", "three\n");
+    folder.append("tomorrow", "four\n");
+    symlink("tomorrow", folder.path("link")).unwrap();
+    folder.rename("link", "a.log");
+    assert_eq!(reader.delivered(SECOND), ["three", "four"]);
+    folder.append("tomorrow", "five\n");
+    folder.append("today", "late\n");
+    let mut lines = reader.delivered(SECOND);
+    lines.sort();
+    assert_eq!(lines, ["five", "late"]);
+}
+
 /// The kubelet compresses a file right before it rotates the next one, which may be older by its time: names say the order.
 #[test]
 fn names_tell_the_order() {
