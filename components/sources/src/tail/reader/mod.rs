@@ -119,6 +119,8 @@ pub(super) struct Reader {
     logs: Slab<Log>,
     log_keys: HashMap<PathBuf, LogKey>,
     files: Slab<LogFile>,
+    /// Files that are open, at most.
+    opened: usize,
     file_keys: HashMap<Inode, FileKey>,
     /// Positions of an earlier start whose files were not found yet, and of files that are gone.
     remembered: Remembered,
@@ -224,6 +226,7 @@ impl Reader {
             logs: Slab::new(),
             log_keys: HashMap::new(),
             files: Slab::new(),
+            opened: 0,
             file_keys: HashMap::new(),
             remembered: Remembered::default(),
             start: Start::First,

@@ -3,6 +3,7 @@
 
 mod harness;
 mod leaving;
+mod limits;
 mod looks;
 mod positions;
 mod rotations;

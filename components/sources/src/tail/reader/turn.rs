@@ -417,23 +417,31 @@ impl Reader {
 
     /// Opens a file. When there is no place for another open one, those that have been idle for longest are closed first.
     pub(super) fn open(&mut self, path: &Path, form: Form) -> io::Result<Content> {
+        if self.opened >= self.parts.settings.max_open {
+            self.opened = self.files.iter().filter(|(_, file)| file.content.is_some()).count();
+        }
+        if self.opened >= self.parts.settings.max_open {
+            self.close_some();
+        }
+        self.opened += 1;
         match Content::open(path, form) {
             Err(error) if is_out_of_files(&error) => {
-                self.close_idle();
+                self.close_some();
                 Content::open(path, form)
             }
             opened => opened,
         }
     }
 
-    /// Closes half of the files of which nothing is left to be read now. They are opened again when they are written to.
-    fn close_idle(&mut self) {
-        let is_idle = |file: &LogFile| file.content.is_some() && file.place == Place::Active && file.behind() == 0;
-        let mut idle: Vec<_> =
-            self.files.iter().filter(|(_, file)| is_idle(file)).map(|(key, file)| (file.since, key)).collect();
-        idle.sort_unstable();
-        for (_, key) in idle.iter().take(idle.len().div_ceil(2)) {
+    /// Closes half of the files that have names, idle ones first. They are opened again when they are read.
+    fn close_some(&mut self) {
+        let may_close = |file: &LogFile| file.content.is_some() && file.place == Place::Active;
+        let open = self.files.iter().filter(|(_, file)| may_close(file));
+        let mut open: Vec<_> = open.map(|(key, file)| (file.behind() > 0, file.since, key)).collect();
+        open.sort_unstable();
+        for (.., key) in open.iter().take(open.len().div_ceil(2)) {
             self.files[*key].content = None;
+            self.opened = self.opened.saturating_sub(1);
         }
     }
 
