@@ -287,22 +287,20 @@ impl Reader {
             // Its content was truncated away.
             return Ok(Read::Bytes(0));
         };
+        let count = content.read_at(&mut self.buffer, offset)?;
         if file.form == Form::Plain {
+            // Behind reading, so that what is truncated meanwhile is found out.
             let mut first = [0; FIRST_BYTES];
-            let count = content.read_at(&mut first[..file.fingerprint.len()], 0)?;
-            if !file.fingerprint.is_of(&first[..count]) {
+            let begun = content.read_at(&mut first[..file.fingerprint.len()], 0)?;
+            if !file.fingerprint.is_of(&first[..begun]) || (count == 0 && content.metadata()?.len() < offset) {
                 return Ok(Read::Truncated);
             }
-        }
-        let count = content.read_at(&mut self.buffer, offset)?;
-        if count == 0 && file.form == Form::Plain && content.metadata()?.len() < offset {
-            return Ok(Read::Truncated);
         }
         Ok(Read::Bytes(count))
     }
 
     /// The fingerprint of a short file grows with it.
-    fn extend_fingerprint(&mut self, key: FileKey) {
+    pub(super) fn extend_fingerprint(&mut self, key: FileKey) {
         let Some(file) = self.files.get_mut(key) else { return };
         if !file.fingerprint.may_grow() || file.size <= file.fingerprint.len() as u64 {
             return;
@@ -310,6 +308,7 @@ impl Reader {
         let mut first = [0; FIRST_BYTES];
         if let Some(content) = file.content.as_mut().filter(|_| file.form == Form::Plain)
             && let Ok(count) = content.read_at(&mut first, 0)
+            && file.fingerprint.is_of(&first[..count])
         {
             file.fingerprint = Fingerprint::of(&first[..count]);
         }
