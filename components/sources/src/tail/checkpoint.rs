@@ -125,10 +125,12 @@ impl Remembered {
                 && is_same_content(position.fingerprint, beginning)
                 && total.is_none_or(|total| total >= position.offset.max(position.size))
         };
-        let has_one =
-            |entries: &Vec<(PathBuf, Position)>| entries.iter().any(|(path, position)| is_copied(path, position));
-        let inode = self.0.iter().find(|(_, entries)| has_one(entries)).map(|(inode, _)| *inode)?;
-        self.take_if(inode, is_copied)
+        // A file and a copy of it may both be here: whichever was read further says more.
+        let all = self.0.iter().flat_map(|(inode, entries)| entries.iter().map(move |entry| (*inode, entry)));
+        let copied = all.filter(|(_, (path, position))| is_copied(path, position));
+        let (inode, offset) =
+            copied.map(|(inode, (_, position))| (inode, position.offset)).max_by_key(|(_, offset)| *offset)?;
+        self.take_if(inode, |path, position| position.offset == offset && is_copied(path, position))
     }
 
     /// Files that an earlier start had not read to the end that it knew, and that are gone now or were then already. Those

@@ -174,6 +174,12 @@ impl Log {
         self.segments.insert(place, interposed);
     }
 
+    /// Adds a file from an offset on, in front of all that are not read: what was current is left.
+    pub(super) fn push_next(&mut self, file: FileKey, at: Committed) {
+        let segment = Segment { file, from: at.offset, origin: self.end, read: at.offset, is_inside: at.is_inside };
+        self.segments.insert(self.reading, segment);
+    }
+
     /// Reads the rest of the current file behind all others.
     pub(super) fn defer(&mut self) {
         let Some(current) = self.current().copied() else { return };

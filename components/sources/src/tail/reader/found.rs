@@ -45,9 +45,13 @@ impl Reader {
     /// Whether a known inode still is the file that was known, and not another one that got its number.
     pub(super) fn is_unchanged(&self, key: FileKey, path: &Path) -> bool {
         let file = &self.files[key];
-        if file.content.is_some() || file.fingerprint.is_empty() {
-            // An open file keeps its number, and what is known of an empty one holds for any.
+        if file.content.is_some() {
+            // An open file keeps its number.
             return true;
+        }
+        if file.form != form_of(path) || file.fingerprint.is_empty() {
+            // Nothing is known of an empty one by which it could be told from any other.
+            return false;
         }
         let mut first = [0; FIRST_BYTES];
         let read = Content::open(path, file.form).and_then(|mut content| content.read_at(&mut first, 0));
@@ -113,7 +117,7 @@ impl Reader {
 
     /// A file that is not known yet.
     pub(super) fn found(&mut self, named: Named, path: PathBuf, role: &Role, arrival: Arrival) {
-        let form = if rotation::is_compressed(&named.name.to_string_lossy()) { Form::Gzip } else { Form::Plain };
+        let form = form_of(&path);
         let opened = self.open(&path, form);
         let mut first = [0; FIRST_BYTES];
         let read = opened.and_then(|mut content| {
@@ -230,10 +234,12 @@ impl Reader {
             // Of an empty file nothing is known by which it could be told from one that got its number.
             if position.is_done && !position.fingerprint.is_empty() { Beginning::Done(at) } else { Beginning::At(at) }
         };
-        if let Some(position) = self.remembered.take(inode, first) {
+        let is_compressed = rotation::is_compressed(&path.to_string_lossy());
+        // What is compressed has something in it: an empty file was another one, whose number was used again.
+        let says_something = |position: &Position| !is_compressed || !position.fingerprint.is_empty();
+        if let Some(position) = self.remembered.take(inode, first).filter(says_something) {
             return known(position);
         }
-        let is_compressed = rotation::is_compressed(&path.to_string_lossy());
         if matches!(role, Role::Active(_)) && !is_compressed {
             return match self.start {
                 Start::First => {
@@ -246,6 +252,9 @@ impl Reader {
         }
         if self.start == Start::First {
             return Beginning::Done(at(total, false));
+        }
+        for key in self.logs[log].files.clone() {
+            self.look_into(key);
         }
         if let Some(original) = self.original(log, path, first, total) {
             return Beginning::CopyOf(original);
@@ -368,6 +377,11 @@ impl Reader {
         });
         refused.chain(undecided).collect()
     }
+}
+
+/// How a file with this path is written.
+fn form_of(path: &Path) -> Form {
+    if rotation::is_compressed(&path.to_string_lossy()) { Form::Gzip } else { Form::Plain }
 }
 
 /// Whether the process or the system has no place for another open file.

@@ -5,6 +5,7 @@ mod harness;
 mod leaving;
 mod limits;
 mod looks;
+mod model;
 mod positions;
 mod rotations;
 mod stepped;

@@ -271,7 +271,9 @@ impl Reader {
     /// Whether there is something to read in a file that comes next.
     fn has_begun(&self, key: FileKey) -> bool {
         let Some(file) = self.files.get(key) else { return true };
-        file.place != Place::Active || self.grown_to(key).is_none_or(|size| size > file.read_to)
+        // A file that is shorter than it was has other content.
+        let has_changed = |size| size > file.read_to || size < file.size;
+        file.place != Place::Active || self.grown_to(key).is_none_or(has_changed)
     }
 
     /// The size of an open plain file now.
@@ -301,16 +303,23 @@ impl Reader {
 
     /// The fingerprint of a short file grows with it.
     pub(super) fn extend_fingerprint(&mut self, key: FileKey) {
-        let Some(file) = self.files.get_mut(key) else { return };
-        if !file.fingerprint.may_grow() || file.size <= file.fingerprint.len() as u64 {
-            return;
+        let Some(file) = self.files.get(key) else { return };
+        if file.fingerprint.may_grow() && file.size > file.fingerprint.len() as u64 {
+            self.look_into(key);
         }
+    }
+
+    /// Sees what there is of an open file now, if that is not other content.
+    pub(super) fn look_into(&mut self, key: FileKey) {
+        let Some(size) = self.grown_to(key) else { return };
+        let file = &mut self.files[key];
         let mut first = [0; FIRST_BYTES];
-        if let Some(content) = file.content.as_mut().filter(|_| file.form == Form::Plain)
+        if let Some(content) = &mut file.content
             && let Ok(count) = content.read_at(&mut first, 0)
             && file.fingerprint.is_of(&first[..count])
         {
             file.fingerprint = Fingerprint::of(&first[..count]);
+            file.size = file.size.max(size);
         }
     }
 
@@ -350,27 +359,33 @@ impl Reader {
         self.logs[key].files.push(new);
         self.logs[key].advance();
         self.decide_copies(key);
+        self.logs[key].push_next(new, Committed::default());
         let lost = self.read_copy(key, old);
         if lost > 0 {
             add(&self.parts.counts.bytes_lost, lost);
         }
-        self.logs[key].push(new, Committed::default());
         self.saving.is_due = true;
     }
 
     /// Reads what a copy of a truncated file has more than was read of it. Answers the bytes that are known to be lost.
     fn read_copy(&mut self, key: LogKey, old: FileKey) -> u64 {
         let read_to = self.files[old].read_to;
-        let is_copy = |file: &FileKey| self.files[*file].copy_of == Some(old);
-        let Some(copy) = self.logs[key].files.iter().copied().find(is_copy) else { return self.files[old].behind() };
+        let copy_of =
+            |original| self.logs[key].files.iter().copied().find(|file| self.files[*file].copy_of == Some(original));
+        let open = |copy: &FileKey| {
+            let file = &self.files[*copy];
+            Content::open(&file.path, file.form).and_then(|content| Ok((*copy, content.total()?, content)))
+        };
+        // It may be compressed already.
+        let copies = std::iter::successors(copy_of(old), |copy| copy_of(*copy));
+        let opened = copies.map(|copy| open(&copy)).find_map(Result::ok);
+        let Some((copy, total, content)) = opened else { return self.files[old].behind() };
         let file = &mut self.files[copy];
-        let opened = Content::open(&file.path, file.form).and_then(|content| Ok((content.total()?, content)));
-        let Ok((total, content)) = opened else { return self.files[old].behind() };
         file.size = total;
         if total > read_to {
             file.content = Some(content);
             file.read_to = read_to;
-            self.logs[key].push(copy, Committed { offset: read_to, is_inside: false });
+            self.logs[key].push_next(copy, Committed { offset: read_to, is_inside: false });
             self.settling.push(copy);
         }
         0

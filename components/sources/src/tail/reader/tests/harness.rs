@@ -129,6 +129,12 @@ impl Folder {
         Stepped::begin(self.store(), settings, format, selection)
     }
 
+    /// A reader that is driven by hand and keeps positions elsewhere.
+    pub(super) fn step_to(&self, store: Arc<dyn StateStore>, settings: Settings, format: Format) -> Stepped {
+        let selection = Box::new(Logs { root: self.logs.path().to_owned(), decide: |_: &Path| Decision::Collect });
+        Stepped::begin(store, settings, format, selection)
+    }
+
     /// A reader of lines that is driven by hand.
     pub(super) fn step(&self) -> Stepped {
         self.step_with(settings(), Format::plain())

@@ -58,6 +58,7 @@ impl Stepped {
         let mut stepped =
             Self { reader: Reader::with_clock(parts, || NOW.get()), told, answers, store, unanswered: Vec::new() };
         stepped.reader.begin().unwrap();
+        assert!(stepped.take().is_empty(), "positions are kept before anything is read");
         stepped
     }
 
