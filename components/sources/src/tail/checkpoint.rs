@@ -125,20 +125,31 @@ impl Remembered {
                 && is_same_content(position.fingerprint, beginning)
                 && total.is_none_or(|total| total >= position.offset.max(position.size))
         };
-        let has_one =
-            |entries: &Vec<(PathBuf, Position)>| entries.iter().any(|(path, position)| is_copied(path, position));
-        let inode = self.0.iter().find(|(_, entries)| has_one(entries)).map(|(inode, _)| *inode)?;
-        self.take_if(inode, is_copied)
+        // A file and a copy of it may both be here: whichever was read further says more.
+        let all = self.0.iter().flat_map(|(inode, entries)| entries.iter().map(move |entry| (*inode, entry)));
+        let copied = all.filter(|(_, (path, position))| is_copied(path, position));
+        let (inode, offset) =
+            copied.map(|(inode, (_, position))| (inode, position.offset)).max_by_key(|(_, offset)| *offset)?;
+        self.take_if(inode, |path, position| position.offset == offset && is_copied(path, position))
     }
 
-    /// Files of an earlier start that are not here now, which it had not read to the end that it knew.
-    pub(super) fn newly_gone(&mut self, now_unix_seconds: u64) -> Vec<(PathBuf, u64)> {
+    /// Files that an earlier start had not read to the end that it knew, and that are gone now or were then already. Those
+    /// that `may_be_there` are waited for. Each is told once.
+    pub(super) fn newly_gone(
+        &mut self,
+        now_unix_seconds: u64,
+        may_be_there: impl Fn(&Path) -> bool,
+    ) -> Vec<(PathBuf, u64)> {
         let mut lost = Vec::new();
-        for (path, position) in self.0.values_mut().flatten().filter(|(_, position)| position.gone_since.is_none()) {
-            position.gone_since = Some(now_unix_seconds);
+        for (path, position) in self.0.values_mut().flatten() {
+            if position.gone_since.is_none() && may_be_there(path) {
+                continue;
+            }
+            position.gone_since.get_or_insert(now_unix_seconds);
             let behind = position.size.saturating_sub(position.offset);
             if behind > 0 && !position.is_done {
                 lost.push((path.clone(), behind));
+                position.size = position.offset;
             }
         }
         lost
@@ -229,8 +240,9 @@ mod tests {
         assert_eq!(remembered.take(inode(1), b"one\nand more\n"), Some(position(1, b"one\n", 10)));
         assert_eq!(remembered.take(inode(1), b"one\n"), None, "it is taken once");
         assert_eq!(remembered.take(inode(3), b"any").map(|found| found.offset), Some(0));
-        assert_eq!(remembered.newly_gone(1000), [(PathBuf::from("/logs/b.log"), 80)]);
-        assert_eq!(remembered.newly_gone(1001), []);
+        assert_eq!(remembered.newly_gone(999, |path| path.ends_with("b.log")), []);
+        assert_eq!(remembered.newly_gone(1000, |_| false), [(PathBuf::from("/logs/b.log"), 80)]);
+        assert_eq!(remembered.newly_gone(1001, |_| false), []);
         assert_eq!(remembered.take(inode(2), b"two\n"), None, "an inode is used again");
         remembered.forget(1000 + REMEMBERED_SECONDS - 1);
         assert_eq!(remembered.iter().count(), 1);

@@ -15,6 +15,8 @@ use super::record::FileParser;
 pub(super) type FileKey = usize;
 /// A log in the reader's table.
 pub(super) type LogKey = usize;
+/// Stands for a file or log that is forgotten: the key that it had may be another one's now.
+pub(super) const FORGOTTEN: usize = usize::MAX;
 
 /// One file of a log.
 #[derive(Debug)]
@@ -77,6 +79,14 @@ pub(super) struct Segment {
     pub(super) is_inside: bool,
 }
 
+/// How long a stream waits for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Deadline {
+    pub(super) at: Instant,
+    /// The position in the log of the line that was added to the stream last.
+    pub(super) last: u64,
+}
+
 /// A log.
 #[derive(Debug)]
 pub(super) struct Log {
@@ -88,8 +98,8 @@ pub(super) struct Log {
     pub(super) files: Vec<FileKey>,
     /// Whether it stands in line to be read.
     pub(super) is_queued: bool,
-    /// When what its parser has waiting becomes a record.
-    pub(super) flush_at: Option<Instant>,
+    /// When what its parser has waiting becomes a record, if until then nothing is added to it.
+    pub(super) deadline: Option<Deadline>,
     /// Since when it is not known whether it may be read.
     pub(super) held_since: Option<Instant>,
     /// What is being read is not the first one: those before it are read and not all delivered.
@@ -140,7 +150,7 @@ impl Log {
             parser,
             files: Vec::new(),
             is_queued: false,
-            flush_at: None,
+            deadline: None,
             held_since: None,
             segments: VecDeque::new(),
             reading: 0,
@@ -175,6 +185,12 @@ impl Log {
     pub(super) fn clear(&mut self) {
         self.segments.clear();
         self.reading = 0;
+    }
+
+    /// Adds a file from an offset on, in front of all that are not read: what was current is left.
+    pub(super) fn push_next(&mut self, file: FileKey, at: Committed) {
+        let segment = Segment { file, from: at.offset, origin: self.end, read: at.offset, is_inside: at.is_inside };
+        self.segments.insert(self.reading, segment);
     }
 
     /// Reads the rest of the current file behind all others.
@@ -220,6 +236,14 @@ impl Log {
         self.parser.waits_from().map_or_else(|| self.position(), |position| (position, false))
     }
 
+    /// Has what waits wait until then, if it does not wait already.
+    pub(super) fn wait_until(&mut self, at: Instant) {
+        let last = self.parser.waits_since();
+        if self.deadline.map(|deadline| deadline.last) != last {
+            self.deadline = last.map(|last| Deadline { at, last });
+        }
+    }
+
     /// Whether everything that was read is delivered.
     pub(super) fn is_all_committed(&self) -> bool {
         self.committed >= self.position().0
@@ -228,6 +252,12 @@ impl Log {
     /// Whether a file is being read or still to be read.
     pub(super) fn is_to_be_read(&self, file: FileKey) -> bool {
         self.segments.iter().skip(self.reading).any(|segment| segment.file == file)
+    }
+
+    /// Forgets a file of which nothing is to be read.
+    pub(super) fn forget(&mut self, file: FileKey) {
+        self.files.retain(|other| *other != file);
+        self.segments.iter_mut().filter(|segment| segment.file == file).for_each(|segment| segment.file = FORGOTTEN);
     }
 
     /// Everything up to a position is delivered: says so of each file that this concerns.

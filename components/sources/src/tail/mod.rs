@@ -27,6 +27,7 @@ use engine_config::sources::file::StartAt;
 use engine_config::sources::reading::{FileAttribute, Watch};
 use engine_core::registry::{BuildContext, BuildError};
 use engine_core::state_store::{StateDirectory, StateStore};
+use rustix::process::{Resource, getrlimit};
 
 pub(crate) use self::batch::resource;
 pub(crate) use self::record::{Format, RecordOptions};
@@ -56,6 +57,8 @@ pub(crate) struct Settings {
     pub(crate) request_size: usize,
     /// Bytes of deleted files that are kept open to be read.
     pub(crate) max_deleted: u64,
+    /// Files that are kept open.
+    pub(crate) max_open: usize,
 }
 
 /// A source that reads files, before it runs.
@@ -78,6 +81,7 @@ impl Settings {
             flush_after: FLUSH_AFTER,
             request_size: REQUEST_SIZE,
             max_deleted: MAX_DELETED,
+            max_open: max_open(),
         }
     }
 }
@@ -98,6 +102,12 @@ impl Tail {
             state.of(&context.id).map_err(|error| BuildError::caused("cannot keep positions of files", error))?;
         Ok(Self { settings, format: Arc::new(format), selection, store })
     }
+}
+
+/// Half of the files that this process may have open: sinks need the others to connect.
+fn max_open() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.map_or(usize::MAX, |limit| usize::try_from(limit / 2).unwrap_or(usize::MAX))
 }
 
 /// The attributes of a file, as fields of LogRecord.

@@ -1,6 +1,9 @@
 //! What rotation makes of a file's name: `app.log` becomes `app.log.1`, `app.log.old`, `app.log-20261130` or
 //! `0.log.20261130-101500`, and each of them may be compressed to the same with `.gz`.
 
+/// Digits that tell a date from a number.
+const DIGITS_OF_A_DATE: usize = 8;
+
 /// The name that a file had before it was rotated, if its name is one that rotation makes.
 pub(super) fn base_of(name: &str) -> Option<&str> {
     let plain = name.strip_suffix(".gz").unwrap_or(name);
@@ -15,6 +18,15 @@ pub(super) fn base_of(name: &str) -> Option<&str> {
 /// Whether a file of this name is compressed.
 pub(super) fn is_compressed(name: &str) -> bool {
     name.ends_with(".gz")
+}
+
+/// The date in a name that rotation makes. Of two files of one log the one with the lesser date is older, whatever the times
+/// of the files: the kubelet compresses one right before it rotates the next.
+pub(super) fn date_of(name: &str) -> Option<&str> {
+    let plain = name.strip_suffix(".gz").unwrap_or(name);
+    let suffix = &plain[suffix_start(plain)?..];
+    let digits = suffix.bytes().filter(u8::is_ascii_digit).count();
+    (digits >= DIGITS_OF_A_DATE).then_some(suffix)
 }
 
 /// Where the suffix begins: `.old`, or a point or dash and then digits with the punctuation of dates.
@@ -35,6 +47,16 @@ fn suffix_start(name: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Dates stand in the order of time, and numbers are no dates.
+    #[test]
+    fn finds_dates() {
+        let dates = ["0.log.20261130-101500.gz", "0.log.20261130-102500", "0.log.20261201-000000"].map(date_of);
+        assert!(dates.is_sorted() && dates.iter().all(Option::is_some), "{dates:?}");
+        for name in ["app.log", "app.log.1", "app.log.10.gz", "app.log.old", "app-20261130.log"] {
+            assert_eq!(date_of(name), None, "{name}");
+        }
+    }
 
     /// Names that rotation makes lead back to the file's own, and names of other files lead nowhere.
     #[test]

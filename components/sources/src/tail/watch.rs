@@ -40,17 +40,21 @@ pub(super) enum Change {
 pub(super) enum Event<'a> {
     /// Something happened to a name.
     Of(DirectoryKey, Change, &'a OsStr),
-    /// The directory itself is gone.
-    Gone(DirectoryKey),
+    /// The directory itself is gone, if this watch [is still that of it](Watcher::is_of).
+    Gone(DirectoryKey, Watch),
     /// There were more events than the kernel keeps: anything may have changed.
     Missed,
 }
+
+/// A watch of a directory. Its number is not used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Watch(i32);
 
 /// An inotify instance.
 #[derive(Debug)]
 pub(super) struct Watcher {
     inotify: OwnedFd,
-    directories: HashMap<i32, DirectoryKey>,
+    directories: HashMap<Watch, DirectoryKey>,
     buffer: Vec<MaybeUninit<u8>>,
 }
 
@@ -75,7 +79,7 @@ impl Watcher {
             return Err(io::Error::other("its file system may be changed by other hosts"));
         }
         let watch = inotify::add_watch(&self.inotify, path, flags)?;
-        self.directories.insert(watch, key);
+        self.directories.insert(Watch(watch), key);
         Ok(())
     }
 
@@ -85,8 +89,13 @@ impl Watcher {
         if let Some(watch) = found {
             self.directories.remove(&watch);
             // It may be gone with its directory.
-            inotify::remove_watch(&self.inotify, watch).ok();
+            inotify::remove_watch(&self.inotify, watch.0).ok();
         }
+    }
+
+    /// Whether a watch is that of a directory. A directory that is gone may have left its key to another one.
+    pub(super) fn is_of(&self, watch: Watch, key: DirectoryKey) -> bool {
+        self.directories.get(&watch) == Some(&key)
     }
 
     /// What is readable when there are events.
@@ -110,10 +119,11 @@ impl Watcher {
                 each(Event::Missed);
                 continue;
             }
-            let Some(&key) = directories.get(&event.wd()) else { continue };
+            let watch = Watch(event.wd());
+            let Some(&key) = directories.get(&watch) else { continue };
             if flags.intersects(ReadFlags::IGNORED | ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::UNMOUNT)
             {
-                each(Event::Gone(key));
+                each(Event::Gone(key, watch));
                 continue;
             }
             let Some(name) = event.file_name() else { continue };

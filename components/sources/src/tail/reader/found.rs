@@ -1,6 +1,7 @@
 //! A file whose name was looked at: one that is known, with another name maybe, or a new one, and then where it begins to be
 //! read. Not here: how names come to be looked at (`look`).
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -47,9 +48,9 @@ impl Reader {
             // An open file keeps its number.
             return true;
         }
-        if file.fingerprint.is_empty() {
-            // What is known of an empty one holds for any, but for that it is not to be read.
-            return !file.is_done;
+        if file.form != form_of(path) || file.fingerprint.is_empty() {
+            // Nothing is known of an empty one by which it could be told from any other.
+            return false;
         }
         let mut first = [0; FIRST_BYTES];
         let read = Content::open(path, file.form).and_then(|mut content| content.read_at(&mut first, 0));
@@ -115,7 +116,7 @@ impl Reader {
 
     /// A file that is not known yet.
     pub(super) fn found(&mut self, named: Named, path: PathBuf, role: &Role, arrival: Arrival) {
-        let form = if rotation::is_compressed(&named.name.to_string_lossy()) { Form::Gzip } else { Form::Plain };
+        let form = form_of(&path);
         let opened = self.open(&path, form);
         let mut first = [0; FIRST_BYTES];
         let read = opened.and_then(|mut content| {
@@ -229,10 +230,12 @@ impl Reader {
             // Of an empty file nothing is known by which it could be told from one that got its number.
             if position.is_done && !position.fingerprint.is_empty() { Beginning::Done(at) } else { Beginning::At(at) }
         };
-        if let Some(position) = self.remembered.take(inode, first) {
+        let is_compressed = rotation::is_compressed(&path.to_string_lossy());
+        // What is compressed has something in it: an empty file was another one, whose number was used again.
+        let says_something = |position: &Position| !is_compressed || !position.fingerprint.is_empty();
+        if let Some(position) = self.remembered.take(inode, first).filter(says_something) {
             return known(position);
         }
-        let is_compressed = rotation::is_compressed(&path.to_string_lossy());
         if matches!(role, Role::Active(_)) && !is_compressed {
             return match self.start {
                 Start::First => {
@@ -247,7 +250,10 @@ impl Reader {
             return Beginning::Done(at(total, false));
         }
         self.follow_rotated(log);
-        if let Some(original) = self.original(log, first, total) {
+        for key in self.logs[log].files.clone() {
+            self.look_into(key);
+        }
+        if let Some(original) = self.original(log, path, first, total) {
             return Beginning::CopyOf(original);
         }
         if let Some(position) = self.remembered.take_copied(path, first, Some(total)) {
@@ -259,10 +265,19 @@ impl Reader {
         }
     }
 
-    /// The file of a log that one with this content is a copy of.
-    fn original(&self, log: LogKey, first: &[u8], total: u64) -> Option<FileKey> {
-        let is_alike = |file: &LogFile| !file.has_copy && is_same_content(file.fingerprint, first);
-        let of_log = || self.logs[log].files.iter().copied().filter(|key| is_alike(&self.files[*key]));
+    /// The file of a log that the one with this path and content is a copy of.
+    fn original(&self, log: LogKey, path: &Path, first: &[u8], total: u64) -> Option<FileKey> {
+        let files = || self.logs[log].files.iter().copied().filter(|key| !self.files[*key].has_copy);
+        if rotation::is_compressed(&path.to_string_lossy()) {
+            // What a file is compressed to has its name, however much of it is there already.
+            let plain = path.with_extension("");
+            let begins = |known: Fingerprint| !known.is_empty() && known.is_of(first);
+            let is_it = |file: &LogFile| file.path == plain && begins(file.fingerprint);
+            if let Some(key) = files().find(|key| is_it(&self.files[*key])) {
+                return Some(key);
+            }
+        }
+        let of_log = || files().filter(|key| is_same_content(self.files[*key].fingerprint, first));
         let known = |key: FileKey| self.files[key].size.max(self.files[key].read_to);
         // One of which more may have been copied than was seen, if none fits exactly.
         let has_more = |key: &FileKey| self.files[*key].place != Place::Rotated && total >= known(*key);
@@ -325,14 +340,32 @@ impl Reader {
     pub(super) fn drop_log(&mut self, key: LogKey) {
         let log = self.logs.remove(key);
         self.log_keys.remove(&log.path);
+        self.saving.forget(key);
         self.waiting.remove(&key);
         self.ready.retain(|ready| *ready != key);
     }
 
     pub(super) fn refuse(&mut self, named: Named, path: &Path, error: &io::Error) {
         self.unreadable(path, error);
-        self.directories[named.directory].others.insert(named.name);
+        let directory = &mut self.directories[named.directory];
+        directory.refused.insert(named.name.clone());
+        directory.others.insert(named.name);
     }
+
+    /// Files that are there and could not be read, or not yet.
+    pub(super) fn unread(&self) -> HashSet<PathBuf> {
+        let refused = self.directories.iter().flat_map(|(_, of)| of.refused.iter().map(|name| of.path.join(name)));
+        let undecided = self.undecided.iter().filter_map(|one| {
+            let directory = self.directories.get(one.named.directory)?;
+            Some(directory.path.join(&one.named.name))
+        });
+        refused.chain(undecided).collect()
+    }
+}
+
+/// How a file with this path is written.
+fn form_of(path: &Path) -> Form {
+    if rotation::is_compressed(&path.to_string_lossy()) { Form::Gzip } else { Form::Plain }
 }
 
 /// Whether the process or the system has no place for another open file.

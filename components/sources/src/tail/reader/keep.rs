@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::{Delivery, Kept, Reader, Told};
 use crate::tail::checkpoint::{Position, Positions};
 use crate::tail::counts::{add, set};
-use crate::tail::log::{FileKey, LogKey, Place};
+use crate::tail::log::{FORGOTTEN, FileKey, LogFile, LogKey, Place};
 
 /// How long positions may wait to be kept.
 const SAVE_AFTER: Duration = Duration::from_secs(1);
@@ -91,6 +91,15 @@ impl Saving {
             Some(last) => *last = (log, resume.0, resume.1),
             None => self.resumes.push((log, resume.0, resume.1)),
         }
+    }
+}
+
+impl Saving {
+    /// Moves no positions of a log that is read no more.
+    pub(super) fn forget(&mut self, log: LogKey) {
+        let under_way = self.under_way.iter_mut().map(|request| &mut request.resumes);
+        let resumes = under_way.chain([&mut self.resumes]).flatten();
+        resumes.filter(|(key, ..)| *key == log).for_each(|(key, ..)| *key = FORGOTTEN);
     }
 }
 
@@ -237,13 +246,13 @@ impl Reader {
         set(&self.parts.counts.bytes_behind, behind);
     }
 
-    /// How far one file is delivered. A copy is as far as what it is a copy of.
+    /// How far one file is delivered. A copy is as far as what it is a copy of, which may be a copy too.
     pub(super) fn position(&self, key: FileKey, now: u64) -> Position {
         let file = &self.files[key];
-        let original = file.copy_of.and_then(|original| self.files.get(original));
-        let further = original.filter(|original| original.committed.offset > file.committed.offset).unwrap_or(file);
-        let is_copied =
-            original.is_some_and(|original| original.is_finished() && file.size <= original.committed.offset);
+        let original = |copy: &&LogFile| copy.copy_of.and_then(|original| self.files.get(original));
+        let originals = || std::iter::successors(original(&file), original);
+        let further = originals().chain([file]).max_by_key(|one| one.committed.offset).unwrap_or(file);
+        let is_copied = originals().any(|original| original.is_finished() && file.size <= original.committed.offset);
         Position {
             inode: file.inode,
             fingerprint: file.fingerprint,
@@ -257,7 +266,8 @@ impl Reader {
 
     /// Counts what an earlier start knew and is not there any more.
     pub(super) fn count_gone(&mut self) {
-        for (path, bytes) in self.remembered.newly_gone(unix_seconds()) {
+        let unread = self.unread();
+        for (path, bytes) in self.remembered.newly_gone(unix_seconds(), |path| unread.contains(path)) {
             self.count_lost(bytes);
             tracing::warn!(path = %path.display(), bytes, "a file was gone before it was read to its end");
         }

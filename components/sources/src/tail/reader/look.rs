@@ -6,13 +6,14 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::{DirectoryKey, LONGEST_PAUSE, Named, PAUSE, PAUSE_A_LOG, ReadError, Reader};
 use crate::tail::content::Form;
 use crate::tail::identity::Inode;
 use crate::tail::log::{FileKey, Place};
 use crate::tail::rotation;
-use crate::tail::watch::{Change, Event, Watcher};
+use crate::tail::watch::{Change, Event, Watch, Watcher};
 
 /// The error kind under which files and directories count that cannot be read.
 pub(super) const UNREADABLE: &str = "unreadable";
@@ -26,6 +27,8 @@ pub(super) struct Directory {
     pub(super) files: HashMap<OsString, FileKey>,
     /// Names that are no logs, so that their changes cost no second look.
     pub(super) others: HashSet<OsString>,
+    /// Those of them that could not be read, which are tried again now and then.
+    pub(super) refused: HashSet<OsString>,
     /// Names that links elsewhere point to.
     pub(super) links: HashMap<OsString, Named>,
     /// It is looked into for its own sake, not only because a link points here.
@@ -45,9 +48,12 @@ pub(super) enum Arrival {
 #[derive(Debug)]
 enum Owned {
     Of(DirectoryKey, Change, OsString),
-    Gone(DirectoryKey),
+    Gone(DirectoryKey, Watch),
     Missed,
 }
+
+/// What comes first is looked at first: what rotation made before others, by the date in its name and by its time.
+type Order = (bool, Option<String>, Option<SystemTime>, OsString);
 
 /// What a name is to a log.
 #[derive(Clone, Debug)]
@@ -70,6 +76,9 @@ impl Reader {
     /// Looks at everything again.
     pub(super) fn look_around(&mut self) {
         self.look_at_roots();
+        for (_, directory) in &mut self.directories {
+            directory.refused.drain().for_each(|name| _ = directory.others.remove(&name));
+        }
         let keys: Vec<DirectoryKey> = self.directories.iter().map(|(key, _)| key).collect();
         keys.into_iter().for_each(|key| self.look_again(key));
     }
@@ -101,7 +110,11 @@ impl Reader {
             match event {
                 Owned::Of(key, Change::Written, name) => self.written(key, &name),
                 Owned::Of(key, change, name) => self.changed(key, change, &name),
-                Owned::Gone(key) => self.leave(key),
+                Owned::Gone(key, watch) => {
+                    if self.watcher.as_ref().is_some_and(|watcher| watcher.is_of(watch, key)) {
+                        self.leave(key);
+                    }
+                }
                 Owned::Missed => self.look_around(),
             }
         }
@@ -146,6 +159,7 @@ impl Reader {
             inode,
             files: HashMap::new(),
             others: HashSet::new(),
+            refused: HashSet::new(),
             links: HashMap::new(),
             is_selected: false,
         });
@@ -177,10 +191,12 @@ impl Reader {
         }
     }
 
-    fn order(&self, key: DirectoryKey, name: OsString) -> (bool, Option<std::time::SystemTime>, OsString) {
-        let is_rotated = name.to_str().and_then(rotation::base_of).is_some();
+    fn order(&self, key: DirectoryKey, name: OsString) -> Order {
+        let text = name.to_str();
+        let is_rotated = text.and_then(rotation::base_of).is_some();
+        let date = text.and_then(rotation::date_of).map(str::to_owned);
         let modified = fs::metadata(self.directories[key].path.join(&name)).and_then(|found| found.modified()).ok();
-        (!is_rotated, modified, name)
+        (!is_rotated, date, modified, name)
     }
 
     fn names(&self, key: DirectoryKey) -> Vec<OsString> {
@@ -389,8 +405,9 @@ impl Reader {
         for directory in self.directories.iter_mut().map(|(_, directory)| directory) {
             directory.links.retain(|_, link| link != named);
         }
+        // A name next to the link may be that of a log of its own.
         if let Some(key) = self.open_directory(folder)
-            && key != named.directory
+            && (key != named.directory || self.parts.selection.log(&target).is_none())
         {
             self.has_links = true;
             let directory = &mut self.directories[key];
@@ -437,7 +454,7 @@ impl From<Event<'_>> for Owned {
     fn from(event: Event<'_>) -> Self {
         match event {
             Event::Of(key, change, name) => Self::Of(key, change, name.to_owned()),
-            Event::Gone(key) => Self::Gone(key),
+            Event::Gone(key, watch) => Self::Gone(key, watch),
             Event::Missed => Self::Missed,
         }
     }

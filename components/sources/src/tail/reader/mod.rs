@@ -2,7 +2,8 @@
 //!
 //! It owns the files and never waits for anybody but the kernel: requests go to the runtime, answers come back, and how much
 //! may be under way is counted here. Here is the loop and its clock; finding files is in `look` and `found`, reading them in `turn`,
-//! leaving them out in `left_out`, and what becomes of requests and positions in `keep`. Not here: the runtime's half (`deliver`).
+//! leaving them out in `left_out`, what waits for more lines in `waits`, and what becomes of requests and positions in `keep`. Not
+//! here: the runtime's half (`deliver`).
 
 mod found;
 mod keep;
@@ -11,6 +12,7 @@ mod look;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod waits;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
@@ -123,6 +125,8 @@ pub(super) struct Reader {
     logs: Slab<Log>,
     log_keys: HashMap<PathBuf, LogKey>,
     files: Slab<LogFile>,
+    /// Files that are open, at most.
+    opened: usize,
     file_keys: HashMap<Inode, FileKey>,
     /// Positions of an earlier start whose files were not found yet, and of files that are gone.
     remembered: Remembered,
@@ -167,6 +171,8 @@ enum Start {
 /// When what is done next.
 #[derive(Clone, Copy, Debug)]
 struct Clock {
+    /// Tells the time.
+    tell: fn() -> Instant,
     now: Instant,
     /// Changes are looked at.
     changes: Instant,
@@ -183,6 +189,12 @@ pub(super) enum ReadError {
     Positions(#[from] PositionsError),
     #[error("cannot wait for changes of files")]
     Wait(#[source] io::Error),
+}
+
+impl Clock {
+    fn look(&mut self) {
+        self.now = (self.tell)();
+    }
 }
 
 impl Bell {
@@ -203,10 +215,16 @@ impl Bell {
 
 impl Reader {
     pub(super) fn new(parts: Parts) -> Self {
-        let now = Instant::now();
+        Self::with_clock(parts, Instant::now)
+    }
+
+    /// A reader that is told the time.
+    fn with_clock(parts: Parts, tell: fn() -> Instant) -> Self {
+        let now = tell();
         let buffer = vec![0; turn::QUANTUM];
         let request = Request::new(parts.settings.scope);
-        let clock = Clock { now, changes: now, tick: now, poll: now, measure: now, look_around: now + LOOK_AROUND };
+        let clock =
+            Clock { tell, now, changes: now, tick: now, poll: now, measure: now, look_around: now + LOOK_AROUND };
         Self {
             watcher: None,
             directories: Slab::new(),
@@ -214,6 +232,7 @@ impl Reader {
             logs: Slab::new(),
             log_keys: HashMap::new(),
             files: Slab::new(),
+            opened: 0,
             file_keys: HashMap::new(),
             remembered: Remembered::default(),
             start: Start::First,
@@ -240,24 +259,34 @@ impl Reader {
     pub(super) fn run(mut self) -> Result<(), ReadError> {
         self.begin()?;
         loop {
-            self.clock.now = Instant::now();
-            if self.hear() == Listening::Nobody {
+            self.clock.look();
+            if self.round()? == Round::Last {
                 return Ok(());
             }
-            if self.is_draining {
-                self.send_request();
-                if self.is_at_rest() {
-                    return Ok(());
-                }
-            } else {
-                self.changes()?;
-                self.tick();
-                self.pass();
-            }
-            self.save_if_due();
-            self.tell_counts();
             self.wait()?;
         }
+    }
+
+    /// Takes answers and changes, and reads and sends what may be.
+    fn round(&mut self) -> Result<Round, ReadError> {
+        if self.hear() == Listening::Nobody {
+            return Ok(Round::Last);
+        }
+        if self.is_draining {
+            self.send_request();
+            if self.is_at_rest() {
+                return Ok(Round::Last);
+            }
+        } else {
+            self.changes()?;
+            self.pass();
+            // Behind reading, so that what has come ends no wait.
+            self.tick();
+            self.send_request();
+        }
+        self.save_if_due();
+        self.tell_counts();
+        Ok(Round::Done)
     }
 
     /// Loads positions and looks at everything for the first time.
@@ -290,7 +319,7 @@ impl Reader {
             match self.parts.answers.try_recv() {
                 Ok(Answer::Request(number, delivery)) => self.answered(number, delivery),
                 Ok(Answer::Saved(kept)) => self.saved(kept),
-                Ok(Answer::Drain) => self.is_draining = true,
+                Ok(Answer::Drain) => self.drain(),
                 Err(TryRecvError::Empty) => return Listening::Yes,
                 Err(TryRecvError::Disconnected) => return Listening::Nobody,
             }
@@ -314,14 +343,13 @@ impl Reader {
             }
             if self.request.len() >= self.parts.settings.request_size {
                 self.send_request();
-                self.clock.now = Instant::now();
+                self.clock.look();
                 // Rotation goes on while there is much to read.
                 if self.clock.now >= self.clock.changes {
                     return;
                 }
             }
         }
-        self.send_request();
     }
 
     /// Has a log read when it is its turn.
@@ -384,23 +412,12 @@ impl Reader {
         }
     }
 
-    /// Makes records of what has waited for long enough.
-    fn flush_waiting(&mut self) {
-        let due = |reader: &Self, key: &LogKey| {
-            reader.logs.get(*key).and_then(|log| log.flush_at).is_none_or(|at| at <= reader.clock.now)
-        };
-        let keys: Vec<LogKey> = self.waiting.iter().copied().filter(|key| due(self, key)).collect();
-        for key in keys {
-            self.flush(key);
-        }
-    }
-
     /// Waits until something happens or is due.
     fn wait(&mut self) -> Result<(), ReadError> {
         if !self.ready.is_empty() && self.may_read() && !self.is_draining {
             return Ok(());
         }
-        let now = Instant::now();
+        let now = (self.clock.tell)();
         let until = self.next_due();
         let listens = self.watcher.is_some() && !self.is_draining && now >= self.clock.changes;
         let timeout = until.map(|until| until.saturating_duration_since(now));
@@ -461,6 +478,13 @@ impl Reader {
 enum Listening {
     Yes,
     Nobody,
+}
+
+/// Whether another round follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Round {
+    Done,
+    Last,
 }
 
 /// A name in a directory.

@@ -2,9 +2,15 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod harness;
+mod leaving;
 mod left_out;
+mod limits;
+mod looks;
+mod model;
 mod positions;
 mod rotations;
+mod stepped;
+mod waiting;
 
 use std::fs;
 use std::time::Duration;

@@ -76,7 +76,11 @@ impl Reader {
         let rest = Rest { from: cut.consumed, to: count, is_inside: cut.is_inside };
         if let Some(file) = self.files.get_mut(file) {
             file.read_to = read_to;
-            file.size = file.size.max(segment.read + count as u64);
+            let size = segment.read + count as u64;
+            if size > file.size {
+                file.size = size;
+                file.since = self.clock.now;
+            }
         }
         self.parts.telemetry.protocol_bytes(Direction::Inbound, cut.consumed as u64);
         self.emit(key, cut.consumed as u64);
@@ -90,16 +94,6 @@ impl Reader {
             self.buffer.shrink_to_fit();
         }
         turn
-    }
-
-    /// Makes records of what a log's parser has waiting.
-    pub(super) fn flush(&mut self, key: LogKey) {
-        let Some(log) = self.logs.get_mut(key) else {
-            self.waiting.remove(&key);
-            return;
-        };
-        log.parser.flush(unix_nanos(), &mut self.records);
-        self.emit(key, 0);
     }
 
     /// Reads a file before the rest of what is being read.
@@ -208,15 +202,9 @@ impl Reader {
     }
 
     /// Puts the records that were made of a log into the request, and notes how far it is read.
-    fn emit(&mut self, key: LogKey, raw: u64) {
+    pub(super) fn emit(&mut self, key: LogKey, raw: u64) {
+        self.note_what_waits(key);
         let Some(log) = self.logs.get_mut(key) else { return };
-        let is_waiting = log.parser.waits_from().is_some();
-        log.flush_at = is_waiting.then(|| self.clock.now + self.parts.settings.flush_after);
-        if is_waiting {
-            self.waiting.insert(key);
-        } else if !self.waiting.is_empty() {
-            self.waiting.remove(&key);
-        }
         let count = self.records.len();
         if raw == 0 && self.records.byte_len() == 0 {
             return;
@@ -248,9 +236,9 @@ impl Reader {
             (_, Place::Active, next) => next.is_some(),
             (_, Place::Gone | Place::Rotated, None) => waited >= SETTLED_AFTER,
             (.., Some(next)) => {
-                let has_begun = self.has_begun(next.file);
                 let has_rest = rest.to > rest.from && !rest.is_inside;
-                has_begun && (!has_rest || waited >= LAST_LINE_AFTER)
+                let is_over = !has_rest || waited >= LAST_LINE_AFTER;
+                (is_over && self.has_begun(next.file)) || waited >= SETTLED_AFTER
             }
         };
         if !may_leave {
@@ -286,7 +274,9 @@ impl Reader {
     /// Whether there is something to read in a file that comes next.
     fn has_begun(&self, key: FileKey) -> bool {
         let Some(file) = self.files.get(key) else { return true };
-        file.place != Place::Active || self.grown_to(key).is_none_or(|size| size > file.read_to)
+        // A file that is shorter than it was has other content.
+        let has_changed = |size| size > file.read_to || size < file.size;
+        file.place != Place::Active || self.grown_to(key).is_none_or(has_changed)
     }
 
     /// The size of an open plain file now.
@@ -302,31 +292,37 @@ impl Reader {
             // Its content was truncated away.
             return Ok(Read::Bytes(0));
         };
+        let count = content.read_at(&mut self.buffer, offset)?;
         if file.form == Form::Plain {
+            // Behind reading, so that what is truncated meanwhile is found out.
             let mut first = [0; FIRST_BYTES];
-            let count = content.read_at(&mut first[..file.fingerprint.len()], 0)?;
-            if !file.fingerprint.is_of(&first[..count]) {
+            let begun = content.read_at(&mut first[..file.fingerprint.len()], 0)?;
+            if !file.fingerprint.is_of(&first[..begun]) || (count == 0 && content.metadata()?.len() < offset) {
                 return Ok(Read::Truncated);
             }
-        }
-        let count = content.read_at(&mut self.buffer, offset)?;
-        if count == 0 && file.form == Form::Plain && content.metadata()?.len() < offset {
-            return Ok(Read::Truncated);
         }
         Ok(Read::Bytes(count))
     }
 
     /// The fingerprint of a short file grows with it.
-    fn extend_fingerprint(&mut self, key: FileKey) {
-        let Some(file) = self.files.get_mut(key) else { return };
-        if !file.fingerprint.may_grow() || file.size <= file.fingerprint.len() as u64 {
-            return;
+    pub(super) fn extend_fingerprint(&mut self, key: FileKey) {
+        let Some(file) = self.files.get(key) else { return };
+        if file.fingerprint.may_grow() && file.size > file.fingerprint.len() as u64 {
+            self.look_into(key);
         }
+    }
+
+    /// Sees what there is of an open file now, if that is not other content.
+    pub(super) fn look_into(&mut self, key: FileKey) {
+        let Some(size) = self.grown_to(key) else { return };
+        let file = &mut self.files[key];
         let mut first = [0; FIRST_BYTES];
-        if let Some(content) = file.content.as_mut().filter(|_| file.form == Form::Plain)
+        if let Some(content) = &mut file.content
             && let Ok(count) = content.read_at(&mut first, 0)
+            && file.fingerprint.is_of(&first[..count])
         {
             file.fingerprint = Fingerprint::of(&first[..count]);
+            file.size = file.size.max(size);
         }
     }
 
@@ -366,27 +362,33 @@ impl Reader {
         self.logs[key].files.push(new);
         self.logs[key].advance();
         self.decide_copies(key);
+        self.logs[key].push_next(new, Committed::default());
         let lost = self.read_copy(key, old);
         if lost > 0 {
             add(&self.parts.counts.bytes_lost, lost);
         }
-        self.logs[key].push(new, Committed::default());
         self.saving.is_due = true;
     }
 
     /// Reads what a copy of a truncated file has more than was read of it. Answers the bytes that are known to be lost.
     fn read_copy(&mut self, key: LogKey, old: FileKey) -> u64 {
         let read_to = self.files[old].read_to;
-        let is_copy = |file: &FileKey| self.files[*file].copy_of == Some(old);
-        let Some(copy) = self.logs[key].files.iter().copied().find(is_copy) else { return self.files[old].behind() };
+        let copy_of =
+            |original| self.logs[key].files.iter().copied().find(|file| self.files[*file].copy_of == Some(original));
+        let open = |copy: &FileKey| {
+            let file = &self.files[*copy];
+            Content::open(&file.path, file.form).and_then(|content| Ok((*copy, content.total()?, content)))
+        };
+        // It may be compressed already.
+        let copies = std::iter::successors(copy_of(old), |copy| copy_of(*copy));
+        let opened = copies.map(|copy| open(&copy)).find_map(Result::ok);
+        let Some((copy, total, content)) = opened else { return self.files[old].behind() };
         let file = &mut self.files[copy];
-        let opened = Content::open(&file.path, file.form).and_then(|content| Ok((content.total()?, content)));
-        let Ok((total, content)) = opened else { return self.files[old].behind() };
         file.size = total;
         if total > read_to {
             file.content = Some(content);
             file.read_to = read_to;
-            self.logs[key].push(copy, Committed { offset: read_to, is_inside: false });
+            self.logs[key].push_next(copy, Committed { offset: read_to, is_inside: false });
             self.settling.push(copy);
         }
         0
@@ -432,23 +434,31 @@ impl Reader {
 
     /// Opens a file. When there is no place for another open one, those that have been idle for longest are closed first.
     pub(super) fn open(&mut self, path: &Path, form: Form) -> io::Result<Content> {
+        if self.opened >= self.parts.settings.max_open {
+            self.opened = self.files.iter().filter(|(_, file)| file.content.is_some()).count();
+        }
+        if self.opened >= self.parts.settings.max_open {
+            self.close_some();
+        }
+        self.opened += 1;
         match Content::open(path, form) {
             Err(error) if is_out_of_files(&error) => {
-                self.close_idle();
+                self.close_some();
                 Content::open(path, form)
             }
             opened => opened,
         }
     }
 
-    /// Closes half of the files of which nothing is left to be read now. They are opened again when they are written to.
-    fn close_idle(&mut self) {
-        let is_idle = |file: &LogFile| file.content.is_some() && file.place == Place::Active && file.behind() == 0;
-        let mut idle: Vec<_> =
-            self.files.iter().filter(|(_, file)| is_idle(file)).map(|(key, file)| (file.since, key)).collect();
-        idle.sort_unstable();
-        for (_, key) in idle.iter().take(idle.len().div_ceil(2)) {
+    /// Closes half of the files that have names, idle ones first. They are opened again when they are read.
+    fn close_some(&mut self) {
+        let may_close = |file: &LogFile| file.content.is_some() && file.place == Place::Active;
+        let open = self.files.iter().filter(|(_, file)| may_close(file));
+        let mut open: Vec<_> = open.map(|(key, file)| (file.behind() > 0, file.since, key)).collect();
+        open.sort_unstable();
+        for (.., key) in open.iter().take(open.len().div_ceil(2)) {
             self.files[*key].content = None;
+            self.opened = self.opened.saturating_sub(1);
         }
     }
 
@@ -463,7 +473,7 @@ impl Reader {
             directory.forget(key);
         }
         let Some(log) = self.logs.get_mut(file.log) else { return };
-        log.files.retain(|other| *other != key);
+        log.forget(key);
         for other in &log.files {
             let copy = &mut self.files[*other];
             if copy.copy_of == Some(key) {
@@ -497,6 +507,6 @@ fn file_is_plain(file: &LogFile) -> bool {
     file.form == Form::Plain
 }
 
-fn unix_nanos() -> u64 {
+pub(super) fn unix_nanos() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
 }

@@ -43,6 +43,17 @@ pub(crate) struct FileParser {
     format: Arc<Format>,
     file: FileAttributes,
     streams: [StreamState; Stream::COUNT],
+    /// Where the last line stands that a record was made at.
+    made_at: u64,
+}
+
+/// What one stream has waiting, by offsets.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Waits {
+    /// Of its first byte.
+    pub(crate) from: u64,
+    /// Of the line that was added last.
+    pub(crate) last: u64,
 }
 
 /// What one stream of a container has waiting.
@@ -75,12 +86,21 @@ impl FileParser {
     /// A parser of one file. `attributes` are encoded `attributes` fields of `LogRecord` that every record of the file
     /// carries, such as `log.file.path`; none of them, or some.
     pub(crate) fn new(format: Arc<Format>, attributes: Bytes) -> Self {
-        Self { format, file: FileAttributes::new(attributes), streams: Default::default() }
+        Self { format, file: FileAttributes::new(attributes), streams: Default::default(), made_at: 0 }
     }
 
     /// Takes the next line. What it completes is put into `records`.
     pub(crate) fn line(&mut self, line: Line<'_>, observed_unix_nano: u64, records: &mut Records) {
-        let Self { format, file, streams } = self;
+        let before = records.len;
+        self.take(line, observed_unix_nano, records);
+        if records.len > before {
+            self.made_at = line.start;
+        }
+    }
+
+    #[inline]
+    fn take(&mut self, line: Line<'_>, observed_unix_nano: u64, records: &mut Records) {
+        let Self { format, file, streams, .. } = self;
         let place = |stream| Place { format, file, stream, observed: observed_unix_nano };
         let whole = Piece { content: line.bytes, time: 0, start: line.start, is_truncated: line.is_truncated };
         if !format.is_container {
@@ -107,15 +127,32 @@ impl FileParser {
     /// The offset from which a restart must read again: of the first byte that was read and is in no record yet. `None`
     /// when nothing waits.
     pub(crate) fn waits_from(&self) -> Option<u64> {
-        let waiting = self.streams.iter().flat_map(|stream| [&stream.partial, &stream.entry]);
-        waiting.flatten().map(|waiting| waiting.start).min()
+        self.streams.iter().filter_map(StreamState::waits).map(|waits| waits.from).min()
     }
 
-    /// Makes records of what waits: the file has ended, or the wait for more lines of an entry is over.
+    /// Where the last line stands of the stream that has waited for more for longest. `None` when nothing waits.
+    pub(crate) fn waits_since(&self) -> Option<u64> {
+        self.streams.iter().filter_map(StreamState::waits).map(|waits| waits.last).min()
+    }
+
+    /// How far records reach beyond what waits: so many bytes a restart would make records of again.
+    pub(crate) fn overtaken_by(&self) -> u64 {
+        self.waits_from().map_or(0, |from| self.made_at.saturating_sub(from))
+    }
+
+    /// Makes records of what waits: the file has ended.
     pub(crate) fn flush(&mut self, observed_unix_nano: u64, records: &mut Records) {
-        let Self { format, file, streams } = self;
+        self.flush_if(observed_unix_nano, records, |_| true);
+    }
+
+    /// Makes records of what waits in some streams: the wait for more is over there.
+    pub(crate) fn flush_if(&mut self, observed_unix_nano: u64, records: &mut Records, is_over: impl Fn(Waits) -> bool) {
+        let Self { format, file, streams, .. } = self;
         for stream in Stream::ALL {
             let state = &mut streams[stream.index()];
+            if !state.waits().is_some_and(&is_over) {
+                continue;
+            }
             let place = Place { format, file, stream, observed: observed_unix_nano };
             if let Some(partial) = state.partial.take() {
                 place.entry(state, partial.piece(), records);
@@ -123,6 +160,18 @@ impl FileParser {
             }
             place.end_entry(state, records);
         }
+    }
+}
+
+impl StreamState {
+    #[inline]
+    fn waits(&self) -> Option<Waits> {
+        let (first, last) = match (&self.entry, &self.partial) {
+            (None, None) => return None,
+            (Some(first), Some(last)) => (first, last),
+            (Some(waiting), None) | (None, Some(waiting)) => (waiting, waiting),
+        };
+        Some(Waits { from: first.start, last: last.last })
     }
 }
 

@@ -12,6 +12,8 @@ pub(super) struct Waiting {
     pub(super) content: Vec<u8>,
     pub(super) time: u64,
     pub(super) start: u64,
+    /// Where the line stands that was added last.
+    pub(super) last: u64,
     pub(super) lines: u32,
     pub(super) phase: Phase,
     /// Lines since the phase changed.
@@ -35,6 +37,7 @@ impl Waiting {
 
     /// Appends a part of the same line. What is longer than a record may be is cut off.
     pub(super) fn extend(&mut self, piece: Piece<'_>, max_bytes: usize) {
+        self.last = piece.start;
         let room = max_bytes - self.content.len().min(max_bytes);
         let taken = piece.content.len().min(room);
         self.content.extend_from_slice(&piece.content[..taken]);
@@ -43,6 +46,7 @@ impl Waiting {
 
     /// Appends a line.
     pub(super) fn add_line(&mut self, piece: Piece<'_>, phase: Phase) {
+        self.last = piece.start;
         self.content.push(b'\n');
         self.content.extend_from_slice(piece.content);
         self.is_truncated |= piece.is_truncated;

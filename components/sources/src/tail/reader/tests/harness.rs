@@ -21,6 +21,7 @@ use futures::future::BoxFuture;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use otlp::{Decoded, Payload};
 
+use super::stepped::Stepped;
 use crate::tail::checkpoint;
 use crate::tail::{Decision, Description, Format, Selection, Settings, Tail, resource};
 
@@ -110,8 +111,38 @@ impl Folder {
     }
 
     pub(super) fn read_with(&self, settings: Settings, decide: impl Fn(&Path) -> Decision + Send + 'static) -> Reading {
+        self.start(self.store(), settings, decide)
+    }
+
+    /// A reader that is driven by hand.
+    pub(super) fn step_with(&self, settings: Settings, format: Format) -> Stepped {
+        self.step_if(settings, format, |_| Decision::Collect)
+    }
+
+    pub(super) fn step_if(
+        &self,
+        settings: Settings,
+        format: Format,
+        decide: impl Fn(&Path) -> Decision + Send + 'static,
+    ) -> Stepped {
+        let selection = Box::new(Logs { root: self.logs.path().to_owned(), decide });
+        Stepped::begin(self.store(), settings, format, selection)
+    }
+
+    /// A reader that is driven by hand and keeps positions elsewhere.
+    pub(super) fn step_to(&self, store: Arc<dyn StateStore>, settings: Settings, format: Format) -> Stepped {
+        let selection = Box::new(Logs { root: self.logs.path().to_owned(), decide: |_: &Path| Decision::Collect });
+        Stepped::begin(store, settings, format, selection)
+    }
+
+    /// A reader of lines that is driven by hand.
+    pub(super) fn step(&self) -> Stepped {
+        self.step_with(settings(), Format::plain())
+    }
+
+    fn store(&self) -> Arc<dyn StateStore> {
         let id = ComponentId::new("tail").unwrap();
-        self.start(Arc::new(DirectoryStore::open(self.state.path(), &id).unwrap()), settings, decide)
+        Arc::new(DirectoryStore::open(self.state.path(), &id).unwrap())
     }
 
     /// Reads and keeps positions elsewhere.

@@ -170,6 +170,21 @@ async fn truncated_and_grown_beyond() {
     reading.nothing_more().await;
 }
 
+/// The same when it happens right after the file was read, when what is known of its beginning is completed.
+#[test]
+fn truncated_while_it_is_read() {
+    let folder = Folder::new();
+    folder.append("a.log", "first\n");
+    let mut reader = folder.step();
+    assert_eq!(reader.step(), ["first"]);
+    fs::write(folder.path("a.log"), "other and longer\nlast\n").unwrap();
+    let (key, _) = reader.reader.files.iter().next().unwrap();
+    reader.reader.files[key].size += 1;
+    reader.reader.extend_fingerprint(key);
+    assert_eq!(reader.step(), ["other and longer", "last"]);
+    assert_eq!(reader.count("files_truncated"), 1);
+}
+
 /// A file that is deleted before it is read is read to its end all the same, and a new one of its name as well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deleted_before_it_is_read() {
