@@ -103,6 +103,8 @@ impl ControlPrograms<'_> {
             "--log-level=warn".to_owned(),
             // Its data live as long as its processes: a crash of the machine leaves nothing worth keeping.
             "--unsafe-no-fsync".to_owned(),
+            // The most that etcd advises: a hundred thousand large pods are more than its default of 2 GiB.
+            "--quota-backend-bytes=8589934592".to_owned(),
         ]
     }
 

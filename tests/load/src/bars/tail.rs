@@ -264,7 +264,7 @@ fn follow(options: &Options, files: u64, rate: f64, most_share: f64) -> Result<V
 /// Rotation and kills under load.
 fn rotate(options: &Options) -> Result<Verdict> {
     let program = options.program()?;
-    let kills = if options.length == Length::Long { 9 } else { 3 };
+    let kills = if options.length == Length::Long { 29 } else { 3 };
     let [logs, state] = [TempDir::with_prefix("bars-")?, TempDir::with_prefix("bars-")?];
     let mut sink = Actor::start(Role::NotingSink, &sink_spec())?;
     let endpoint = sink.hear()?;
