@@ -208,6 +208,11 @@ impl Metadata {
         self.tables.read().pods.len()
     }
 
+    /// Whether all pods have been listed once, whatever is known of nodes and namespaces.
+    pub fn has_listed_pods(&self) -> bool {
+        self.progress.lock().pods.is_some()
+    }
+
     /// Whether everything has been listed once.
     pub fn is_synced(&self) -> bool {
         self.progress.lock().is_synced
@@ -375,11 +380,14 @@ impl Metadata {
 
     /// All lists are complete, with everything that is wanted by now.
     pub fn complete(&self) {
+        self.progress.lock().is_synced = true;
+        self.complete_pods();
+    }
+
+    /// The list of pods is complete, with everything that is wanted by now.
+    pub fn complete_pods(&self) {
         let latest = self.wishes.lock().latest;
-        let mut progress = self.progress.lock();
-        progress.pods = Some(latest);
-        progress.is_synced = true;
-        drop(progress);
+        self.progress.lock().pods = Some(latest);
         self.tell(true);
     }
 }

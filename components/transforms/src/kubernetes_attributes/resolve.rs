@@ -152,15 +152,18 @@ impl Resolver {
         if self.timeout.is_zero() {
             return Found::Nothing(Unmatched::UnknownPod);
         }
-        let waits = |until| Found::Waits { until, in_vain: Unmatched::UnknownPod };
-        if !self.metadata.is_synced() {
+        let now = Instant::now();
+        let waits = |until| match until > now {
+            true => Found::Waits { until, in_vain: Unmatched::UnknownPod },
+            false => Found::Nothing(Unmatched::UnknownPod),
+        };
+        if !self.metadata.has_listed_pods() {
             // Nothing can be said of anybody yet. When even the process does not wait any more, data does not either.
             return match self.metadata.waits_for() {
                 Some(_) => waits(window.latest + self.timeout),
                 None => Found::Nothing(Unmatched::UnknownPod),
             };
         }
-        let now = Instant::now();
         let mut known = self.unknown.lock();
         if known.len() >= REMEMBERED && !known.contains_key(&unknown) {
             known.retain(|_, first| *first + self.timeout + NOT_AGAIN_FOR > now);
@@ -177,7 +180,6 @@ impl Resolver {
         if has_news || *first + self.timeout + NOT_AGAIN_FOR <= now {
             *first = now;
         }
-        let until = *first + self.timeout;
-        if until > now { waits(until) } else { Found::Nothing(Unmatched::UnknownPod) }
+        waits(*first + self.timeout)
     }
 }
