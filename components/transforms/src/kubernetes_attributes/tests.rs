@@ -516,6 +516,23 @@ async fn pods_are_waited_for_without_their_places() {
     assert_eq!(apply(&transform, Batch::unacknowledged(unknown)).emitted.len(), 1, "it was waited for once");
 }
 
+/// However many pods somebody names that there are not, a new pod is waited for by its connection; and those that were named
+/// make room for others in the end.
+#[tokio::test(start_paused = true)]
+async fn invented_pods_take_no_room_from_new_ones() {
+    let metadata = cluster();
+    let transform = transform(&metadata, &Options::default());
+    let names = |number: u32| Batch::unacknowledged(logs(&[("k8s.pod.uid", &*uid(number))], 0..1));
+    for number in 0..8192 {
+        assert_eq!(apply(&transform, names(number)).handed_over.len(), 1, "{number}");
+    }
+    assert_eq!(apply(&transform, names(8192)).emitted.len(), 1, "nobody keeps more than that in mind");
+    let new = peer("10.0.0.1", Duration::ZERO);
+    assert_eq!(apply(&transform, sent_by(new, &[])).handed_over.len(), 1);
+    pass(306 * SECOND).await;
+    assert_eq!(apply(&transform, names(8192)).handed_over.len(), 1);
+}
+
 /// What is prepared for a pod is prepared anew when the pod, its node or its namespace changes.
 #[tokio::test]
 async fn changes_are_seen() {
