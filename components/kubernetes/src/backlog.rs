@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What happened during an interruption or a list is told within this of the first event behind it.
+/// What happened during an interruption or a list is told within this of the first event behind it, or as long as it lasted
+/// when that is shorter.
 const CATCHES_UP_WITHIN: Duration = Duration::from_secs(5);
 
 /// What may not be told yet.
@@ -52,7 +53,7 @@ impl Backlog {
     /// The list is complete; the events behind it tell what happened while it was made.
     pub(crate) fn list_ends(&mut self, now: Instant) {
         let since = self.list_began.take().unwrap_or(now);
-        self.behind = Some(Behind { since, until: Some(now + CATCHES_UP_WITHIN) });
+        self.behind = Some(Behind { since, until: Some(caught_up(since, now)) });
         self.last_event = Some(now);
     }
 
@@ -60,10 +61,15 @@ impl Backlog {
     pub(crate) fn of_event(&mut self, now: Instant) -> Instant {
         self.last_event = Some(now);
         let Some(behind) = &mut self.behind else { return now };
-        if now < *behind.until.get_or_insert(now + CATCHES_UP_WITHIN) {
+        if now < *behind.until.get_or_insert(caught_up(behind.since, now)) {
             return behind.since;
         }
         self.behind = None;
         now
     }
+}
+
+/// When all is told that has happened since some moment, of which the first is told now.
+fn caught_up(since: Instant, now: Instant) -> Instant {
+    now + CATCHES_UP_WITHIN.min(now.saturating_duration_since(since))
 }
