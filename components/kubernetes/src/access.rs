@@ -17,6 +17,8 @@ use tokio::time::Instant;
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// And no more often than this when the API server does not let us in.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// A connection that says nothing for so long is dead. On one that lives, watches hear a bookmark every minute or so.
+const SILENT_AT_MOST: Duration = Duration::from_secs(120);
 /// Between requests, on average.
 const REQUEST_EVERY: Duration = Duration::from_millis(100);
 /// So many may be made at once.
@@ -243,7 +245,8 @@ impl Access {
         if known.is_some_and(|known| known.files == files) {
             return Ok(None);
         }
-        let config = self.origin.config(kubeconfig).await?;
+        let mut config = self.origin.config(kubeconfig).await?;
+        config.read_timeout = Some(SILENT_AT_MOST);
         let client = Client::try_from(config).map_err(AccessError::Client)?;
         Ok(Some(State { files, client, looked: Instant::now() }))
     }
@@ -276,6 +279,31 @@ mod tests {
             access.wait_for_turn().await;
         }
         assert_eq!(began.elapsed(), Duration::from_secs(2));
+    }
+
+    /// A server that falls silent in the middle of it is given up, so that it is asked again.
+    #[tokio::test]
+    async fn silent_servers_are_given_up() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        let server = listener.local_addr().unwrap();
+        let content = format!(
+            "current-context: c\nclusters: [{{name: c, cluster: {{server: 'http://{server}'}}}}]\n\
+             users: [{{name: u, user: {{}}}}]\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n"
+        );
+        std::fs::write(&path, content).unwrap();
+        let client = Arc::new(Access::new(Origin::find(Some(&path)).unwrap())).client();
+        let request = Request::get("/api/v1/pods").body(Vec::new()).unwrap();
+        let asking = tokio::spawn(async move { client.request_text(request).await });
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut read = [0; 1024];
+        assert!(tokio::io::AsyncReadExt::read(&mut socket, &mut read).await.unwrap() > 0);
+        let begun = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{";
+        tokio::io::AsyncWriteExt::write_all(&mut socket, begun).await.unwrap();
+        tokio::time::pause();
+        let given_up = tokio::time::timeout(Duration::from_secs(600), asking).await;
+        assert!(given_up.expect("it waits for ever").unwrap().is_err());
     }
 
     /// What is of no use is told before anything runs, by name.

@@ -13,7 +13,7 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 
 use crate::object::{EndpointObject, EndpointSliceObject};
-use crate::watch::{Selection, follow};
+use crate::watch::{News, Selection, follow};
 
 /// The label by which a slice says of which Service it is.
 const SERVICE: &str = "kubernetes.io/service-name";
@@ -75,7 +75,9 @@ pub fn follow_endpoints(
         let labels = Some(format!("{SERVICE}={}", options.service));
         let selection = Selection { labels, ..Selection::all(PAGE_SIZE) };
         let mut slices = Slices::default();
-        follow(api, selection, |event| {
+        follow(api, selection, |news| {
+            // What was known last stays while nothing is told.
+            let News::Event(event) = news else { return };
             if let Some(ready) = slices.take(event, &options) {
                 tell(&sender, ready);
             }

@@ -118,13 +118,14 @@ impl Contact {
 
 impl Told {
     /// By an event, which comes soon after what it tells of.
+    #[cfg(any(test, feature = "test-kit"))]
     pub(crate) fn at_once(now: Instant) -> Self {
         Self { now, since: Some(now) }
     }
 
-    /// By a list, which tells of all that has happened since the last event.
-    pub(crate) fn by_list(now: Instant, last_event: Option<Instant>) -> Self {
-        Self { now, since: last_event }
+    /// By whoever may tell late, but not of what happened before `since`; the first list has no such time.
+    pub(crate) fn since(now: Instant, since: Option<Instant>) -> Self {
+        Self { now, since }
     }
 }
 

@@ -72,15 +72,11 @@ impl Candidate {
         let mut leads_until: Option<Instant> = None;
         loop {
             let began = Instant::now();
-            let tried = async {
-                match leads_until {
-                    Some(until) => tokio::time::timeout_at(until, self.attempt(&mut seen)).await.ok(),
-                    None => Some(self.attempt(&mut seen).await),
-                }
-            };
+            // An answer that does not come must not keep anybody from leading for ever.
+            let tried_until = leads_until.unwrap_or(began + self.options.duration);
             let result = tokio::select! {
                 () = stop.cancelled() => break,
-                result = tried => result,
+                result = tokio::time::timeout_at(tried_until, self.attempt(&mut seen)) => result.ok(),
             };
             match result {
                 Some(Ok(true)) => leads_until = Some(began + self.options.duration * 2 / 3),
@@ -219,6 +215,24 @@ mod tests {
         match step(&options(), lease, Duration::from_secs(unchanged), Timestamp::MAX) {
             Step::Write(spec) => Some(spec),
             Step::Wait => None,
+        }
+    }
+
+    /// Whoever gets no answer asks again, though it does not lead.
+    #[tokio::test(start_paused = true)]
+    async fn asks_again_without_an_answer() {
+        let (asked, mut times) = watch::channel(0);
+        let silent = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+            asked.send_modify(|count| *count += 1);
+            std::future::pending::<Result<http::Response<kube::client::Body>, std::io::Error>>()
+        });
+        let candidate = Candidate::new(Client::new(silent, "default"), options());
+        let (leads, _) = watch::channel(false);
+        let stop = CancellationToken::new();
+        let asking = tokio::time::timeout(Duration::from_secs(600), times.wait_for(|count| *count >= 3));
+        tokio::select! {
+            () = candidate.run(&leads, stop) => unreachable!("nobody stops it"),
+            asked = asking => assert!(asked.is_ok_and(|asked| asked.is_ok()), "it waits for ever"),
         }
     }
 

@@ -6,6 +6,8 @@
 #[cfg(feature = "metadata")]
 mod access;
 #[cfg(feature = "metadata")]
+mod backlog;
+#[cfg(feature = "metadata")]
 mod endpoints;
 #[cfg(feature = "metadata")]
 mod index;

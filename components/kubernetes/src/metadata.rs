@@ -21,13 +21,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Access, Origin};
+use crate::backlog::Backlog;
 use crate::index::{Attribution, Contact, Index, Told};
 use crate::intern::Interner;
 use crate::object::{NamespaceObject, NodeObject, PodObject};
 use crate::place::{Namespace, Node, Places};
 use crate::pod::{Pod, Uid};
 use crate::wanted::Wanted;
-use crate::watch::{Selection, follow};
+use crate::watch::{Interruption, News, Selection, follow};
 
 /// The process is ready without the first lists after this time: data without metadata is better than no data.
 const WAIT_FOR_SYNC: Duration = Duration::from_secs(30);
@@ -68,8 +69,8 @@ struct Wishes {
 #[derive(Debug, Default)]
 struct Tables {
     pods: Index,
-    /// When the watch of pods told of something.
-    last_event: Option<Instant>,
+    /// What the watch of pods may not have told yet.
+    backlog: Backlog,
     nodes: Places<Node>,
     namespaces: Places<Namespace>,
     texts: Interner,
@@ -86,6 +87,16 @@ struct Progress {
     nodes: bool,
     namespaces: bool,
     is_synced: bool,
+    /// What we lack the right to follow.
+    forbidden: Option<Kind>,
+}
+
+/// What is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Pods,
+    Nodes,
+    Namespaces,
 }
 
 inventory::submit! { ServiceRegistration::of::<Metadata>() }
@@ -104,7 +115,12 @@ impl Service for Metadata {
     fn waits_for(&self) -> Option<&'static str> {
         let progress = self.progress.lock();
         let is_over = progress.started.is_some_and(|started| started.elapsed() >= WAIT_FOR_SYNC);
-        (!progress.is_synced && !is_over).then_some("waiting for the first list of the cluster's pods")
+        (!progress.is_synced && !is_over).then_some(match progress.forbidden {
+            None => "waiting for the first list of the cluster's pods",
+            Some(Kind::Pods) => "waiting for the right to list and watch pods",
+            Some(Kind::Nodes) => "waiting for the right to list and watch nodes",
+            Some(Kind::Namespaces) => "waiting for the right to list and watch namespaces",
+        })
     }
 
     fn run(self: Arc<Self>, stop: CancellationToken) -> BoxFuture<'static, Result<(), ComponentError>> {
@@ -208,6 +224,11 @@ impl Metadata {
         self.tables.read().pods.len()
     }
 
+    /// Whether all pods have been listed once, whatever is known of nodes and namespaces.
+    pub fn has_listed_pods(&self) -> bool {
+        self.progress.lock().pods.is_some()
+    }
+
     /// Whether everything has been listed once.
     pub fn is_synced(&self) -> bool {
         self.progress.lock().is_synced
@@ -230,16 +251,23 @@ impl Metadata {
         self.progress.lock().asked = latest;
         let of_this_node = |field: &str| self.settings.node.as_deref().map(|node| format!("{field}={node}"));
         let selection = |fields| Selection { fields, ..Selection::all(self.settings.page_size) };
-        let pods = follow(Api::all(client.clone()), selection(of_this_node("spec.nodeName")), |event| {
-            self.take_pod(event, &wanted);
+        let pods = follow(Api::all(client.clone()), selection(of_this_node("spec.nodeName")), |news| match news {
+            News::Event(event) => self.take_pod(event, &wanted),
+            News::Interrupted(why) => self.interrupted(Kind::Pods, why),
         });
         let nodes = wanted.nodes.then(|| {
             let selection = selection(of_this_node("metadata.name"));
-            follow(Api::all(client.clone()), selection, |event| self.take_node(event, &wanted))
+            follow(Api::all(client.clone()), selection, |news| match news {
+                News::Event(event) => self.take_node(event, &wanted),
+                News::Interrupted(why) => self.interrupted(Kind::Nodes, why),
+            })
         });
         // An id that stands in one object is no reason to watch thousands.
         let only_system = (!wanted.namespaces()).then(|| format!("metadata.name={SYSTEM_NAMESPACE}"));
-        let namespaces = follow(Api::all(client), selection(only_system), |event| self.take_namespace(event, &wanted));
+        let namespaces = follow(Api::all(client), selection(only_system), |news| match news {
+            News::Event(event) => self.take_namespace(event, &wanted),
+            News::Interrupted(why) => self.interrupted(Kind::Namespaces, why),
+        });
         futures::join!(pods, OptionFuture::from(nodes), namespaces);
     }
 
@@ -261,31 +289,31 @@ impl Metadata {
     fn take_pod(&self, event: Event<PodObject>, wanted: &Wanted) {
         let is_listed = matches!(event, Event::InitDone);
         let mut tables = self.tables.write();
-        let Tables { pods, texts, last_event, .. } = &mut *tables;
+        let Tables { pods, texts, backlog, .. } = &mut *tables;
         let now = Instant::now();
-        let (at_once, by_list) = (Told::at_once(now), Told::by_list(now, *last_event));
         let changed = match event {
             Event::Init => {
                 pods.list_begins();
+                backlog.list_begins(now);
                 false
             }
             Event::InitApply(object) => Pod::of(&object, wanted, texts).is_some_and(|pod| {
                 pods.lists(pod.uid);
-                pods.apply(pod, by_list)
+                pods.apply(pod, Told::since(now, backlog.of_list()))
             }),
             Event::InitDone => {
-                pods.list_ends(by_list);
-                *last_event = Some(now);
+                pods.list_ends(Told::since(now, backlog.of_list()));
+                backlog.list_ends(now);
                 true
             }
             Event::Apply(object) => {
-                *last_event = Some(now);
-                Pod::of(&object, wanted, texts).is_some_and(|pod| pods.apply(pod, at_once))
+                let told = Told::since(now, Some(backlog.of_event(now)));
+                Pod::of(&object, wanted, texts).is_some_and(|pod| pods.apply(pod, told))
             }
             Event::Delete(object) => {
-                *last_event = Some(now);
+                let told = Told::since(now, Some(backlog.of_event(now)));
                 if let Some(uid) = object.metadata.uid.as_deref().and_then(Uid::parse) {
-                    pods.delete(uid, at_once);
+                    pods.delete(uid, told);
                 }
                 true
             }
@@ -293,7 +321,7 @@ impl Metadata {
         drop(tables);
         self.tell(changed);
         if is_listed {
-            self.listed(wanted, |progress| progress.pods = Some(progress.asked));
+            self.listed(Kind::Pods, wanted, |progress| progress.pods = Some(progress.asked));
         }
     }
 
@@ -306,7 +334,7 @@ impl Metadata {
         self.places.fetch_add(u64::from(changed), Ordering::Relaxed);
         self.tell(changed);
         if is_listed {
-            self.listed(wanted, |progress| progress.nodes = true);
+            self.listed(Kind::Nodes, wanted, |progress| progress.nodes = true);
         }
     }
 
@@ -320,14 +348,28 @@ impl Metadata {
         self.places.fetch_add(u64::from(changed), Ordering::Relaxed);
         self.tell(changed);
         if is_listed {
-            self.listed(wanted, |progress| progress.namespaces = true);
+            self.listed(Kind::Namespaces, wanted, |progress| progress.namespaces = true);
+        }
+    }
+
+    /// Nothing is told of a kind of object at the moment.
+    fn interrupted(&self, what: Kind, why: Interruption) {
+        if what == Kind::Pods {
+            self.tables.write().backlog.begins(Instant::now());
+        }
+        let mut progress = self.progress.lock();
+        match why {
+            Interruption::Forbidden => progress.forbidden = Some(what),
+            Interruption::Other if progress.forbidden == Some(what) => progress.forbidden = None,
+            Interruption::Other => {}
         }
     }
 
     /// One of the first lists is complete.
-    fn listed(&self, wanted: &Wanted, which: impl FnOnce(&mut Progress)) {
+    fn listed(&self, what: Kind, wanted: &Wanted, which: impl FnOnce(&mut Progress)) {
         let mut progress = self.progress.lock();
         which(&mut progress);
+        progress.forbidden = progress.forbidden.filter(|forbidden| *forbidden != what);
         let is_synced = progress.pods.is_some() && progress.namespaces && (progress.nodes || !wanted.nodes);
         if is_synced && !progress.is_synced {
             let took = progress.started.map(|started| started.elapsed()).unwrap_or_default();
@@ -375,11 +417,14 @@ impl Metadata {
 
     /// All lists are complete, with everything that is wanted by now.
     pub fn complete(&self) {
+        self.progress.lock().is_synced = true;
+        self.complete_pods();
+    }
+
+    /// The list of pods is complete, with everything that is wanted by now.
+    pub fn complete_pods(&self) {
         let latest = self.wishes.lock().latest;
-        let mut progress = self.progress.lock();
-        progress.pods = Some(latest);
-        progress.is_synced = true;
-        drop(progress);
+        self.progress.lock().pods = Some(latest);
         self.tell(true);
     }
 }

@@ -16,6 +16,8 @@ use serde::de::DeserializeOwned;
 
 /// The status of answers to those who ask for what is forgotten.
 const GONE: u16 = 410;
+/// The status of answers to those who have no right to what they ask for.
+const FORBIDDEN: u16 = 403;
 /// Between a watch that could not begin and another list.
 const BEFORE_ANOTHER_LIST: Duration = Duration::from_secs(1);
 
@@ -37,8 +39,26 @@ impl Selection {
     }
 }
 
-/// Hands every event to `take`. Never ends.
-pub(crate) async fn follow<K>(api: Api<K>, selection: Selection, mut take: impl FnMut(Event<K>))
+/// What is told of a kind of object.
+#[derive(Debug)]
+pub(crate) enum News<K> {
+    /// Something has happened.
+    Event(Event<K>),
+    /// Nothing is told at the moment. What happens meanwhile is told later.
+    Interrupted(Interruption),
+}
+
+/// Why nothing is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interruption {
+    /// We lack the right to list or watch.
+    Forbidden,
+    /// Anything else; it may be over soon.
+    Other,
+}
+
+/// Hands everything to `take`. Never ends.
+pub(crate) async fn follow<K>(api: Api<K>, selection: Selection, mut take: impl FnMut(News<K>))
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
@@ -60,19 +80,32 @@ where
 async fn take_all<K>(
     events: impl Stream<Item = watcher::Result<Event<K>>>,
     what: &str,
-    take: &mut impl FnMut(Event<K>),
+    take: &mut impl FnMut(News<K>),
 ) {
     let mut events = pin!(events);
     while let Some(event) = events.next().await {
         match event {
-            Ok(event) => take(event),
+            Ok(event) => take(News::Event(event)),
             Err(error) => {
                 let text = chain(&error);
                 tracing::warn!(what, error = text, "cannot follow the cluster at the moment");
+                take(News::Interrupted(Interruption::of(&error)));
                 if matches!(&error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == GONE) {
                     return;
                 }
             }
+        }
+    }
+}
+
+impl Interruption {
+    fn of(error: &watcher::Error) -> Self {
+        let (watcher::Error::InitialListFailed(cause) | watcher::Error::WatchStartFailed(cause)) = error else {
+            return Self::Other;
+        };
+        match cause {
+            kube::Error::Api(status) if status.code == FORBIDDEN => Self::Forbidden,
+            _ => Self::Other,
         }
     }
 }

@@ -126,17 +126,17 @@ fn near_an_end_it_takes_longer() {
 #[test]
 fn lists_tell_late() {
     let (mut index, start) = (Index::default(), Instant::now() + 1000 * SECOND);
-    index.apply(running(1, "10.0.0.7"), Told::by_list(start, None));
+    index.apply(running(1, "10.0.0.7"), Told::since(start, None));
     let connected = start - 60 * SECOND;
     assert_eq!(at(&index, "10.0.0.7", connected, start).as_deref(), Some("pod-1"));
     let mut young = running(3, "10.0.0.9");
     young.created = i64::MAX;
-    index.apply(young, Told::by_list(start, None));
+    index.apply(young, Told::since(start, None));
     assert_eq!(at(&index, "10.0.0.9", connected, start), None);
     assert_eq!(at(&index, "10.0.0.9", start - 5 * SECOND, start).as_deref(), Some("pod-3"));
     // The watch is broken for a minute, in which the address goes on.
     let last_event = start + 10 * SECOND;
-    let listed = Told::by_list(start + 70 * SECOND, Some(last_event));
+    let listed = Told::since(start + 70 * SECOND, Some(last_event));
     index.list_begins();
     for number in [2, 3] {
         index.lists(uid(number));
@@ -176,7 +176,7 @@ fn a_list_replaces_everything() {
     index.list_begins();
     index.lists(uid(2));
     index.lists(uid(3));
-    index.list_ends(Told::by_list(start + SECOND, Some(start)));
+    index.list_ends(Told::since(start + SECOND, Some(start)));
     let moment = start + 10 * SECOND;
     assert_eq!(at(&index, "10.0.0.1", moment, moment), None);
     assert_eq!(at(&index, "10.0.0.2", moment, moment).as_deref(), Some("pod-2"));

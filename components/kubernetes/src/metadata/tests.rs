@@ -5,6 +5,7 @@ use kube::runtime::watcher::Event;
 use serde_json::json;
 
 use super::*;
+use crate::index::Holder;
 use crate::wanted::KeySelection;
 
 fn pod(number: u8) -> PodObject {
@@ -67,6 +68,76 @@ async fn a_new_list_replaces_what_was_known() {
     tokio::time::advance(Duration::from_secs(121)).await;
     metadata.tables.write().pods.forget(Instant::now());
     assert!(metadata.pod(uid(1)).is_none() && metadata.pod(uid(2)).is_some());
+}
+
+/// A pod with an address.
+fn pod_at(number: u8, address: &str) -> PodObject {
+    let mut object = pod(number);
+    object.status.pod_ip = Some(address.to_owned());
+    object
+}
+
+/// The pod that sends now over a connection that was made then.
+fn sender(metadata: &Metadata, address: &str, connected: Instant) -> Option<String> {
+    let contact = Contact::over_connection(connected, Instant::now());
+    match metadata.holder(address.parse().unwrap(), &contact).holder {
+        Holder::Pod(pod) => Some(pod.name.to_string()),
+        Holder::Nobody | Holder::OneOfSeveral => None,
+    }
+}
+
+/// What happened while the watch was interrupted is told late: whoever connected meanwhile is found all the same, and nobody
+/// is taken for the one who had the address before. Behind it, and long after, events tell at once again.
+#[tokio::test(start_paused = true)]
+async fn events_behind_an_interruption_are_late() {
+    let (metadata, wanted) = (Metadata::new(KubernetesSettings::default(), None), Wanted::default());
+    let pass = async |seconds| tokio::time::advance(Duration::from_secs(seconds)).await;
+    for event in [Event::Init, Event::InitApply(pod_at(1, "10.0.0.1")), Event::InitDone] {
+        metadata.take_pod(event, &wanted);
+    }
+    pass(100).await;
+    metadata.take_pod(Event::Apply(pod(9)), &wanted);
+    for _ in 0..3 {
+        pass(10).await;
+        metadata.interrupted(Kind::Pods, Interruption::Other);
+    }
+    let meanwhile = Instant::now();
+    pass(30).await;
+    metadata.take_pod(Event::Delete(pod_at(1, "10.0.0.1")), &wanted);
+    metadata.take_pod(Event::Apply(pod_at(2, "10.0.0.1")), &wanted);
+    pass(1).await;
+    assert_eq!(sender(&metadata, "10.0.0.1", meanwhile).as_deref(), Some("pod-2"));
+    pass(100).await;
+    metadata.take_pod(Event::Apply(pod_at(3, "10.0.0.3")), &wanted);
+    assert_eq!(sender(&metadata, "10.0.0.3", Instant::now() - Duration::from_secs(1)).as_deref(), None);
+    assert_eq!(sender(&metadata, "10.0.0.3", Instant::now()).as_deref(), Some("pod-3"));
+}
+
+/// A list shows what was so when it began: what happens while its pages come is told behind it, late.
+#[tokio::test(start_paused = true)]
+async fn events_behind_a_long_list_are_late() {
+    let (metadata, wanted) = (Metadata::new(KubernetesSettings::default(), None), Wanted::default());
+    metadata.take_pod(Event::Init, &wanted);
+    metadata.take_pod(Event::InitApply(pod_at(1, "10.0.0.1")), &wanted);
+    tokio::time::advance(Duration::from_secs(30)).await;
+    let meanwhile = Instant::now();
+    tokio::time::advance(Duration::from_secs(30)).await;
+    metadata.take_pod(Event::InitDone, &wanted);
+    metadata.take_pod(Event::Delete(pod_at(1, "10.0.0.1")), &wanted);
+    metadata.take_pod(Event::Apply(pod_at(2, "10.0.0.1")), &wanted);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(sender(&metadata, "10.0.0.1", meanwhile).as_deref(), Some("pod-2"));
+}
+
+/// Whoever waits is told which right is missing, until it is there.
+#[tokio::test(start_paused = true)]
+async fn a_missing_right_is_told() {
+    let (metadata, wanted) = (Metadata::new(KubernetesSettings::default(), None), Wanted::default());
+    metadata.interrupted(Kind::Namespaces, Interruption::Forbidden);
+    metadata.interrupted(Kind::Pods, Interruption::Other);
+    assert_eq!(metadata.waits_for(), Some("waiting for the right to list and watch namespaces"));
+    metadata.take_namespace(Event::InitDone, &wanted);
+    assert_eq!(metadata.waits_for(), Some("waiting for the first list of the cluster's pods"));
 }
 
 /// Changes are told to whoever waits for them, and what is no change is not.

@@ -23,8 +23,10 @@ use super::identity::Identity;
 const NOT_AGAIN_FOR: Duration = Duration::from_secs(300);
 /// What a pod sends by way of others may have been on its way for so long.
 const FORWARDED_WITHIN: Duration = Duration::from_secs(1);
-/// So many unknown pods are remembered.
+/// So many unknown pods are remembered, of each kind.
 const REMEMBERED: usize = 8192;
+/// When they are so many, those that may be forgotten are looked for no more often than this.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// What was found of an entry's pod.
 #[derive(Clone, Debug)]
@@ -59,7 +61,17 @@ pub(super) struct Window {
 pub(super) struct Resolver {
     metadata: Arc<Metadata>,
     timeout: Duration,
-    unknown: Mutex<HashMap<Unknown, Instant>>,
+    /// Those whose connections are unknown. What others say takes no room from them.
+    unknown_senders: Mutex<Remembered>,
+    /// Those that resources name, who may name anybody.
+    unknown_named: Mutex<Remembered>,
+}
+
+/// Unknown pods, and since when they are waited for.
+#[derive(Debug, Default)]
+struct Remembered {
+    since: HashMap<Unknown, Instant>,
+    swept: Option<Instant>,
 }
 
 /// A pod that is not known.
@@ -84,7 +96,7 @@ impl Window {
 
 impl Resolver {
     pub(super) fn new(metadata: Arc<Metadata>, timeout: Duration) -> Self {
-        Self { metadata, timeout, unknown: Mutex::default() }
+        Self { metadata, timeout, unknown_senders: Mutex::default(), unknown_named: Mutex::default() }
     }
 
     /// What is known of a resource now.
@@ -101,7 +113,7 @@ impl Resolver {
         if let Some(uid) = identity.uid {
             return match self.metadata.pod(uid) {
                 Some(pod) => Found::Pod(pod, Rule::PodUid),
-                None => self.wait_for(Unknown::Uid(uid), window),
+                None => self.wait_for(Unknown::Uid(uid), Rule::PodUid, window),
             };
         }
         if let Some(address) = identity.address {
@@ -138,7 +150,7 @@ impl Resolver {
         let Attribution { holder, settles_at } = self.metadata.holder(address, contact);
         let is_settled = Instant::now() >= settles_at;
         match holder {
-            Holder::Nobody => self.wait_for(Unknown::Address(address), window),
+            Holder::Nobody => self.wait_for(Unknown::Address(address), rule, window),
             _ if !is_settled && self.timeout.is_zero() => Found::Nothing(Unmatched::SeveralPods),
             _ if !is_settled => Found::Waits { until: settles_at, in_vain: Unmatched::SeveralPods },
             Holder::OneOfSeveral => Found::Nothing(Unmatched::SeveralPods),
@@ -148,27 +160,29 @@ impl Resolver {
     }
 
     /// Waits for a pod, unless that was in vain not long ago.
-    fn wait_for(&self, unknown: Unknown, window: &Window) -> Found {
+    fn wait_for(&self, unknown: Unknown, rule: Rule, window: &Window) -> Found {
         if self.timeout.is_zero() {
             return Found::Nothing(Unmatched::UnknownPod);
         }
-        let waits = |until| Found::Waits { until, in_vain: Unmatched::UnknownPod };
-        if !self.metadata.is_synced() {
+        let now = Instant::now();
+        let waits = |until| match until > now {
+            true => Found::Waits { until, in_vain: Unmatched::UnknownPod },
+            false => Found::Nothing(Unmatched::UnknownPod),
+        };
+        if !self.metadata.has_listed_pods() {
             // Nothing can be said of anybody yet. When even the process does not wait any more, data does not either.
             return match self.metadata.waits_for() {
                 Some(_) => waits(window.latest + self.timeout),
                 None => Found::Nothing(Unmatched::UnknownPod),
             };
         }
-        let now = Instant::now();
-        let mut known = self.unknown.lock();
-        if known.len() >= REMEMBERED && !known.contains_key(&unknown) {
-            known.retain(|_, first| *first + self.timeout + NOT_AGAIN_FOR > now);
-            if known.len() >= REMEMBERED {
-                return Found::Nothing(Unmatched::UnknownPod);
-            }
-        }
-        let first = known.entry(unknown).or_insert(now);
+        let mut known = match rule {
+            Rule::Connection => self.unknown_senders.lock(),
+            Rule::PodUid | Rule::PodIp => self.unknown_named.lock(),
+        };
+        let Some(first) = known.since(unknown, now, self.timeout + NOT_AGAIN_FOR) else {
+            return Found::Nothing(Unmatched::UnknownPod);
+        };
         let has_news = match unknown {
             Unknown::Uid(_) => false,
             // Somebody else may have it next.
@@ -177,7 +191,22 @@ impl Resolver {
         if has_news || *first + self.timeout + NOT_AGAIN_FOR <= now {
             *first = now;
         }
-        let until = *first + self.timeout;
-        if until > now { waits(until) } else { Found::Nothing(Unmatched::UnknownPod) }
+        waits(*first + self.timeout)
+    }
+}
+
+impl Remembered {
+    /// Since when an unknown pod is waited for; none when there is no room to remember it. What is older than `lasts` makes room.
+    fn since(&mut self, unknown: Unknown, now: Instant, lasts: Duration) -> Option<&mut Instant> {
+        if self.since.len() >= REMEMBERED && !self.since.contains_key(&unknown) {
+            if self.swept.is_none_or(|swept| swept + SWEEP_EVERY <= now) {
+                self.swept = Some(now);
+                self.since.retain(|_, first| *first + lasts > now);
+            }
+            if self.since.len() >= REMEMBERED {
+                return None;
+            }
+        }
+        Some(self.since.entry(unknown).or_insert(now))
     }
 }

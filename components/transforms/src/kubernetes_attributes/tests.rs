@@ -483,6 +483,56 @@ async fn waits_for_the_first_lists() {
     assert_eq!(value(&next(&mut run).await, "k8s.pod.name").as_deref(), Some("web-1"));
 }
 
+/// Data that came a while before it reaches the companion is not waited for beyond its time, while nothing was listed.
+#[tokio::test(start_paused = true)]
+async fn what_came_late_waits_for_the_rest_of_its_time() {
+    let metadata = cluster();
+    let transform = KubernetesAttributes::new(&Options::default(), Arc::clone(&metadata));
+    let mut run = companion(&transform);
+    let batch = sent_by(peer("10.0.0.1", SECOND), &[]);
+    let began = Instant::now();
+    pass(SECOND).await;
+    run.feed.send(batch).await;
+    next(&mut run).await.answer(&Outcome::Delivered);
+    let waited = began.elapsed().as_millis();
+    assert!((5000..5100).contains(&waited), "{waited} ms");
+}
+
+/// Pods are waited for as soon as they were listed, though nodes or namespaces never are: nobody grants the right to.
+#[tokio::test(start_paused = true)]
+async fn pods_are_waited_for_without_their_places() {
+    let metadata = cluster();
+    let transform = KubernetesAttributes::new(&Options::default(), Arc::clone(&metadata));
+    metadata.complete_pods();
+    let mut run = companion(&transform);
+    pass(8 * SECOND).await;
+    let _receipt = feed(&run, logs(&[("k8s.pod.uid", &uid(1))], 0..1), None).await;
+    nothing_yet(&mut run).await;
+    metadata.put(pod(1, "10.0.0.1"));
+    assert_eq!(value(&next(&mut run).await, "k8s.pod.name").as_deref(), Some("web-1"));
+    let unknown = logs(&[("k8s.pod.uid", &uid(2))], 0..1);
+    assert_eq!(apply(&transform, Batch::unacknowledged(unknown.clone())).handed_over.len(), 1);
+    pass(6 * SECOND).await;
+    assert_eq!(apply(&transform, Batch::unacknowledged(unknown)).emitted.len(), 1, "it was waited for once");
+}
+
+/// However many pods somebody names that there are not, a new pod is waited for by its connection; and those that were named
+/// make room for others in the end.
+#[tokio::test(start_paused = true)]
+async fn invented_pods_take_no_room_from_new_ones() {
+    let metadata = cluster();
+    let transform = transform(&metadata, &Options::default());
+    let names = |number: u32| Batch::unacknowledged(logs(&[("k8s.pod.uid", &*uid(number))], 0..1));
+    for number in 0..8192 {
+        assert_eq!(apply(&transform, names(number)).handed_over.len(), 1, "{number}");
+    }
+    assert_eq!(apply(&transform, names(8192)).emitted.len(), 1, "nobody keeps more than that in mind");
+    let new = peer("10.0.0.1", Duration::ZERO);
+    assert_eq!(apply(&transform, sent_by(new, &[])).handed_over.len(), 1);
+    pass(306 * SECOND).await;
+    assert_eq!(apply(&transform, names(8192)).handed_over.len(), 1);
+}
+
 /// What is prepared for a pod is prepared anew when the pod, its node or its namespace changes.
 #[tokio::test]
 async fn changes_are_seen() {
