@@ -3,6 +3,7 @@
 //! Components say what they want to know while they are built; the watches begin when the service runs, and begin anew
 //! when somebody wants more later. Not here: what is put into data (`transforms`).
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +33,8 @@ use crate::watch::{Interruption, News, Selection, follow};
 
 /// The process is ready without the first lists after this time: data without metadata is better than no data.
 const WAIT_FOR_SYNC: Duration = Duration::from_secs(30);
+/// A watch that cannot go on fails again within this time. One that goes on tells of it by an event only, and there may be none.
+const PROBLEM_LASTS: Duration = Duration::from_secs(90);
 /// How often what is gone is looked at.
 const FORGET_EVERY: Duration = Duration::from_secs(10);
 /// The namespace whose id is the cluster's.
@@ -48,6 +51,8 @@ pub struct Metadata {
     grown: Notify,
     tables: RwLock<Tables>,
     progress: Mutex<Progress>,
+    /// Why a watch was interrupted last, and when.
+    problems: Mutex<BTreeMap<Kind, (Instant, String)>>,
     /// Counts changes of nodes and namespaces.
     places: AtomicU64,
     /// Counts changes.
@@ -92,11 +97,21 @@ struct Progress {
 }
 
 /// What is followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Pods,
     Nodes,
     Namespaces,
+}
+
+impl Kind {
+    fn plural(self) -> &'static str {
+        match self {
+            Self::Pods => "pods",
+            Self::Nodes => "nodes",
+            Self::Namespaces => "namespaces",
+        }
+    }
 }
 
 inventory::submit! { ServiceRegistration::of::<Metadata>() }
@@ -121,6 +136,13 @@ impl Service for Metadata {
             Some(Kind::Nodes) => "waiting for the right to list and watch nodes",
             Some(Kind::Namespaces) => "waiting for the right to list and watch namespaces",
         })
+    }
+
+    fn problem(&self) -> Option<String> {
+        let problems = self.problems.lock();
+        let lasting = problems.iter().filter(|(_, (at, _))| at.elapsed() < PROBLEM_LASTS);
+        let (what, (_, text)) = lasting.max_by_key(|(_, (at, _))| *at)?;
+        Some(format!("cannot follow {}: {text}", what.plural()))
     }
 
     fn run(self: Arc<Self>, stop: CancellationToken) -> BoxFuture<'static, Result<(), ComponentError>> {
@@ -154,6 +176,7 @@ impl Metadata {
             grown: Notify::new(),
             tables: RwLock::default(),
             progress: Mutex::default(),
+            problems: Mutex::default(),
             places: AtomicU64::new(0),
             changes: watch::Sender::new(0),
         }
@@ -252,21 +275,30 @@ impl Metadata {
         let of_this_node = |field: &str| self.settings.node.as_deref().map(|node| format!("{field}={node}"));
         let selection = |fields| Selection { fields, ..Selection::all(self.settings.page_size) };
         let pods = follow(Api::all(client.clone()), selection(of_this_node("spec.nodeName")), |news| match news {
-            News::Event(event) => self.take_pod(event, &wanted),
-            News::Interrupted(why) => self.interrupted(Kind::Pods, why),
+            News::Event(event) => {
+                self.goes_on(Kind::Pods, &event);
+                self.take_pod(event, &wanted);
+            }
+            News::Interrupted(why, text) => self.interrupted(Kind::Pods, why, text),
         });
         let nodes = wanted.nodes.then(|| {
             let selection = selection(of_this_node("metadata.name"));
             follow(Api::all(client.clone()), selection, |news| match news {
-                News::Event(event) => self.take_node(event, &wanted),
-                News::Interrupted(why) => self.interrupted(Kind::Nodes, why),
+                News::Event(event) => {
+                    self.goes_on(Kind::Nodes, &event);
+                    self.take_node(event, &wanted);
+                }
+                News::Interrupted(why, text) => self.interrupted(Kind::Nodes, why, text),
             })
         });
         // An id that stands in one object is no reason to watch thousands.
         let only_system = (!wanted.namespaces()).then(|| format!("metadata.name={SYSTEM_NAMESPACE}"));
         let namespaces = follow(Api::all(client), selection(only_system), |news| match news {
-            News::Event(event) => self.take_namespace(event, &wanted),
-            News::Interrupted(why) => self.interrupted(Kind::Namespaces, why),
+            News::Event(event) => {
+                self.goes_on(Kind::Namespaces, &event);
+                self.take_namespace(event, &wanted);
+            }
+            News::Interrupted(why, text) => self.interrupted(Kind::Namespaces, why, text),
         });
         futures::join!(pods, OptionFuture::from(nodes), namespaces);
     }
@@ -352,8 +384,17 @@ impl Metadata {
         }
     }
 
+    /// Something is told of a kind of object again.
+    fn goes_on<K>(&self, what: Kind, event: &Event<K>) {
+        // That a list begins is told before the server has answered.
+        if !matches!(event, Event::Init) {
+            self.problems.lock().remove(&what);
+        }
+    }
+
     /// Nothing is told of a kind of object at the moment.
-    fn interrupted(&self, what: Kind, why: Interruption) {
+    fn interrupted(&self, what: Kind, why: Interruption, text: String) {
+        self.problems.lock().insert(what, (Instant::now(), text));
         if what == Kind::Pods {
             self.tables.write().backlog.begins(Instant::now());
         }

@@ -44,8 +44,8 @@ impl Selection {
 pub(crate) enum News<K> {
     /// Something has happened.
     Event(Event<K>),
-    /// Nothing is told at the moment. What happens meanwhile is told later.
-    Interrupted(Interruption),
+    /// Nothing is told at the moment, which words say why. What happens meanwhile is told later.
+    Interrupted(Interruption, String),
 }
 
 /// Why nothing is told.
@@ -88,8 +88,8 @@ async fn take_all<K>(
             Ok(event) => take(News::Event(event)),
             Err(error) => {
                 let text = chain(&error);
-                tracing::warn!(what, error = text, "cannot follow the cluster at the moment");
-                take(News::Interrupted(Interruption::of(&error)));
+                tracing::warn!(what, error = &text, "cannot follow the cluster at the moment");
+                take(News::Interrupted(Interruption::of(&error), text));
                 if matches!(&error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == GONE) {
                     return;
                 }

@@ -44,9 +44,22 @@ pub struct Status {
     /// Every socket that is bound.
     #[serde(default)]
     pub listeners: Vec<Listener>,
+    /// What components share.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<Service>,
     /// The components, each behind all those whose data it gets.
     #[serde(default)]
     pub components: Vec<Component>,
+}
+
+/// Something that components share, such as what is known of the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its kind, and its key where there are several.
+    pub id: String,
+    /// What keeps it from its work at the moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// Where an engine stands between start and end.
@@ -343,6 +356,7 @@ mod tests {
                 key: "listen".to_owned(),
                 address: "127.0.0.1:1".parse().unwrap(),
             }],
+            services: vec![Service { id: "kubernetes".to_owned(), problem: Some("denied".to_owned()) }],
             components: vec![sink],
         }
     }

@@ -33,6 +33,11 @@ pub trait Service: Send + Sync + Sized + 'static {
         None
     }
 
+    /// What keeps it from its work at the moment, in words for users.
+    fn problem(&self) -> Option<String> {
+        None
+    }
+
     /// Does what must go on while components use it, until `stop`. By default there is nothing to do.
     fn run(self: Arc<Self>, stop: CancellationToken) -> BoxFuture<'static, Result<(), ComponentError>> {
         Box::pin(async move {
@@ -65,6 +70,7 @@ struct Opened {
     instance: Instance,
     run: fn(Instance, CancellationToken) -> Work,
     waits_for: fn(&Instance) -> Option<&'static str>,
+    problem: fn(&Instance) -> Option<String>,
 }
 
 type Instance = Arc<dyn Any + Send + Sync>;
@@ -94,6 +100,7 @@ impl Opened {
             instance: Arc::new(service),
             run: |instance, stop| instance.downcast::<S>().expect("an opened service runs as its own type").run(stop),
             waits_for: |instance| instance.downcast_ref::<S>().and_then(S::waits_for),
+            problem: |instance| instance.downcast_ref::<S>().and_then(S::problem),
         }
     }
 }
@@ -124,6 +131,11 @@ impl Services {
     /// What the process must wait for before it is ready.
     pub fn waits_for(&self) -> Option<&'static str> {
         self.0.values().find_map(|opened| (opened.waits_for)(&opened.instance))
+    }
+
+    /// All of them, with what keeps each from its work at the moment.
+    pub fn problems(&self) -> impl Iterator<Item = (&ServiceId, Option<String>)> {
+        self.0.iter().map(|(id, opened)| (id, (opened.problem)(&opened.instance)))
     }
 
     /// Whether this service is open.

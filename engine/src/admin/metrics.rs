@@ -78,6 +78,11 @@ const METRICS: &[(&str, &str, &str)] = &[
     ("telemetry_engine_memory_limit_bytes", "By", "Bytes that the process allows itself for data."),
     ("telemetry_engine_admission_limit_bytes", "By", "Bytes for requests in flight and held data."),
     ("telemetry_engine_admission_used_bytes", "By", "Bytes of requests in flight and held data."),
+    (
+        "telemetry_engine_service_healthy",
+        "",
+        "0 while something keeps what components share from its work, such as an API server that is away, else 1.",
+    ),
     ("telemetry_engine_component_healthy", "", "0 while a component has a lasting error or has failed, else 1."),
     ("telemetry_engine_component_received_batches_total", "{batch}", "Batches that came into a component."),
     (
@@ -150,6 +155,10 @@ impl Reading {
         if let Some(graph) = state.graph() {
             self.gauge("telemetry_engine_admission_limit_bytes", &Labels::new(), graph.admission.limit() as f64);
             self.gauge("telemetry_engine_admission_used_bytes", &Labels::new(), graph.admission.used() as f64);
+        }
+        for (id, problem) in state.graph().iter().flat_map(|graph| graph.services.problems()) {
+            let labels = labels([("service", id.to_string())]);
+            self.gauge("telemetry_engine_service_healthy", &labels, flag(problem.is_none()));
         }
         for (runtime, delay) in state.heartbeats().longest_delays() {
             let labels = labels([("runtime", runtime)]);

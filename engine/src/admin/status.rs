@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use engine_config::status::{
-    Buffer, Component, ComponentState, Flow, Health, Held, LastError, Ledger, Memory, Sink, StageLedger, Status,
+    Buffer, Component, ComponentState, Flow, Health, Held, LastError, Ledger, Memory, Service, Sink, StageLedger,
+    Status,
 };
 use engine_core::ledger::Line;
+use engine_core::service::Services;
 use engine_core::sink::SinkHandle;
 use engine_core::stage::StageLine;
 use engine_core::telemetry::{self, ComponentReading, FlowReading, HealthState};
@@ -34,8 +36,13 @@ pub(super) fn document(state: &State) -> Status {
         uptime_seconds: state.uptime().as_secs(),
         memory,
         listeners: graph.as_ref().map(|graph| graph.listeners.clone()).unwrap_or_default(),
+        services: graph.as_ref().map(|graph| services(&graph.services)).unwrap_or_default(),
         components: graph.map(|graph| graph.nodes.iter().map(component).collect()).unwrap_or_default(),
     }
+}
+
+fn services(services: &Services) -> Vec<Service> {
+    services.problems().map(|(id, problem)| Service { id: id.to_string(), problem }).collect()
 }
 
 fn component(node: &RunningNode) -> Component {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use cluster::faults::{Fault, Rule, When};
 use cluster::{ControlPlane, FaultProxy, or_skip};
 use engine_config::KubernetesSettings;
+use engine_core::service::Service as _;
 use kubernetes::{Metadata, Wanted};
 use serde_json::json;
 
@@ -82,6 +83,7 @@ async fn outlives_the_api_server() {
     let (known, synced) = (metadata.pods(), metadata.is_synced());
     for _ in 0..2 {
         control_plane.kill_api_server().await.unwrap();
+        until(&metadata, "it is told", |metadata| metadata.problem().is_some()).await;
         assert_eq!((metadata.pods(), metadata.is_synced()), (known, synced));
         assert_eq!(holder(&metadata, "10.1.8.1").as_deref(), Some("old"));
         control_plane.start_api_server().await.unwrap();
@@ -90,5 +92,7 @@ async fn outlives_the_api_server() {
     cluster.status("new", "Running", "10.1.8.2").await;
     until(&metadata, "a pod of after it", |metadata| holder(metadata, "10.1.8.2").as_deref() == Some("new")).await;
     assert_eq!(holder(&metadata, "10.1.8.1").as_deref(), Some("old"));
+    let problem = metadata.problem();
+    assert!(problem.is_none() || problem.is_some_and(|text| text.contains("namespaces")), "pods are followed again");
     stop.cancel();
 }

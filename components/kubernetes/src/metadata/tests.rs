@@ -99,7 +99,7 @@ async fn events_behind_an_interruption_are_late() {
     metadata.take_pod(Event::Apply(pod(9)), &wanted);
     for _ in 0..3 {
         pass(10).await;
-        metadata.interrupted(Kind::Pods, Interruption::Other);
+        metadata.interrupted(Kind::Pods, Interruption::Other, String::new());
     }
     let meanwhile = Instant::now();
     pass(30).await;
@@ -133,8 +133,8 @@ async fn events_behind_a_long_list_are_late() {
 #[tokio::test(start_paused = true)]
 async fn a_missing_right_is_told() {
     let (metadata, wanted) = (Metadata::new(KubernetesSettings::default(), None), Wanted::default());
-    metadata.interrupted(Kind::Namespaces, Interruption::Forbidden);
-    metadata.interrupted(Kind::Pods, Interruption::Other);
+    metadata.interrupted(Kind::Namespaces, Interruption::Forbidden, String::new());
+    metadata.interrupted(Kind::Pods, Interruption::Other, String::new());
     assert_eq!(metadata.waits_for(), Some("waiting for the right to list and watch namespaces"));
     metadata.take_namespace(Event::InitDone, &wanted);
     assert_eq!(metadata.waits_for(), Some("waiting for the first list of the cluster's pods"));
@@ -192,4 +192,21 @@ async fn wishes_are_granted_by_a_list() {
     assert_eq!(metadata.want(&labels("app")), second, "nothing new is wanted");
     list(&metadata);
     assert!(metadata.grants(first) && metadata.grants(second));
+}
+
+/// What keeps a watch from going on is told until it goes on, or has not failed again for a while.
+#[tokio::test(start_paused = true)]
+async fn problems_are_told() {
+    let metadata = Metadata::new(KubernetesSettings::default(), None);
+    assert_eq!(metadata.problem(), None);
+    metadata.interrupted(Kind::Nodes, Interruption::Other, "denied".to_owned());
+    tokio::time::advance(Duration::from_secs(60)).await;
+    metadata.interrupted(Kind::Pods, Interruption::Other, "away".to_owned());
+    assert_eq!(metadata.problem().as_deref(), Some("cannot follow pods: away"));
+    metadata.goes_on(Kind::Pods, &Event::<PodObject>::Init);
+    assert_eq!(metadata.problem().as_deref(), Some("cannot follow pods: away"), "nothing was answered yet");
+    metadata.goes_on(Kind::Pods, &Event::Apply(pod(1)));
+    assert_eq!(metadata.problem().as_deref(), Some("cannot follow nodes: denied"));
+    tokio::time::advance(Duration::from_secs(31)).await;
+    assert_eq!(metadata.problem(), None);
 }

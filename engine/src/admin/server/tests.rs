@@ -65,6 +65,10 @@ impl Service for Waiting {
     fn waits_for(&self) -> Option<&'static str> {
         self.0.load(Ordering::Relaxed).then_some("waiting for a test")
     }
+
+    fn problem(&self) -> Option<String> {
+        self.0.load(Ordering::Relaxed).then(|| "the test is slow".to_owned())
+    }
 }
 
 /// A process is not ready while one of its services waits for what it cannot do without.
@@ -75,6 +79,25 @@ fn readiness_waits_for_services() {
     assert_eq!(get(&state, "/readyz"), (StatusCode::SERVICE_UNAVAILABLE, "waiting for a test\n".to_owned()));
     waits.store(false, Ordering::Relaxed);
     assert_eq!(get(&state, "/readyz"), (StatusCode::OK, "ready\n".to_owned()));
+}
+
+/// What keeps a service from its work stands in the status and in the metrics.
+#[test]
+fn problems_of_services_are_told() {
+    let (state, waits) = (state(), Arc::new(AtomicBool::new(true)));
+    state.running(with(Services::default().with("", Waiting(Arc::clone(&waits)))));
+    let look = || {
+        let status: serde_json::Value = serde_json::from_str(&get(&state, "/status").1).unwrap();
+        let is_healthy = |flag| {
+            get(&state, "/metrics")
+                .1
+                .contains(&format!("telemetry_engine_service_healthy{{service=\"waiting\"}} {flag}\n"))
+        };
+        (status["services"].clone(), is_healthy(0), is_healthy(1))
+    };
+    assert_eq!(look(), (serde_json::json!([{ "id": "waiting", "problem": "the test is slow" }]), true, false));
+    waits.store(false, Ordering::Relaxed);
+    assert_eq!(look(), (serde_json::json!([{ "id": "waiting" }]), false, true));
 }
 
 /// A signal that came before everything ran is not forgotten.
