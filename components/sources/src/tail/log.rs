@@ -30,6 +30,8 @@ pub(super) struct LogFile {
     /// Open while it may be read soon.
     pub(super) content: Option<Content>,
     pub(super) place: Place,
+    /// When it was found.
+    pub(super) found: Instant,
     /// Since when it has that place, or has not grown.
     pub(super) since: Instant,
     /// Bytes it was known to have.

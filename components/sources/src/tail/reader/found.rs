@@ -166,6 +166,7 @@ impl Reader {
             form,
             content: is_read.then_some(content),
             place,
+            found: self.clock.now,
             since: self.clock.now,
             size: total,
             read_to: at.offset,
@@ -182,6 +183,7 @@ impl Reader {
         self.name(file, named);
         self.saving.is_due = true;
         if is_read {
+            self.begun += u64::from(place == Place::Active);
             // What was missed is older than what is being read.
             if place == Place::Rotated && self.start == Start::Over {
                 self.interpose(log, file, at);

@@ -15,6 +15,9 @@ use crate::tail::log::{FileKey, Place};
 use crate::tail::rotation;
 use crate::tail::watch::{Change, Event, Watch, Watcher};
 
+/// How often events are taken in a row where each look finds that a log goes on in a new file.
+const LOOKS: usize = 64;
+
 /// The error kind under which files and directories count that cannot be read.
 pub(super) const UNREADABLE: &str = "unreadable";
 
@@ -88,7 +91,26 @@ impl Reader {
         if self.clock.now < self.clock.changes {
             return Ok(());
         }
-        let Some(mut watcher) = self.watcher.take() else { return Ok(()) };
+        let mut has_changed = false;
+        for _ in 0..LOOKS {
+            let begun = self.begun;
+            has_changed |= self.take_events()?;
+            // Before a new file has its name, those before it have lost it: of them is told by now, and they are read first.
+            if self.begun == begun {
+                break;
+            }
+        }
+        if has_changed {
+            let logs = u32::try_from(self.ready.len()).unwrap_or(u32::MAX);
+            let pause = PAUSE.saturating_add(PAUSE_A_LOG.saturating_mul(logs)).min(LONGEST_PAUSE);
+            self.clock.changes = self.clock.now + pause;
+        }
+        Ok(())
+    }
+
+    /// Takes all events that there are. Says whether there were any.
+    fn take_events(&mut self) -> Result<bool, ReadError> {
+        let Some(mut watcher) = self.watcher.take() else { return Ok(false) };
         // Writes to known files are most of all events and need no memory. Behind anything else the order counts.
         let (mut others, mut has_changed) = (Vec::new(), false);
         let read = watcher.read(|event| {
@@ -118,12 +140,7 @@ impl Reader {
                 Owned::Missed => self.look_around(),
             }
         }
-        if has_changed {
-            let logs = u32::try_from(self.ready.len()).unwrap_or(u32::MAX);
-            let pause = PAUSE.saturating_add(PAUSE_A_LOG.saturating_mul(logs)).min(LONGEST_PAUSE);
-            self.clock.changes = self.clock.now + pause;
-        }
-        Ok(())
+        Ok(has_changed)
     }
 
     /// Enters a directory and looks at everything in it, if that was not done yet.

@@ -154,6 +154,8 @@ pub(super) struct Reader {
     request: Request,
     saving: Saving,
     clock: Clock,
+    /// How often a log was found to go on in a new file.
+    begun: u64,
     is_draining: bool,
 }
 
@@ -250,6 +252,7 @@ impl Reader {
             request,
             saving: Saving::new(now),
             clock,
+            begun: 0,
             is_draining: false,
             parts,
         }

@@ -16,6 +16,7 @@ use crate::tail::identity::{FIRST_BYTES, Fingerprint, Inode};
 use crate::tail::lines;
 use crate::tail::log::{Committed, FileKey, LogFile, LogKey, Place};
 use crate::tail::record::Line;
+use crate::tail::rotation;
 
 /// Bytes that are read of one log before others have their turn.
 pub(super) const QUANTUM: usize = 256 * 1024;
@@ -99,10 +100,16 @@ impl Reader {
     /// Reads a file before the rest of what is being read.
     pub(super) fn interpose(&mut self, key: LogKey, file: FileKey, at: Committed) {
         self.flush(key);
-        if let Some(log) = self.logs.get_mut(key) {
-            let files = &self.files;
-            log.interpose(file, at, |key| files.get(key).is_some_and(|file| file.place == Place::Active));
-        }
+        let now = self.clock.now;
+        let date = |key: FileKey| rotation::date_of(self.files.get(key)?.path.file_name()?.to_str()?);
+        let this = date(file);
+        let is_newer = |key: FileKey| this.is_some() && date(key) > this;
+        let Some(log) = self.logs.get_mut(key) else { return };
+        let path = log.path.clone();
+        // It had the log's name a moment ago. That it has another one now is told behind what is told of now.
+        let had_the_name = |file: &LogFile| file.found == now && file.path == path;
+        let is_last = |file: &LogFile| file.place == Place::Active || had_the_name(file);
+        log.interpose(file, at, |key| self.files.get(key).is_some_and(is_last) || is_newer(key));
     }
 
     /// A known file was written to.
@@ -347,6 +354,7 @@ impl Reader {
             form: Form::Plain,
             content,
             place,
+            found: self.clock.now,
             since: self.clock.now,
             size: 0,
             read_to: 0,
