@@ -53,6 +53,11 @@ impl Scraper {
             async move { TcpStream::connect(address).await.ok() }
         })
         .await;
+        // It answers 503 until it has read what it stored.
+        eventually("Prometheus is ready", || async {
+            body(&get(address, "/-/ready", "text/plain").await).contains("is Ready").then_some(())
+        })
+        .await;
         let scraper = Self { address, _child: child, _folder: folder };
         for (job, _) in targets {
             let up = format!(r#"up{{job="{job}"}} and on (job) scrape_samples_scraped > 0"#);
