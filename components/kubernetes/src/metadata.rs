@@ -51,8 +51,8 @@ pub struct Metadata {
     grown: Notify,
     tables: RwLock<Tables>,
     progress: Mutex<Progress>,
-    /// Why a watch was interrupted last, and when.
-    problems: Mutex<BTreeMap<Kind, (Instant, String)>>,
+    /// What keeps watches from going on.
+    problems: Mutex<BTreeMap<Kind, Problem>>,
     /// Counts changes of nodes and namespaces.
     places: AtomicU64,
     /// Counts changes.
@@ -92,8 +92,14 @@ struct Progress {
     nodes: bool,
     namespaces: bool,
     is_synced: bool,
-    /// What we lack the right to follow.
-    forbidden: Option<Kind>,
+}
+
+/// Why a watch was interrupted last.
+#[derive(Clone, Debug)]
+struct Problem {
+    at: Instant,
+    why: Interruption,
+    text: String,
 }
 
 /// What is followed.
@@ -130,7 +136,10 @@ impl Service for Metadata {
     fn waits_for(&self) -> Option<&'static str> {
         let progress = self.progress.lock();
         let is_over = progress.started.is_some_and(|started| started.elapsed() >= WAIT_FOR_SYNC);
-        (!progress.is_synced && !is_over).then_some(match progress.forbidden {
+        let is_forbidden = |problem: &Problem| problem.why == Interruption::Forbidden;
+        let problems = self.problems.lock();
+        let forbidden = problems.iter().find(|(_, problem)| is_forbidden(problem)).map(|(what, _)| *what);
+        (!progress.is_synced && !is_over).then_some(match forbidden {
             None => "waiting for the first list of the cluster's pods",
             Some(Kind::Pods) => "waiting for the right to list and watch pods",
             Some(Kind::Nodes) => "waiting for the right to list and watch nodes",
@@ -140,9 +149,9 @@ impl Service for Metadata {
 
     fn problem(&self) -> Option<String> {
         let problems = self.problems.lock();
-        let lasting = problems.iter().filter(|(_, (at, _))| at.elapsed() < PROBLEM_LASTS);
-        let (what, (_, text)) = lasting.max_by_key(|(_, (at, _))| *at)?;
-        Some(format!("cannot follow {}: {text}", what.plural()))
+        let lasting = problems.iter().filter(|(_, problem)| problem.at.elapsed() < PROBLEM_LASTS);
+        let (what, problem) = lasting.max_by_key(|(_, problem)| problem.at)?;
+        Some(format!("cannot follow {}: {}", what.plural(), problem.text))
     }
 
     fn run(self: Arc<Self>, stop: CancellationToken) -> BoxFuture<'static, Result<(), ComponentError>> {
@@ -275,29 +284,20 @@ impl Metadata {
         let of_this_node = |field: &str| self.settings.node.as_deref().map(|node| format!("{field}={node}"));
         let selection = |fields| Selection { fields, ..Selection::all(self.settings.page_size) };
         let pods = follow(Api::all(client.clone()), selection(of_this_node("spec.nodeName")), |news| match news {
-            News::Event(event) => {
-                self.goes_on(Kind::Pods, &event);
-                self.take_pod(event, &wanted);
-            }
+            News::Event(event) => self.take_pod(event, &wanted),
             News::Interrupted(why, text) => self.interrupted(Kind::Pods, why, text),
         });
         let nodes = wanted.nodes.then(|| {
             let selection = selection(of_this_node("metadata.name"));
             follow(Api::all(client.clone()), selection, |news| match news {
-                News::Event(event) => {
-                    self.goes_on(Kind::Nodes, &event);
-                    self.take_node(event, &wanted);
-                }
+                News::Event(event) => self.take_node(event, &wanted),
                 News::Interrupted(why, text) => self.interrupted(Kind::Nodes, why, text),
             })
         });
         // An id that stands in one object is no reason to watch thousands.
         let only_system = (!wanted.namespaces()).then(|| format!("metadata.name={SYSTEM_NAMESPACE}"));
         let namespaces = follow(Api::all(client), selection(only_system), |news| match news {
-            News::Event(event) => {
-                self.goes_on(Kind::Namespaces, &event);
-                self.take_namespace(event, &wanted);
-            }
+            News::Event(event) => self.take_namespace(event, &wanted),
             News::Interrupted(why, text) => self.interrupted(Kind::Namespaces, why, text),
         });
         futures::join!(pods, OptionFuture::from(nodes), namespaces);
@@ -319,6 +319,7 @@ impl Metadata {
     }
 
     fn take_pod(&self, event: Event<PodObject>, wanted: &Wanted) {
+        self.goes_on(Kind::Pods, &event);
         let is_listed = matches!(event, Event::InitDone);
         let mut tables = self.tables.write();
         let Tables { pods, texts, backlog, .. } = &mut *tables;
@@ -353,11 +354,12 @@ impl Metadata {
         drop(tables);
         self.tell(changed);
         if is_listed {
-            self.listed(Kind::Pods, wanted, |progress| progress.pods = Some(progress.asked));
+            self.listed(wanted, |progress| progress.pods = Some(progress.asked));
         }
     }
 
     fn take_node(&self, event: Event<NodeObject>, wanted: &Wanted) {
+        self.goes_on(Kind::Nodes, &event);
         let is_listed = matches!(event, Event::InitDone);
         let mut tables = self.tables.write();
         let Tables { nodes, texts, .. } = &mut *tables;
@@ -366,11 +368,12 @@ impl Metadata {
         self.places.fetch_add(u64::from(changed), Ordering::Relaxed);
         self.tell(changed);
         if is_listed {
-            self.listed(Kind::Nodes, wanted, |progress| progress.nodes = true);
+            self.listed(wanted, |progress| progress.nodes = true);
         }
     }
 
     fn take_namespace(&self, event: Event<NamespaceObject>, wanted: &Wanted) {
+        self.goes_on(Kind::Namespaces, &event);
         let is_listed = matches!(event, Event::InitDone);
         let mut tables = self.tables.write();
         let Tables { namespaces, texts, .. } = &mut *tables;
@@ -380,7 +383,7 @@ impl Metadata {
         self.places.fetch_add(u64::from(changed), Ordering::Relaxed);
         self.tell(changed);
         if is_listed {
-            self.listed(Kind::Namespaces, wanted, |progress| progress.namespaces = true);
+            self.listed(wanted, |progress| progress.namespaces = true);
         }
     }
 
@@ -394,23 +397,17 @@ impl Metadata {
 
     /// Nothing is told of a kind of object at the moment.
     fn interrupted(&self, what: Kind, why: Interruption, text: String) {
-        self.problems.lock().insert(what, (Instant::now(), text));
+        let now = Instant::now();
+        self.problems.lock().insert(what, Problem { at: now, why, text });
         if what == Kind::Pods {
-            self.tables.write().backlog.begins(Instant::now());
-        }
-        let mut progress = self.progress.lock();
-        match why {
-            Interruption::Forbidden => progress.forbidden = Some(what),
-            Interruption::Other if progress.forbidden == Some(what) => progress.forbidden = None,
-            Interruption::Other => {}
+            self.tables.write().backlog.begins(now);
         }
     }
 
     /// One of the first lists is complete.
-    fn listed(&self, what: Kind, wanted: &Wanted, which: impl FnOnce(&mut Progress)) {
+    fn listed(&self, wanted: &Wanted, which: impl FnOnce(&mut Progress)) {
         let mut progress = self.progress.lock();
         which(&mut progress);
-        progress.forbidden = progress.forbidden.filter(|forbidden| *forbidden != what);
         let is_synced = progress.pods.is_some() && progress.namespaces && (progress.nodes || !wanted.nodes);
         if is_synced && !progress.is_synced {
             let took = progress.started.map(|started| started.elapsed()).unwrap_or_default();
@@ -448,6 +445,21 @@ impl Metadata {
             Some("Namespace") => self.take_namespace(read(object), &wanted),
             other => panic!("{other:?} is not watched"),
         }
+    }
+
+    /// Waits until it is so.
+    ///
+    /// # Panics
+    /// When it is not within a minute.
+    pub async fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let mut changes = self.changes();
+        let waiting = async {
+            while !is_so(self) {
+                // Completing the lists is told a moment after the last change.
+                drop(tokio::time::timeout(Duration::from_millis(20), changes.changed()).await);
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_secs(60), waiting).await.is_ok(), "waited for a minute: {what}");
     }
 
     /// Learns that a pod is gone.

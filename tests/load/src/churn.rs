@@ -34,9 +34,7 @@ use self::{
     sender::{Origin, RECORDS, logs, points},
 };
 use crate::{
-    compression::Compression,
     counting_sink::{self, CountingSink},
-    frames::Frames,
     generator::client::{Answer, Client},
     kubernetes::ApiServer,
     signal::Signal,
@@ -152,13 +150,7 @@ pub async fn play(spec: &Spec) -> Result<Outcome> {
     let judge = Arc::new(Judge::default());
     let looks = Arc::clone(&judge);
     let sink = CountingSink::judging(
-        counting_sink::Spec {
-            frames: Frames::LARGE,
-            compression: Compression::None,
-            expected_attributes: Vec::new(),
-            expected_in_records: Vec::new(),
-            kept: None,
-        },
+        counting_sink::Spec::plain(),
         Box::new(move |signal, message| looks.look(signal, message)),
     )
     .await?;

@@ -53,6 +53,19 @@ pub struct Spec {
     pub kept: Option<PathBuf>,
 }
 
+impl Spec {
+    /// Large frames, nothing compressed, and no expectations.
+    pub fn plain() -> Spec {
+        Spec {
+            frames: Frames::LARGE,
+            compression: Compression::None,
+            expected_attributes: Vec::new(),
+            expected_in_records: Vec::new(),
+            kept: None,
+        }
+    }
+}
+
 /// What a sink has received so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Received {

@@ -12,9 +12,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{
     admin::Admin,
-    compression::Compression,
     counting_sink,
-    frames::Frames,
     peer::{Peer, free_address},
     process::Usage,
     roles::{Actor, Role},
@@ -58,16 +56,7 @@ impl Victim {
     /// When it does not start, or this process may not make a control group.
     pub fn start(binary: &Path, memory: Option<u64>) -> Result<Victim> {
         let (grpc, http, admin) = (free_address()?, free_address()?, free_address()?);
-        let mut backend = Actor::start(
-            Role::Sink,
-            &counting_sink::Spec {
-                frames: Frames::LARGE,
-                compression: Compression::None,
-                expected_attributes: Vec::new(),
-                expected_in_records: Vec::new(),
-                kept: None,
-            },
-        )?;
+        let mut backend = Actor::start(Role::Sink, &counting_sink::Spec::plain())?;
         let endpoint = backend.hear()?;
         let group = memory.map(Group::new).transpose()?;
         let command = match &group {

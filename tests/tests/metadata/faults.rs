@@ -9,7 +9,7 @@ use engine_core::service::Service as _;
 use kubernetes::{Metadata, Wanted};
 use serde_json::json;
 
-use crate::{Cluster, cluster, holder, until};
+use crate::{Cluster, cluster, holder};
 
 /// A fault of watches, which has to happen.
 fn of_watches(fault: Fault) -> Rule {
@@ -47,7 +47,7 @@ async fn goes_on_behind_faults() {
     for (number, (what, rules)) in faults.into_iter().enumerate() {
         let proxy = FaultProxy::start(&cluster.kubeconfig).await.unwrap();
         let (metadata, stop) = cluster.start_at(proxy.kubeconfig(), KubernetesSettings::default(), &Wanted::default());
-        until(&metadata, "the first lists", Metadata::is_synced).await;
+        metadata.until("the first lists", Metadata::is_synced).await;
         let hits: Vec<_> = rules.iter().map(|rule| proxy.add(rule.clone())).collect();
         proxy.cut_all();
         // Each event costs a connection where connections are reset behind an event.
@@ -61,7 +61,7 @@ async fn goes_on_behind_faults() {
             assert_eq!(holder(metadata, "10.1.7.1").as_deref(), Some("old"), "{what}");
             holder(metadata, "10.1.7.2").as_deref() == Some(last)
         };
-        until(&metadata, what, knows).await;
+        metadata.until(what, knows).await;
         assert!(hits.iter().all(|hits| hits.count() > 0), "{what}: {:?}", proxy.seen());
         for name in &new {
             cluster.delete(name).await;
@@ -79,18 +79,18 @@ async fn outlives_the_api_server() {
     cluster.pod("old", "node-a", json!({}), json!({})).await;
     cluster.status("old", "Running", "10.1.8.1").await;
     let (metadata, stop) = cluster.start(KubernetesSettings::default(), &Wanted::default());
-    until(&metadata, "the first lists", Metadata::is_synced).await;
+    metadata.until("the first lists", Metadata::is_synced).await;
     let (known, synced) = (metadata.pods(), metadata.is_synced());
     for _ in 0..2 {
         control_plane.kill_api_server().await.unwrap();
-        until(&metadata, "it is told", |metadata| metadata.problem().is_some()).await;
+        metadata.until("it is told", |metadata| metadata.problem().is_some()).await;
         assert_eq!((metadata.pods(), metadata.is_synced()), (known, synced));
         assert_eq!(holder(&metadata, "10.1.8.1").as_deref(), Some("old"));
         control_plane.start_api_server().await.unwrap();
     }
     cluster.pod("new", "node-a", json!({}), json!({})).await;
     cluster.status("new", "Running", "10.1.8.2").await;
-    until(&metadata, "a pod of after it", |metadata| holder(metadata, "10.1.8.2").as_deref() == Some("new")).await;
+    metadata.until("a pod of after it", |metadata| holder(metadata, "10.1.8.2").as_deref() == Some("new")).await;
     assert_eq!(holder(&metadata, "10.1.8.1").as_deref(), Some("old"));
     let problem = metadata.problem();
     assert!(problem.is_none() || problem.is_some_and(|text| text.contains("namespaces")), "pods are followed again");

@@ -124,16 +124,6 @@ impl Cluster {
     }
 }
 
-async fn until(metadata: &Metadata, what: &str, is_so: impl Fn(&Metadata) -> bool) {
-    let mut changes = metadata.changes();
-    let waiting = async {
-        while !is_so(metadata) {
-            drop(tokio::time::timeout(Duration::from_millis(20), changes.changed()).await);
-        }
-    };
-    assert!(tokio::time::timeout(Duration::from_secs(60), waiting).await.is_ok(), "waited for a minute: {what}");
-}
-
 /// Who has an address now, as far as that is settled.
 fn holder(metadata: &Metadata, address: &str) -> Option<String> {
     let now = Instant::now();
@@ -157,7 +147,7 @@ async fn follows_pods() {
     let listed = cluster.pod("listed", "node-a", json!({ "app": "web", "other": "x" }), json!({})).await;
     cluster.status("listed", "Running", "10.1.2.3").await;
     let (metadata, stop) = cluster.start(KubernetesSettings::default(), &wanted);
-    until(&metadata, "the first lists", Metadata::is_synced).await;
+    metadata.until("the first lists", Metadata::is_synced).await;
     let pod = metadata.pod(listed).unwrap();
     assert_eq!((&*pod.namespace, pod.node.as_deref()), (&*cluster.namespace, Some("node-a")));
     assert_eq!((value_of(&pod.labels, "app"), pod.labels.len()), (Some("web"), 1));
@@ -173,11 +163,11 @@ async fn follows_pods() {
     cluster.delete("listed").await;
     cluster.pod("next", "node-a", json!({}), json!({})).await;
     cluster.status("next", "Running", "10.1.2.3").await;
-    until(&metadata, "the next holder", |metadata| holder(metadata, "10.1.2.3").as_deref() == Some("next")).await;
+    metadata.until("the next holder", |metadata| holder(metadata, "10.1.2.3").as_deref() == Some("next")).await;
     assert!(metadata.pod(listed).is_some(), "its last data may be on its way");
     assert!(metadata.pod(host).is_some_and(|pod| pod.addresses.is_empty()));
     cluster.status("next", "Succeeded", "10.1.2.3").await;
-    until(&metadata, "nobody", |metadata| holder(metadata, "10.1.2.3").is_none()).await;
+    metadata.until("nobody", |metadata| holder(metadata, "10.1.2.3").is_none()).await;
     stop.cancel();
     cluster.end().await;
 }
@@ -191,10 +181,10 @@ async fn knows_one_node() {
     let elsewhere = cluster.pod("elsewhere", "node-b", json!({}), json!({})).await;
     let settings = KubernetesSettings { node: Some(node.clone()), ..KubernetesSettings::default() };
     let (metadata, stop) = cluster.start(settings, &Wanted { nodes: true, ..Wanted::default() });
-    until(&metadata, "the first lists", Metadata::is_synced).await;
+    metadata.until("the first lists", Metadata::is_synced).await;
     assert!(metadata.pod(here).is_some() && metadata.pod(elsewhere).is_none());
     let new = cluster.pod("new", &node, json!({}), json!({})).await;
-    until(&metadata, "a new pod", |metadata| metadata.pod(new).is_some()).await;
+    metadata.until("a new pod", |metadata| metadata.pod(new).is_some()).await;
     assert_eq!(metadata.pods(), 2);
     stop.cancel();
     cluster.end().await;
@@ -206,10 +196,10 @@ async fn wants_more_later() {
     let Some(cluster) = cluster("wants-more").await else { return };
     let uid = cluster.pod("web", "node-a", json!({ "app": "web" }), json!({})).await;
     let (metadata, stop) = cluster.start(KubernetesSettings::default(), &Wanted::default());
-    until(&metadata, "the first lists", Metadata::is_synced).await;
+    metadata.until("the first lists", Metadata::is_synced).await;
     assert!(metadata.pod(uid).unwrap().labels.is_empty());
     let wish = metadata.want(&Wanted { pod_labels: KeySelection::new(["app"]), ..Wanted::default() });
-    until(&metadata, "another list", |metadata| metadata.grants(wish)).await;
+    metadata.until("another list", |metadata| metadata.grants(wish)).await;
     assert_eq!(value_of(&metadata.pod(uid).unwrap().labels, "app"), Some("web"));
     stop.cancel();
     cluster.end().await;
@@ -241,7 +231,7 @@ async fn owners_of_controllers() {
         }
     };
     let uid = tokio::time::timeout(Duration::from_secs(60), made).await.unwrap();
-    until(&metadata, "the pod", |metadata| metadata.pod(uid).is_some()).await;
+    metadata.until("the pod", |metadata| metadata.pod(uid).is_some()).await;
     let owner = metadata.pod(uid).unwrap().owner.clone().unwrap();
     assert_eq!((owner.kind, owner.above.as_deref()), (OwnerKind::ReplicaSet, Some("web-front")));
     stop.cancel();
@@ -301,7 +291,7 @@ async fn one_leader() {
 async fn addresses_that_go_on_quickly() {
     let Some(cluster) = cluster("addresses").await else { return };
     let (metadata, stop) = cluster.start(KubernetesSettings::default(), &Wanted::default());
-    until(&metadata, "the first lists", Metadata::is_synced).await;
+    metadata.until("the first lists", Metadata::is_synced).await;
     // Moments at which a pod had the address for certain: it had it when its status was there, and was not deleted yet.
     let (mut moments, mut long_moments) = (Vec::new(), Vec::new());
     let mut is_told_in_time = false;
@@ -312,7 +302,7 @@ async fn addresses_that_go_on_quickly() {
         cluster.status(&name, "Running", "10.1.9.9").await;
         let has_it = Instant::now();
         let is_known = |metadata: &Metadata| metadata.pod(uid).is_some_and(|pod| !pod.addresses.is_empty());
-        until(&metadata, "it is known", is_known).await;
+        metadata.until("it is known", is_known).await;
         // Nothing is promised of a watch that lags by more: neither of this pod nor of the end of the one before.
         let was_told_in_time = std::mem::replace(&mut is_told_in_time, made.elapsed() < SETTLED_AFTER);
         if !is_told_in_time && was_told_in_time {

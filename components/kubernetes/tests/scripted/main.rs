@@ -56,18 +56,6 @@ fn kubeconfig(folder: &Path, server: &str) -> PathBuf {
     path
 }
 
-/// Waits until the service says so.
-async fn until(metadata: &Metadata, what: &str, is_so: impl Fn(&Metadata) -> bool) {
-    let mut changes = metadata.changes();
-    let waiting = async {
-        while !is_so(metadata) {
-            // Completing the lists is told a moment after the last change.
-            drop(tokio::time::timeout(Duration::from_millis(20), changes.changed()).await);
-        }
-    };
-    assert!(tokio::time::timeout(Duration::from_secs(60), waiting).await.is_ok(), "waited for a minute: {what}");
-}
-
 fn knows(number: u32) -> impl Fn(&Metadata) -> bool {
     move |metadata| metadata.pod(Uid::parse(&uid(number)).unwrap()).is_some()
 }
@@ -87,7 +75,7 @@ async fn lists_in_pages() {
         ..KubernetesSettings::default()
     };
     let (metadata, stop) = start(settings);
-    until(&metadata, "the first lists", Metadata::is_synced).await;
+    metadata.until("the first lists", Metadata::is_synced).await;
     assert!(metadata.waits_for().is_none());
     assert_eq!(metadata.pods(), 25);
     let requests = server.requests();
@@ -112,14 +100,14 @@ async fn expired_watches_list_anew() {
         ..KubernetesSettings::default()
     };
     let (metadata, stop) = start(settings);
-    until(&metadata, "the first lists", Metadata::is_synced).await;
+    metadata.until("the first lists", Metadata::is_synced).await;
     server.tell(json!({ "type": "ADDED", "object": server::versioned(pod(2), 50) })).await;
-    until(&metadata, "a pod that the watch tells", knows(2)).await;
+    metadata.until("a pod that the watch tells", knows(2)).await;
     server.put(pod(3));
     let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 410, "reason": "Expired",
                          "message": "too old resource version" });
     server.tell(json!({ "type": "ERROR", "object": status })).await;
-    until(&metadata, "a pod of the new list", knows(3)).await;
+    metadata.until("a pod of the new list", knows(3)).await;
     stop.cancel();
 }
 
@@ -138,18 +126,18 @@ async fn credentials_that_rotate_are_picked_up() {
         ..KubernetesSettings::default()
     };
     let (metadata, stop) = start(settings);
-    until(&metadata, "the first lists", Metadata::is_synced).await;
+    metadata.until("the first lists", Metadata::is_synced).await;
 
     server.put(pod(2));
     server.accept("two");
     file("token", "two");
     server.forget_watches();
-    until(&metadata, "a pod behind the new token", knows(2)).await;
+    metadata.until("a pod behind the new token", knows(2)).await;
 
     server.put(pod(3));
     server.certify_anew();
     file("ca.crt", &server.authority());
     server.forget_watches();
-    until(&metadata, "a pod behind the new authority", knows(3)).await;
+    metadata.until("a pod behind the new authority", knows(3)).await;
     stop.cancel();
 }

@@ -7,7 +7,6 @@ use anyhow::Result;
 
 use super::{Bar, Length, Options, Verdict, cases::HOP};
 use crate::{
-    compression::Compression,
     counting_sink,
     frames::Frames,
     peer::{Peer, Program, Setting},
@@ -41,16 +40,7 @@ fn measure(options: &Options) -> Result<Verdict> {
 }
 
 fn resident(program: &Program, settled_after: Duration) -> Result<Spread> {
-    let mut sink = Actor::start(
-        Role::Sink,
-        &counting_sink::Spec {
-            frames: Frames::LARGE,
-            compression: Compression::None,
-            expected_attributes: Vec::new(),
-            expected_in_records: Vec::new(),
-            kept: None,
-        },
-    )?;
+    let mut sink = Actor::start(Role::Sink, &counting_sink::Spec::plain())?;
     let endpoint = sink.hear()?;
     let mut figures = Vec::new();
     for _ in 0..STARTS {

@@ -16,9 +16,7 @@ use super::{
     tail::{LINE, arrived, wait_for_all},
 };
 use crate::{
-    compression::Compression,
     counting_sink::{self, Received},
-    frames::Frames,
     log_writer::{Layout, Order, Spec, Written},
     peer::{Peer, Program, free_address},
     roles::{Actor, Role},
@@ -46,11 +44,12 @@ fn measure(options: &Options) -> Result<Verdict> {
     let Program::Engine(binary) = options.program()? else { bail!("this bar measures an engine") };
     let seconds = if options.length == Length::Long { 120 } else { 20 };
     let [logs, state] = [TempDir::with_prefix("bars-")?, TempDir::with_prefix("bars-")?];
-    let mut sinks = (0..ALIVE).map(|_| Actor::start(Role::Sink, &sink_spec())).collect::<Result<Vec<_>>>()?;
+    let mut sinks =
+        (0..ALIVE).map(|_| Actor::start(Role::Sink, &counting_sink::Spec::plain())).collect::<Result<Vec<_>>>()?;
     let mut endpoints = sinks.iter_mut().map(Actor::hear).collect::<Result<Vec<SocketAddr>>>()?;
+    // The kernel makes its connections, and nobody reads from them.
     let silent = TcpListener::bind("127.0.0.1:0")?;
     endpoints.extend([silent.local_addr()?, free_address()?]);
-    // Connections are made by the kernel, and nobody reads from them.
     let admin = free_address()?;
     let text = configuration(admin, logs.path(), state.path(), &endpoints);
     let peer = Peer::configured(Command::new(binary), &text, admin)?;
@@ -94,16 +93,6 @@ fn look(writer: &mut Actor, sinks: &mut [Actor]) -> Result<[Vec<u64>; 2]> {
     let written: Written = writer.ask(&Order::Tell)?;
     let came = sinks.iter_mut().map(|sink| Ok(sink.ask::<Received>(&())?.records)).collect::<Result<_>>()?;
     Ok([written.lines, came])
-}
-
-fn sink_spec() -> counting_sink::Spec {
-    counting_sink::Spec {
-        frames: Frames::LARGE,
-        compression: Compression::None,
-        expected_attributes: Vec::new(),
-        expected_in_records: Vec::new(),
-        kept: None,
-    }
 }
 
 /// The engine's configuration: a source and a sink for each file.

@@ -18,9 +18,7 @@ use self::enrichment::Enrichment;
 use super::{Bar, Length, Options, Verdict};
 use crate::{
     admin::Admin,
-    compression::Compression,
     counting_sink,
-    frames::Frames,
     kubernetes::{ApiServer, at_once, objects::Census},
     peer::{Peer, Program, free_address},
     report::Spread,
@@ -169,16 +167,7 @@ struct Synced {
 
 impl Watcher {
     fn start(binary: &Path, kubeconfig: &Path) -> Result<Watcher> {
-        let mut sink = Actor::start(
-            Role::Sink,
-            &counting_sink::Spec {
-                frames: Frames::LARGE,
-                compression: Compression::None,
-                expected_attributes: Vec::new(),
-                expected_in_records: Vec::new(),
-                kept: None,
-            },
-        )?;
+        let mut sink = Actor::start(Role::Sink, &counting_sink::Spec::plain())?;
         let (listen, admin, endpoint) = (free_address()?, free_address()?, sink.hear()?);
         let started = Instant::now();
         let text = configuration(listen, admin, endpoint, Some(kubeconfig));

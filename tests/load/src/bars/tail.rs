@@ -103,11 +103,8 @@ fn spec(directory: &Path, files: u64, lines: u64) -> Spec {
 
 fn sink_spec() -> counting_sink::Spec {
     counting_sink::Spec {
-        frames: Frames::LARGE,
-        compression: Compression::None,
         expected_attributes: vec!["k8s.pod.name".to_owned(), "k8s.container.name".to_owned()],
-        expected_in_records: Vec::new(),
-        kept: None,
+        ..counting_sink::Spec::plain()
     }
 }
 

@@ -84,6 +84,7 @@ impl Reader {
         // With the name of another log it still is a file of the one that it was found as.
         let place = if is_of_its_log { place } else { Place::Rotated };
         self.name(key, named);
+        self.is_renamed = true;
         let file = &mut self.files[key];
         file.path = path;
         if file.place != place {
@@ -181,6 +182,7 @@ impl Reader {
         self.file_keys.insert(inode, file);
         self.logs[log].files.push(file);
         self.name(file, named);
+        self.is_renamed = true;
         self.saving.is_due = true;
         if is_read {
             self.begun += u64::from(place == Place::Active);

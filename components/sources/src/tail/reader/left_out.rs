@@ -19,6 +19,7 @@ impl Reader {
             file.skip_to(file.size);
             self.follow_left_out(key);
         }
+        self.is_renamed = true;
         self.saving.is_due = true;
     }
 

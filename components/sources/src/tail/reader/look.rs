@@ -330,6 +330,7 @@ impl Reader {
         let has_name =
             file.content.as_ref().and_then(|open| open.metadata().ok()).is_some_and(|found| found.nlink() > 0);
         file.place = if has_name { Place::Rotated } else { Place::Gone };
+        self.is_renamed = true;
         file.since = self.clock.now;
         let log = file.log;
         self.settling.push(key);

@@ -156,6 +156,8 @@ pub(super) struct Reader {
     clock: Clock,
     /// How often a log was found to go on in a new file.
     begun: u64,
+    /// Names of files, or which of them are read, have changed since the last count.
+    is_renamed: bool,
     is_draining: bool,
 }
 
@@ -253,6 +255,7 @@ impl Reader {
             saving: Saving::new(now),
             clock,
             begun: 0,
+            is_renamed: false,
             is_draining: false,
             parts,
         }
@@ -467,10 +470,12 @@ impl Reader {
         dues.into_iter().flatten().min()
     }
 
-    fn tell_counts(&self) {
+    fn tell_counts(&mut self) {
         let counts = &self.parts.counts;
         set(&counts.files_known, self.files.len() as u64);
-        set(&counts.logs_left_out, self.left_out());
+        if std::mem::take(&mut self.is_renamed) {
+            set(&counts.logs_left_out, self.left_out());
+        }
         set(&counts.directories_polled, self.polled.len() as u64);
         set(&counts.bytes_in_flight, self.saving.unsaved());
     }

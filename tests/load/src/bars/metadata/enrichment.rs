@@ -15,7 +15,6 @@ use crate::{
     bars::{Length, Options},
     compression::Compression,
     counting_sink,
-    frames::Frames,
     generator::{self, Stop},
     payload::Shape,
     peer::{Peer, free_address},
@@ -127,13 +126,7 @@ impl Line {
         let added = if kubeconfig.is_some() { ADDED.map(str::to_owned).to_vec() } else { Vec::new() };
         let mut sink = Actor::start(
             Role::Sink,
-            &counting_sink::Spec {
-                frames: Frames::LARGE,
-                compression: Compression::None,
-                expected_attributes: added,
-                expected_in_records: Vec::new(),
-                kept: None,
-            },
+            &counting_sink::Spec { expected_attributes: added, ..counting_sink::Spec::plain() },
         )?;
         let (listen, admin, endpoint) = (free_address()?, Admin(free_address()?), sink.hear()?);
         let text = configuration(listen, admin.0, endpoint, kubeconfig);
