@@ -7,7 +7,7 @@ use cargo_metadata::DependencyKind;
 use crate::{metadata, none};
 
 /// What each crate may use of this workspace, but for its tests.
-const ALLOWED: [(&str, &[&str]); 12] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
     ("otlp", &[]),
     ("engine-config", &["otlp"]),
     ("engine-core", &["otlp", "engine-config"]),
@@ -16,6 +16,8 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ("sources", &["transport", "kubernetes", "engine-core", "otlp", "engine-config"]),
     ("transforms", &["transport", "kubernetes", "engine-core", "otlp", "engine-config"]),
     ("sinks", &["transport", "kubernetes", "engine-core", "otlp", "engine-config"]),
+    // Leases only: `operator_takes_leases_only` says so.
+    ("telemetry-manager", &["kubernetes", "engine-config"]),
     ("telemetry-engine", &["sources", "transforms", "sinks", "engine-core", "otlp", "engine-config"]),
     // Tests may use anything.
     ("tests", &[]),
@@ -53,6 +55,17 @@ fn dependencies_point_one_way() {
         findings.push(format!("{name} is in the table of layers and not in the workspace"));
     }
     none("dependencies against the layers", findings);
+}
+
+/// The manager takes nothing of the engine with it: of the cluster's crate only the leases, which stand without it.
+#[test]
+fn the_manager_takes_leases_only() {
+    let manager = metadata().workspace_packages().into_iter().find(|package| package.name == "telemetry-manager");
+    let manager = manager.expect("the manager is there");
+    let of_cluster = manager.dependencies.iter().filter(|dependency| dependency.name == "kubernetes");
+    let with_engine =
+        of_cluster.filter(|dependency| dependency.uses_default_features || !dependency.features.is_empty());
+    none("features of `kubernetes`", with_engine.map(|dependency| format!("{:?}", dependency.features)).collect());
 }
 
 /// The engine pulls in no crate of the exporters that only tests drive, and no second TLS stack.
