@@ -1,7 +1,8 @@
 //! What the cluster says: pods, nodes and namespaces, watched once a process and kept small.
 //!
-//! [`Metadata`] is the service that components share. [`follow_endpoints`] tells who is ready behind a Service. [`Candidate`] makes one of several processes the leader, and needs
-//! nothing of the engine. Not here: what is put into data (`transforms`).
+//! [`Metadata`] is the service that components share. [`follow_endpoints`] tells who is ready behind a Service. [`Candidate`]
+//! makes one of several processes the leader, and [`follow`] tells what happens to objects of one kind; these two need nothing of
+//! the engine. Not here: what is put into data (`transforms`).
 
 #[cfg(feature = "metadata")]
 mod access;
@@ -24,7 +25,7 @@ mod place;
 mod pod;
 #[cfg(feature = "metadata")]
 mod wanted;
-#[cfg(feature = "metadata")]
+#[cfg(feature = "follow")]
 mod watch;
 
 #[cfg(feature = "metadata")]
@@ -42,3 +43,5 @@ pub use place::{Namespace, Node};
 pub use pod::{Container, Owner, OwnerKind, Pod, Uid};
 #[cfg(feature = "metadata")]
 pub use wanted::{Chosen, KeySelection, Wanted, value_of};
+#[cfg(feature = "follow")]
+pub use watch::{Interruption, News, Selection, follow};

@@ -23,25 +23,25 @@ const BEFORE_ANOTHER_LIST: Duration = Duration::from_secs(1);
 
 /// What is followed of a kind of object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Selection {
+pub struct Selection {
     /// A selector of fields; everything without one.
-    pub(crate) fields: Option<String>,
+    pub fields: Option<String>,
     /// A selector of labels; everything without one.
-    pub(crate) labels: Option<String>,
+    pub labels: Option<String>,
     /// Objects in a page of the list.
-    pub(crate) page_size: NonZeroU32,
+    pub page_size: NonZeroU32,
 }
 
 impl Selection {
     /// Everything.
-    pub(crate) fn all(page_size: NonZeroU32) -> Self {
+    pub fn all(page_size: NonZeroU32) -> Self {
         Self { fields: None, labels: None, page_size }
     }
 }
 
 /// What is told of a kind of object.
 #[derive(Debug)]
-pub(crate) enum News<K> {
+pub enum News<K> {
     /// Something has happened.
     Event(Event<K>),
     /// Nothing is told at the moment, which words say why. What happens meanwhile is told later.
@@ -50,7 +50,7 @@ pub(crate) enum News<K> {
 
 /// Why nothing is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Interruption {
+pub enum Interruption {
     /// We lack the right to list or watch.
     Forbidden,
     /// Anything else; it may be over soon.
@@ -58,7 +58,7 @@ pub(crate) enum Interruption {
 }
 
 /// Hands everything to `take`. Never ends.
-pub(crate) async fn follow<K>(api: Api<K>, selection: Selection, mut take: impl FnMut(News<K>))
+pub async fn follow<K>(api: Api<K>, selection: Selection, mut take: impl FnMut(News<K>))
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {

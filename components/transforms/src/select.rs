@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use engine_config::MatchValue;
 use engine_config::transforms::Select as Options;
-use engine_config::transforms::select::{Condition, Selection};
+use engine_config::transforms::select::{Absent, Condition, Selection};
 use engine_core::batch::Batch;
 use engine_core::contract::{Outputs, Transform};
 use engine_core::edge::UNSELECTED;
@@ -18,6 +18,7 @@ use otlp::{ResourceView, ValueView};
 #[derive(Debug)]
 struct Select {
     matching: Matching,
+    absent: Absent,
     condition: Vec<(String, BTreeSet<MatchValue>)>,
 }
 
@@ -35,8 +36,8 @@ impl BuildTransform for Select {
 
     fn build(options: &Options, _: &BuildContext) -> Result<Self, BuildError> {
         match options.selection() {
-            Some(Selection::Keep(condition)) => Ok(Self::new(Matching::Passes, condition)),
-            Some(Selection::Drop(condition)) => Ok(Self::new(Matching::IsLeftOut, condition)),
+            Some(Selection::Keep(condition)) => Ok(Self::new(Matching::Passes, options.absent, condition)),
+            Some(Selection::Drop(condition)) => Ok(Self::new(Matching::IsLeftOut, options.absent, condition)),
             None => Err(BuildError::new("exactly one of `keep` and `drop` is needed")),
         }
     }
@@ -54,14 +55,15 @@ impl Transform for Select {
 }
 
 impl Select {
-    fn new(matching: Matching, condition: &Condition) -> Self {
+    fn new(matching: Matching, absent: Absent, condition: &Condition) -> Self {
         let condition = condition.iter().map(|(key, values)| (key.clone(), values.clone())).collect();
-        Self { matching, condition }
+        Self { matching, absent, condition }
     }
 
     fn passes(&self, resource: &ResourceView<'_>) -> bool {
-        let matches = self.condition.iter().all(|(key, values)| {
-            resource.get(key).is_some_and(|value| values.iter().any(|expected| is_equal(expected, value)))
+        let matches = self.condition.iter().all(|(key, values)| match resource.get(key) {
+            Some(value) => values.iter().any(|expected| is_equal(expected, value)),
+            None => self.absent == Absent::Match,
         });
         matches == (self.matching == Matching::Passes)
     }

@@ -52,7 +52,7 @@ impl Cover {
         let settings = schema::of_settings();
         for entry in document.entries().iter().filter(|entry| entry.key != "version") {
             let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.table() == entry.key) else {
-                let section = properties_of(&settings).find(|(name, _)| **name == entry.key);
+                let section = properties_of(settings).find(|(name, _)| **name == entry.key);
                 self.value(&entry.node, section.map(|(_, section)| section));
                 continue;
             };

@@ -14,7 +14,7 @@ pub fn reference(catalog: &Catalog) -> String {
     text.push_str(&format!("\n```toml\n{FIRST_SAMPLE}```\n"));
     let settings = schema::of_settings();
     text.push_str("\n## Settings of the process\n");
-    for (name, section) in properties_of(&settings) {
+    for (name, section) in properties_of(settings) {
         heading(&mut text, &format!("`[{name}]`"), section);
         table(&mut text, &keys_of(section), &[]);
     }
@@ -71,8 +71,8 @@ fn shared_keys(kind: Kind) -> &'static str {
 }
 
 fn sink_keys(text: &mut String, catalog: &Catalog) {
-    let schema = schema::of::<crate::sink::SinkKeys>();
-    table(text, &keys_of(&schema), &["batch", "concurrency"]);
+    let schema = schema::of_shared_sink_keys();
+    table(text, &keys_of(schema), &["batch", "concurrency"]);
     text.push_str("\nThe defaults of `batch` and `concurrency` depend on the type:\n\n");
     text.push_str("| type | `batch.max_size` | `batch.timeout` | `concurrency` |\n|---|---|---|---|\n");
     for entry in catalog.entries().filter(|entry| entry.kind() == Kind::Sink) {

@@ -3,6 +3,8 @@
 //! Components stand in the order of their ids and keys in that of their documentation, so equal pipelines give equal
 //! bytes.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value as Json};
 
 use crate::catalog::Catalog;
@@ -10,7 +12,6 @@ use crate::component::Kind;
 use crate::pipeline::{Component, Pipeline};
 use crate::schema::{self, VERSION, properties_of};
 use crate::secret::REDACTED;
-use crate::sink::SinkKeys;
 
 impl Pipeline {
     /// The configuration file of this pipeline, without keys that have their default. Reads back as an equal pipeline.
@@ -28,18 +29,19 @@ impl Pipeline {
         let mut document = Map::new();
         document.insert("version".to_owned(), VERSION.into());
         let mut settings = serde_json::to_value(&self.settings).expect("settings are plain values");
-        edit(&mut settings, &schema::of_settings());
+        edit(&mut settings, schema::of_settings());
         if let Json::Object(sections) = settings {
             document.extend(sections.into_iter().filter(|(_, section)| !is_empty(section)));
         }
-        let sink_keys = schema::of::<SinkKeys>();
         for kind in Kind::ALL {
             let mut table = Map::new();
+            let mut schemas = BTreeMap::new();
             for (id, component) in self.of_kind(kind) {
                 let mut json = component_json(component);
                 remove_null(&mut json);
                 if let Some(entry) = catalog.get(kind, component.type_name()) {
-                    edit(&mut json, &with_own_defaults(kind, entry.schema(), &sink_keys));
+                    let own = || with_own_defaults(kind, entry.schema(), schema::of_shared_sink_keys());
+                    edit(&mut json, schemas.entry(component.type_name()).or_insert_with(own));
                 }
                 table.insert(id.to_string(), json);
             }

@@ -4,6 +4,8 @@
 //! cannot disagree. Besides the standard keywords there are three: `x-minimum` and `x-maximum` (limits of sizes and
 //! durations as text) and `x-sensitive` (never print the value).
 
+use std::sync::LazyLock;
+
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -29,7 +31,7 @@ pub fn schema(catalog: &Catalog) -> Value {
         json!({ "const": VERSION, "description": "Version of the configuration language. Every file states it." });
     properties.insert("version".to_owned(), version);
     let settings = of_settings();
-    for (name, section) in properties_of(&settings) {
+    for (name, section) in properties_of(settings) {
         properties.insert(name.clone(), section.clone());
     }
     for kind in Kind::ALL {
@@ -59,8 +61,15 @@ pub fn schema(catalog: &Catalog) -> Value {
 }
 
 /// The schema of the settings tables.
-pub(crate) fn of_settings() -> Value {
-    of::<Settings>()
+pub(crate) fn of_settings() -> &'static Value {
+    static SCHEMA: LazyLock<Value> = LazyLock::new(of::<Settings>);
+    &SCHEMA
+}
+
+/// The keys that all sinks share.
+pub(crate) fn of_shared_sink_keys() -> &'static Value {
+    static SCHEMA: LazyLock<Value> = LazyLock::new(of::<SinkKeys>);
+    &SCHEMA
 }
 
 /// The schema of one type, without references and without null, which TOML does not have.

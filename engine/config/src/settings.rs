@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn every_table_is_listed() {
         let schema = of_settings();
-        let fields: Vec<_> = properties_of(&schema).map(|(name, _)| name.as_str()).collect();
+        let fields: Vec<_> = properties_of(schema).map(|(name, _)| name.as_str()).collect();
         assert_eq!(fields, Settings::TABLES);
     }
 }

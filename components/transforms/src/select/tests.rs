@@ -24,11 +24,11 @@ fn texts(values: &[&str]) -> Vec<MatchValue> {
 }
 
 fn keep(entries: &[(&str, &[MatchValue])]) -> Select {
-    Select::new(Matching::Passes, &condition(entries))
+    Select::new(Matching::Passes, Absent::NoMatch, &condition(entries))
 }
 
 fn drop_matching(entries: &[(&str, &[MatchValue])]) -> Select {
-    Select::new(Matching::IsLeftOut, &condition(entries))
+    Select::new(Matching::IsLeftOut, Absent::NoMatch, &condition(entries))
 }
 
 /// One request with an entry for each namespace, its records numbered by place.
@@ -63,6 +63,23 @@ fn keeps_and_drops() {
     let payload = namespaces(&["shop", "other", "pay", "kube-system", "shop"]);
     assert_eq!(selected(&keep(&[(NAMESPACE, shop)]), payload.clone()), (vec![0, 2, 4], 2));
     assert_eq!(selected(&drop_matching(&[(NAMESPACE, shop)]), payload), (vec![1, 3], 3));
+}
+
+/// A resource without the attribute does not match, unless it is to count as one that does.
+#[test]
+fn absent_attributes_match_where_they_shall() {
+    let shop = condition(&[(NAMESPACE, &texts(&["shop"]))]);
+    let without = Wire::concat([wire(&test_kit::logs(&[], [9]))]);
+    let payload = || Payload::from(Wire::concat([wire(&test_kit::logs(&[(NAMESPACE, "shop")], [1])), without.clone()]));
+    for (matching, absent, expected) in [
+        (Matching::Passes, Absent::NoMatch, vec![1]),
+        (Matching::Passes, Absent::Match, vec![1, 9]),
+        (Matching::IsLeftOut, Absent::NoMatch, vec![9]),
+        (Matching::IsLeftOut, Absent::Match, vec![]),
+    ] {
+        let select = Select::new(matching, absent, &shop);
+        assert_eq!(selected(&select, payload()).0, expected, "{matching:?} {absent:?}");
+    }
 }
 
 /// All three signals are selected by their resource.

@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::attribute::MatchValue;
 use crate::component::{Checker, ComponentOptions, Facts, Kind, Stability};
+use crate::omit::is_default;
 use crate::signal::SignalSet;
 
 /// Passes on some resources with all their records, by resource attributes. What does not pass is not an error: it
 /// counts as not selected.
 ///
 /// Exactly one of `keep` and `drop` is written. A resource matches when for every attribute named its value is in the
-/// list; a missing attribute does not match.
+/// list; for a missing attribute `absent` decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Select {
@@ -25,6 +26,20 @@ pub struct Select {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("propertyNames" = { "format": "attribute-key" }, "minProperties" = 1))]
     pub drop: Option<Condition>,
+    /// What a resource counts as that lacks one of the attributes named, or has none of them.
+    #[serde(skip_serializing_if = "is_default")]
+    pub absent: Absent,
+}
+
+/// What a resource counts as for an attribute that it lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Absent {
+    /// It does not match.
+    #[default]
+    NoMatch,
+    /// It matches, as if it had one of the values: `keep` passes what says nothing, `drop` drops it.
+    Match,
 }
 
 /// For each attribute the values of which it must have one.

@@ -25,7 +25,7 @@ fn built() -> Pipeline {
     pipeline.insert(id("apps"), Component::source(OtlpSource::default())).unwrap();
     let names = [MatchValue::String("shop".to_owned()), MatchValue::String("pay".to_owned())];
     let keep = BTreeMap::from([("k8s.namespace.name".to_owned(), names.into())]);
-    let select = Select { keep: Some(keep), drop: None };
+    let select = Select { keep: Some(keep), ..Select::default() };
     pipeline.insert(id("shop.select"), Component::transform(select, &["apps"]).unwrap()).unwrap();
     let mut options = OtlpSink::new("https://otlp.example.com:4317".parse().unwrap());
     let secret = SecretRef::File("/etc/telemetry/token".into());
@@ -221,7 +221,7 @@ proptest! {
     ) {
         let mut pipeline = Pipeline::new(Settings::default());
         let resource = Resource { insert, delete, ..Resource::default() };
-        let select = Select { keep: Some(keep), drop: None };
+        let select = Select { keep: Some(keep), ..Select::default() };
         let mut sink = OtlpSink::new("http://localhost:4317".parse().unwrap());
         sink.headers = headers.into_iter().map(|(name, text)| (name, HeaderValue::Plain(SensitiveText::new(text)))).collect();
         let components = [

@@ -1,0 +1,85 @@
+//! A plan as text. Values of Secrets are never part of it.
+
+use std::io::Write;
+
+use engine_config::{Environment, ParseOptions, REDACTED, SourceFile, parse};
+use kube::core::DynamicObject;
+use serde_json::{Map, Value, json};
+
+use crate::manifests::yaml as yaml_of;
+use crate::plan::Desired;
+use crate::render::config::{RoleConfig, catalog};
+use crate::render::objects::CONFIG_FILE;
+use crate::status::ConditionReport;
+
+/// Conditions as comments, then every object, with configurations in the clear.
+pub(super) fn yaml(desired: &Desired, out: &mut dyn Write) -> std::io::Result<()> {
+    for (name, conditions) in conditions(desired) {
+        writeln!(out, "# {name}")?;
+        for condition in conditions {
+            let ConditionReport { kind, status, reason, message } = condition;
+            let end = if message.is_empty() { String::new() } else { format!(": {message}") };
+            writeln!(out, "#   {kind} {} {reason}{end}", status.as_str())?;
+        }
+    }
+    for object in &desired.objects {
+        writeln!(out, "---\n{}", yaml_of(&shown(object, desired)).trim_end())?;
+    }
+    Ok(())
+}
+
+/// Everything in one object, for programs.
+pub(super) fn json(desired: &Desired, out: &mut dyn Write) -> std::io::Result<()> {
+    let objects: Vec<Value> = desired.objects.iter().map(|object| shown(object, desired)).collect();
+    let conditions: Map<String, Value> = conditions(desired)
+        .map(|(name, conditions)| {
+            let conditions = conditions.iter().map(|condition| {
+                json!({
+                    "type": condition.kind,
+                    "status": condition.status.as_str(),
+                    "reason": condition.reason,
+                    "message": condition.message,
+                })
+            });
+            (name, conditions.collect())
+        })
+        .collect();
+    let configs: Map<String, Value> =
+        desired.configs.iter().map(|(role, config)| (role.name().to_owned(), redacted(config).into())).collect();
+    let all = json!({ "conditions": conditions, "configurations": configs, "objects": objects });
+    serde_json::to_writer_pretty(&mut *out, &all).map_err(std::io::Error::other)?;
+    writeln!(out)
+}
+
+/// Everything that conditions are of, with them.
+fn conditions(desired: &Desired) -> impl Iterator<Item = (String, &[ConditionReport])> {
+    let telemetries = desired.telemetries.iter();
+    let telemetries = telemetries
+        .map(|((namespace, name), report)| (format!("Telemetry/{namespace}/{name}"), report.conditions.as_slice()));
+    let pipelines = desired.pipelines.iter().map(|(id, report)| (id.to_string(), report.conditions.as_slice()));
+    telemetries.chain(pipelines)
+}
+
+/// An object as people read it: the configuration in a Secret as text, and the rest of it covered.
+fn shown(object: &DynamicObject, desired: &Desired) -> Value {
+    let mut json = serde_json::to_value(object).expect("objects are plain values");
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    let config = desired.configs.iter().find(|(role, _)| name.starts_with(role.name())).map(|(_, config)| config);
+    let is_secret = json.get("kind").and_then(Value::as_str) == Some("Secret");
+    let (true, Some(config), Some(fields)) = (is_secret, config, json.as_object_mut()) else { return json };
+    fields.remove("data");
+    let mut texts: Map<String, Value> = config.files.keys().map(|name| (name.clone(), REDACTED.into())).collect();
+    texts.insert(CONFIG_FILE.to_owned(), redacted(config).into());
+    fields.insert("stringData".to_owned(), Value::Object(texts));
+    json
+}
+
+/// A configuration without what can be secret in it.
+fn redacted(config: &RoleConfig) -> String {
+    let files = [SourceFile::new(CONFIG_FILE, config.toml.as_str())];
+    match parse(&files, catalog(), &Environment::Unknown, &ParseOptions::default()) {
+        Ok(pipeline) if config.holds_secrets => pipeline.to_toml_redacted(catalog()),
+        Ok(_) => config.toml.clone(),
+        Err(_) => REDACTED.to_owned(),
+    }
+}

@@ -1,0 +1,171 @@
+//! From what was seen to everything that is to be: objects, configurations and conditions. A pure function: no clock, no
+//! cluster, and equal inputs, in whatever order, give equal bytes.
+
+use std::collections::BTreeMap;
+
+use engine_config::{ByteSize, Environment, Known, ParseOptions, SourceFile, load};
+use kube::core::DynamicObject;
+
+use crate::collect::{self, Collected, Module, Pipeline, PipelineId, TELEMETRY_NAME};
+use crate::crd::Telemetry;
+use crate::input::Input;
+use crate::quantity;
+use crate::render::config::{self, RoleConfig};
+use crate::render::objects::{self, RunningRole, resources};
+use crate::role::{Role, Signal};
+use crate::status::{self, PipelineReport, TelemetryReport};
+use crate::validate::{Problem, Reason};
+
+/// Most bytes of a configuration with its files; what a Secret can hold is a little more.
+const MOST_CONFIG: usize = 900 * 1024;
+
+/// Everything that is to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Desired {
+    /// Objects that the manager makes; what it has made before and is not here goes.
+    pub objects: Vec<DynamicObject>,
+    /// Configurations of the roles that run.
+    pub configs: BTreeMap<Role, RoleConfig>,
+    /// What is said of each pipeline.
+    pub pipelines: BTreeMap<PipelineId, PipelineReport>,
+    /// What is said of the Telemetry objects, by namespace and name.
+    pub telemetries: BTreeMap<(String, String), TelemetryReport>,
+    /// When the plan changes by itself: the next end of a certificate, in seconds since 1970.
+    pub next_change: Option<i64>,
+}
+
+/// The plan.
+pub fn plan(input: &Input) -> Desired {
+    let telemetry = input.telemetries.iter().find(|found| counts(found, input));
+    let module = Module::of(telemetry);
+    let mut collected = collect::pipelines(input, &module);
+    let mut configs = BTreeMap::new();
+    let mut all_objects = Vec::new();
+    for signal in Signal::ALL {
+        let accepted = accept(signal, &mut collected, &module, input);
+        let Some((gateway, agent)) = accepted else { continue };
+        let roles = [(signal.gateway(), Some(gateway)), (Role::LogAgent, agent)];
+        for (role, config) in roles.into_iter().filter_map(|(role, config)| Some((role, config?))) {
+            let running =
+                RunningRole { role, config: &config, gateway: module.gateway(signal), agent: &module.log_agent };
+            all_objects.extend(objects::of_role(&running, &input.settings));
+            configs.insert(role, config);
+        }
+    }
+    let pipelines: BTreeMap<_, _> = collected
+        .iter()
+        .map(|pipeline| (pipeline.id.clone(), status::of_pipeline(pipeline, &configs, input)))
+        .collect();
+    let telemetries = status::of_telemetries(&pipelines, &configs, input);
+    let next_change = collected.iter().flat_map(|pipeline| &pipeline.expiries).flat_map(|expiry| expiry.changes());
+    let next_change = next_change.filter(|at| *at > input.now).min();
+    Desired { objects: all_objects, configs, pipelines, telemetries, next_change }
+}
+
+/// Whether a Telemetry object is the one that counts.
+pub fn counts(telemetry: &Telemetry, input: &Input) -> bool {
+    let metadata = &telemetry.metadata;
+    metadata.name.as_deref() == Some(TELEMETRY_NAME)
+        && metadata.namespace.as_deref().is_none_or(|namespace| namespace == input.settings.namespace)
+}
+
+/// The pipelines of a signal that can run, in the order of their names.
+fn runnable(signal: Signal, collected: &[Collected]) -> Vec<&Pipeline> {
+    collected.iter().filter(|found| found.id.signal == signal).filter_map(|found| found.result.as_ref().ok()).collect()
+}
+
+/// Decides which pipelines of a signal run together, and renders what runs them. What is refused says why from now on, the
+/// newest first: whoever was there before stays.
+fn accept(
+    signal: Signal,
+    collected: &mut [Collected],
+    module: &Module,
+    input: &Input,
+) -> Option<(RoleConfig, Option<RoleConfig>)> {
+    let settings = &input.settings;
+    for found in collected.iter_mut().filter(|found| found.id.signal == signal) {
+        let Ok(pipeline) = &found.result else { continue };
+        let alone = config::gateway(signal.gateway(), &[pipeline], module, settings, &input.tokens);
+        let mut problems = judge(&alone, &Environment::Unknown);
+        problems.extend(agent(&[pipeline], module, input).iter().flat_map(|agent| judge(agent, &Environment::Unknown)));
+        if !problems.is_empty() {
+            let problem = |text| Problem::new(Reason::ConfigurationInvalid, text);
+            problems.dedup();
+            found.result = Err(problems.into_iter().map(problem).collect());
+        }
+    }
+    if let Some(most) = settings.max_pipelines {
+        while runnable(signal, collected).len() > most.get() {
+            let message = format!(
+                "Maximum pipeline count limit exceeded: at most {most} of a kind run, the oldest first. Delete another {}",
+                signal.kind()
+            );
+            refuse_newest(signal, collected, Problem::new(Reason::MaxPipelinesExceeded, message));
+        }
+    }
+    let limit = resources::of_gateway(module.gateway(signal).resources.as_ref());
+    let memory = limit.limits.and_then(|limits| quantity::bytes(&limits.get("memory")?.0));
+    let known = Known { memory_limit: memory.map(ByteSize), ..Known::default() };
+    let environment = Environment::Known(known);
+    loop {
+        let pipelines = runnable(signal, collected);
+        if pipelines.is_empty() {
+            return None;
+        }
+        let gateway = config::gateway(signal.gateway(), &pipelines, module, settings, &input.tokens);
+        let agent = agent(&pipelines, module, input);
+        let problem = if size(&gateway) > MOST_CONFIG {
+            let message = format!(
+                "the configuration of all pipelines of this kind would be larger than {} KiB with their certificates. Share \
+                 certificates by naming the same Secrets, or delete a {}",
+                MOST_CONFIG / 1024,
+                signal.kind()
+            );
+            Problem::new(Reason::ConfigurationTooLarge, message)
+        } else {
+            match judge(&gateway, &environment).into_iter().next() {
+                None => return Some((gateway, agent)),
+                Some(text) => {
+                    let field = format!("spec.{}.gateway.resources.limits.memory", signal.section());
+                    let message =
+                        format!("{text}. Raise {field} of the Telemetry object, or delete a {}", signal.kind());
+                    Problem::new(Reason::MemoryExceeded, message)
+                }
+            }
+        };
+        refuse_newest(signal, collected, problem);
+    }
+}
+
+fn agent(pipelines: &[&Pipeline], module: &Module, input: &Input) -> Option<RoleConfig> {
+    config::takes_from_agents(pipelines).then(|| config::log_agent(pipelines, module, &input.settings, &input.tokens))
+}
+
+fn refuse_newest(signal: Signal, collected: &mut [Collected], problem: Problem) {
+    let running = collected.iter_mut().filter(|found| found.id.signal == signal && found.result.is_ok());
+    if let Some(newest) = running.max_by(|one, other| (one.created, &one.id).cmp(&(other.created, &other.id))) {
+        newest.result = Err(vec![problem]);
+    }
+}
+
+/// What the engine itself would say to a configuration.
+fn judge(config: &RoleConfig, environment: &Environment) -> Vec<String> {
+    let files = [SourceFile::new("engine.toml", config.toml.as_str())];
+    let options = ParseOptions { expand_environment: config.expands_environment };
+    match load(&files, config::catalog(), environment, &options) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.errors().map(said).collect(),
+    }
+}
+
+fn said(problem: &engine_config::Problem) -> String {
+    let mut text = problem.message.clone();
+    if let Some(expected) = &problem.expected {
+        text.push_str(&format!(", expected {expected}"));
+    }
+    text
+}
+
+fn size(config: &RoleConfig) -> usize {
+    config.toml.len() + config.files.iter().map(|(name, content)| name.len() + content.len()).sum::<usize>()
+}

@@ -1,0 +1,47 @@
+//! Amounts as Kubernetes writes them: `512Mi`, `1.5G`, `2e9`.
+
+/// An amount in whole units, rounded up; `None` for what is none.
+pub fn bytes(text: &str) -> Option<u64> {
+    const SUFFIXES: [(&str, f64); 12] = [
+        ("Ki", 1024.0),
+        ("Mi", 1_048_576.0),
+        ("Gi", 1_073_741_824.0),
+        ("Ti", 1_099_511_627_776.0),
+        ("Pi", 1_125_899_906_842_624.0),
+        ("m", 0.001),
+        ("k", 1e3),
+        ("M", 1e6),
+        ("G", 1e9),
+        ("T", 1e12),
+        ("P", 1e15),
+        ("", 1.0),
+    ];
+    let (number, factor) =
+        SUFFIXES.iter().find_map(|(suffix, factor)| text.strip_suffix(suffix).map(|number| (number, factor)))?;
+    let amount = number.parse::<f64>().ok()? * factor;
+    // Below 2^53 every whole number is one of these.
+    (amount.is_finite() && (0.0..9e15).contains(&amount)).then_some(amount.ceil() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The forms that the API server takes.
+    #[test]
+    fn amounts_are_read() {
+        for (text, expected) in [
+            ("512Mi", Some(536_870_912)),
+            ("1.5G", Some(1_500_000_000)),
+            ("2e9", Some(2_000_000_000)),
+            ("128974848", Some(128_974_848)),
+            ("128974848000m", Some(128_974_848)),
+            ("1Gi", Some(1 << 30)),
+            ("-1", None),
+            ("much", None),
+            ("", None),
+        ] {
+            assert_eq!(bytes(text), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! How a role is reached, and by whom: Services and a NetworkPolicy.
+//!
+//! Applications reach a gateway by its public Service. Agents reach its pods one by one, at a port that only they may
+//! connect to. Engines say how they are to the manager alone, with a token.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::api::networking::v1::{
+    NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
+    NetworkPolicySpec,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::core::DynamicObject;
+
+use super::{NAME_LABEL, RunningRole, metadata, object, selector};
+use crate::render::config::{AGENTS_PORT, OTLP_GRPC_PORT, OTLP_HTTP_PORT, STATUS_PORT, agents_service};
+use crate::role::Role;
+use crate::settings::Settings;
+
+/// The name of the manager's own pods.
+const MANAGER: &str = "telemetry-manager";
+/// The label that Kubernetes gives every namespace.
+const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
+const DNS_PORT: u16 = 53;
+
+pub(super) fn objects(running: &RunningRole<'_>, settings: &Settings) -> Vec<DynamicObject> {
+    let mut objects = Vec::new();
+    if running.config.takes_from_applications {
+        objects.push(object(&public(running.role, settings)));
+    }
+    if running.config.takes_from_agents {
+        objects.push(object(&headless(running.role, settings)));
+    }
+    objects.push(object(&policy(running, settings)));
+    objects
+}
+
+fn public(role: Role, settings: &Settings) -> Service {
+    let spec = ServiceSpec {
+        selector: selector(role).match_labels,
+        ports: Some(vec![port("grpc-otlp", OTLP_GRPC_PORT, "grpc"), port("http-otlp", OTLP_HTTP_PORT, "http")]),
+        ..ServiceSpec::default()
+    };
+    Service { metadata: metadata(role, role.signal().service(), settings), spec: Some(spec), ..Service::default() }
+}
+
+fn headless(role: Role, settings: &Settings) -> Service {
+    let spec = ServiceSpec {
+        cluster_ip: Some("None".to_owned()),
+        selector: selector(role).match_labels,
+        ports: Some(vec![port("grpc-agents", AGENTS_PORT, "grpc")]),
+        ..ServiceSpec::default()
+    };
+    Service { metadata: metadata(role, &agents_service(role), settings), spec: Some(spec), ..Service::default() }
+}
+
+fn port(name: &str, number: u16, protocol: &str) -> ServicePort {
+    ServicePort {
+        name: Some(name.to_owned()),
+        port: number.into(),
+        target_port: Some(IntOrString::Int(number.into())),
+        protocol: Some("TCP".to_owned()),
+        app_protocol: Some(protocol.to_owned()),
+        ..ServicePort::default()
+    }
+}
+
+fn policy(running: &RunningRole<'_>, settings: &Settings) -> NetworkPolicy {
+    let mut ingress = vec![NetworkPolicyIngressRule {
+        from: Some(vec![pods_of(MANAGER, &settings.namespace)]),
+        ports: Some(vec![tcp(STATUS_PORT)]),
+    }];
+    if running.config.takes_from_applications {
+        ingress
+            .push(NetworkPolicyIngressRule { from: None, ports: Some(vec![tcp(OTLP_GRPC_PORT), tcp(OTLP_HTTP_PORT)]) });
+    }
+    if running.config.takes_from_agents {
+        ingress.push(NetworkPolicyIngressRule {
+            from: Some(vec![pods_of(Role::LogAgent.name(), &settings.agent_namespace)]),
+            ports: Some(vec![tcp(AGENTS_PORT)]),
+        });
+    }
+    let names = [tcp(DNS_PORT), NetworkPolicyPort { protocol: Some("UDP".to_owned()), ..tcp(DNS_PORT) }];
+    let api_server = settings.api_server_ports.iter().copied().map(tcp);
+    let anywhere = NetworkPolicyEgressRule { to: None, ports: Some(names.into_iter().chain(api_server).collect()) };
+    let backends: Vec<NetworkPolicyPort> = running.config.backend_ports.iter().copied().map(tcp).collect();
+    let backends = match running.role {
+        Role::LogAgent => Some(vec![pods_of(Role::LogGateway.name(), &settings.namespace)]),
+        Role::LogGateway | Role::MetricGateway | Role::TraceRouter => None,
+    }
+    .map_or(NetworkPolicyEgressRule { to: None, ports: Some(backends.clone()) }, |to| NetworkPolicyEgressRule {
+        to: Some(to),
+        ports: Some(backends),
+    });
+    let spec = NetworkPolicySpec {
+        pod_selector: Some(selector(running.role)),
+        policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
+        ingress: Some(ingress),
+        egress: Some(vec![anywhere, backends]),
+    };
+    NetworkPolicy { metadata: metadata(running.role, running.role.name(), settings), spec: Some(spec) }
+}
+
+fn tcp(port: u16) -> NetworkPolicyPort {
+    NetworkPolicyPort {
+        port: Some(IntOrString::Int(port.into())),
+        protocol: Some("TCP".to_owned()),
+        ..NetworkPolicyPort::default()
+    }
+}
+
+fn pods_of(name: &str, namespace: &str) -> NetworkPolicyPeer {
+    let select = |key: &str, value: &str| LabelSelector {
+        match_labels: Some(BTreeMap::from([(key.to_owned(), value.to_owned())])),
+        ..LabelSelector::default()
+    };
+    NetworkPolicyPeer {
+        namespace_selector: Some(select(NAMESPACE_LABEL, namespace)),
+        pod_selector: Some(select(NAME_LABEL, name)),
+        ..NetworkPolicyPeer::default()
+    }
+}

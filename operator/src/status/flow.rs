@@ -1,0 +1,82 @@
+//! Whether the data of a pipeline arrives, by what its engines count.
+
+use super::{ConditionReport, FLOW_HEALTHY, Verdict};
+use crate::collect::Collected;
+use crate::crd::{Flow, ReportingPods};
+use crate::input::{FlowView, Input};
+use crate::render::config::label;
+use crate::role::Role;
+
+/// The condition of a pipeline's data.
+pub(super) fn condition(pipeline: &Collected, runs: bool, input: &Input) -> ConditionReport {
+    let signal = pipeline.id.signal;
+    let (role, data) = (signal.gateway(), signal.records());
+    let title = role.title();
+    if !runs {
+        let message = format!(
+            "No {data} delivered to backend because the {} specification is not applied to the configuration of the \
+             {title}. Check the 'ConfigurationGenerated' condition for more details",
+            signal.kind()
+        );
+        return of(Verdict::False, "ConfigurationNotGenerated", message);
+    }
+    let engines = input.engines.get(&role).filter(|engines| !engines.reports.is_empty());
+    let Some(engines) = engines else {
+        let asked = input.engines.get(&role).map_or(0, |engines| engines.asked);
+        let message = format!(
+            "Could not determine the health of the telemetry flow because 0 of {asked} pods of the {title} are reporting"
+        );
+        return of(Verdict::Unknown, "GatewayProbingFailed", message);
+    };
+    let nothing = FlowView::default();
+    let recent = &engines.flows.get(&label(&pipeline.id.name)).unwrap_or(&nothing).recent;
+    let failure = recent.failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();
+    if recent.dropped > 0 && recent.delivered == 0 {
+        let message = format!(
+            "Backend is not reachable or rejecting {data}{failure}. All {data} are dropped in the {title}: {} in the last \
+             minutes",
+            recent.dropped
+        );
+        return of(Verdict::False, "GatewayAllTelemetryDataDropped", message);
+    }
+    if recent.dropped > 0 {
+        let message = format!(
+            "Backend is reachable, but rejecting {data}{failure}. Some {data} are dropped in the {title}: {} in the last \
+             minutes",
+            recent.dropped
+        );
+        return of(Verdict::False, "GatewaySomeTelemetryDataDropped", message);
+    }
+    if recent.refused > 0 {
+        let message = format!(
+            "The {title} is unable to receive {data} at current rate: {} were turned away in the last minutes, and their \
+             senders still have them. Raise the gateway's scaling or resources in the Telemetry object",
+            recent.refused
+        );
+        return of(Verdict::False, "GatewayThrottling", message);
+    }
+    if !failure.is_empty() && recent.delivered == 0 {
+        let message = format!("Backend is not reachable or rejecting {data}{failure}. They wait in the {title}");
+        return of(Verdict::False, "GatewayBackendUnreachable", message);
+    }
+    of(Verdict::True, "FlowHealthy", "No problems detected in the telemetry flow".to_owned())
+}
+
+/// What became of the data of a pipeline, as far as engines report.
+pub(super) fn ledger(pipeline: &str, role: Role, input: &Input) -> Option<Flow> {
+    let engines = input.engines.get(&role)?;
+    let flow = engines.flows.get(pipeline)?;
+    let reporting = u32::try_from(engines.reports.len()).unwrap_or(u32::MAX);
+    Some(Flow {
+        accepted: flow.accepted,
+        delivered: flow.delivered,
+        dropped: flow.dropped.clone(),
+        held: flow.held,
+        reported_at: None,
+        pods: Some(ReportingPods { reporting, total: engines.asked }),
+    })
+}
+
+fn of(status: Verdict, reason: &'static str, message: String) -> ConditionReport {
+    ConditionReport { kind: FLOW_HEALTHY, status, reason, message }
+}

@@ -1,0 +1,106 @@
+//! Whether the engines of a pipeline run, and run what they are to run.
+
+use std::collections::BTreeMap;
+
+use super::{AGENT_HEALTHY, ConditionReport, GATEWAY_HEALTHY, Verdict};
+use crate::collect::Collected;
+use crate::input::Input;
+use crate::render::config::RoleConfig;
+use crate::role::{Role, Signal};
+
+/// The words of one of the two conditions.
+struct Words {
+    kind: &'static str,
+    ready: &'static str,
+    not_ready: &'static str,
+    refused: &'static str,
+    not_generated: &'static str,
+}
+
+const GATEWAY: Words = Words {
+    kind: GATEWAY_HEALTHY,
+    ready: "GatewayReady",
+    not_ready: "GatewayNotReady",
+    refused: "GatewayConfigurationRefused",
+    not_generated: "GatewayConfigurationNotGenerated",
+};
+
+const AGENT: Words = Words {
+    kind: AGENT_HEALTHY,
+    ready: "AgentReady",
+    not_ready: "AgentNotReady",
+    refused: "AgentConfigurationRefused",
+    not_generated: "AgentConfigurationNotGenerated",
+};
+
+/// The condition of the gateway of a pipeline.
+pub(super) fn gateway(
+    pipeline: &Collected,
+    runs: bool,
+    configs: &BTreeMap<Role, RoleConfig>,
+    input: &Input,
+) -> ConditionReport {
+    of_role(&GATEWAY, pipeline.id.signal.gateway(), pipeline, runs, configs, input)
+}
+
+/// The condition of the agents of a pipeline.
+pub(super) fn agent(
+    pipeline: &Collected,
+    runs: bool,
+    configs: &BTreeMap<Role, RoleConfig>,
+    input: &Input,
+) -> ConditionReport {
+    if pipeline.id.signal != Signal::Logs || pipeline.inputs.runtime.is_none() {
+        return AGENT.condition(Verdict::True, "AgentNotRequired", "");
+    }
+    of_role(&AGENT, Role::LogAgent, pipeline, runs, configs, input)
+}
+
+fn of_role(
+    words: &Words,
+    role: Role,
+    pipeline: &Collected,
+    runs: bool,
+    configs: &BTreeMap<Role, RoleConfig>,
+    input: &Input,
+) -> ConditionReport {
+    let title = role.title();
+    if !runs {
+        let message = format!(
+            "This {}'s specification is not applied to the configuration of the {title}. Check the \
+             'ConfigurationGenerated' condition for more details",
+            pipeline.id.signal.kind()
+        );
+        return words.condition(Verdict::False, words.not_generated, message);
+    }
+    let kind = role.workload().kind();
+    let Some(workload) = input.workloads.get(&role) else {
+        return words.condition(Verdict::False, words.not_ready, format!("The {title} {kind} is not yet created"));
+    };
+    if !workload.is_rolled_out() {
+        return match &workload.problem {
+            Some(problem) => words.condition(Verdict::False, words.not_ready, problem.clone()),
+            None => words.condition(Verdict::True, "RolloutInProgress", "Pods are being started/updated"),
+        };
+    }
+    let wanted = configs.get(&role).map(|config| config.hash.as_str()).unwrap_or_default();
+    let reports = input.engines.get(&role).map(|engines| engines.reports.as_slice()).unwrap_or_default();
+    let others: Vec<_> = reports.iter().filter(|report| report.config_hash != wanted).collect();
+    if let Some((pod, problem)) =
+        others.iter().find_map(|report| report.problem.as_ref().map(|problem| (&report.pod, problem)))
+    {
+        let message = format!("Pod {pod} does not take its configuration and runs the one before: {problem}");
+        return words.condition(Verdict::False, words.refused, message);
+    }
+    if !others.is_empty() {
+        let message = format!("{} of {} pods do not run the newest configuration yet", others.len(), reports.len());
+        return words.condition(Verdict::Unknown, "ConfigurationRollingOut", message);
+    }
+    words.condition(Verdict::True, words.ready, format!("The {title} {kind} is ready"))
+}
+
+impl Words {
+    fn condition(&self, status: Verdict, reason: &'static str, message: impl Into<String>) -> ConditionReport {
+        ConditionReport { kind: self.kind, status, reason, message: message.into() }
+    }
+}
