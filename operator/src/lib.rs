@@ -2,4 +2,5 @@
 //!
 //! Not here: running a pipeline (the engine does), and judging its configuration (`engine-config`).
 
+pub mod apply;
 pub mod crd;
