@@ -29,7 +29,7 @@ pub enum ApplyError {
         /// What the API server says.
         message: String,
     },
-    /// There was no answer.
+    /// There was no answer, or none that could be read.
     #[error("no answer of the API server: {0}")]
     Unreachable(String),
     /// It has a kind that this module does not make.

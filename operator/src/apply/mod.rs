@@ -93,13 +93,25 @@ impl Applier {
         }
         self.owned.looking();
         let (phases, wanted) = self.prepare(objects, &mut report);
+        let mut is_silent = false;
         for objects in phases.into_values() {
+            if is_silent {
+                // Each would wait as long as those before did.
+                let untried = || ApplyError::Unreachable("it did not answer for objects before this one".to_owned());
+                objects.iter().for_each(|object| report.fail(object.key.reference(), untried()));
+                continue;
+            }
             let written = stream::iter(objects).map(|object| async {
                 let key = object.key.clone();
                 (key, self.write(object).await)
             });
             let outcomes: Vec<_> = written.buffer_unordered(CONCURRENCY).collect().await;
+            is_silent = write::is_silence(outcomes.iter().map(|(_, outcome)| outcome));
             outcomes.into_iter().for_each(|(key, outcome)| report.wrote(&key, outcome));
+        }
+        if is_silent {
+            report.sort();
+            return report;
         }
         self.prune(&wanted, &mut report).await;
         report.sort();

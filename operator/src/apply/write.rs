@@ -14,7 +14,7 @@ use super::owned::Key;
 use super::{Applier, FIELD_MANAGER};
 
 /// How long the API server may take to answer.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 /// Who holds a number of replicas until an autoscaler decides about it.
 const REPLICAS_MANAGER: &str = "telemetry-manager-replicas";
 
@@ -95,6 +95,12 @@ impl Applier {
         count(key, "apply");
         Ok(())
     }
+}
+
+/// Whether the API server has answered nothing to those that asked it.
+pub(super) fn is_silence<'a>(outcomes: impl Iterator<Item = &'a Result<Written, ApplyError>>) -> bool {
+    let mut asked = outcomes.filter(|outcome| !matches!(outcome, Ok(Written::Unchanged))).peekable();
+    asked.peek().is_some() && asked.all(|outcome| matches!(outcome, Err(ApplyError::Unreachable(_))))
 }
 
 /// The answer of the API server, if it comes in time.

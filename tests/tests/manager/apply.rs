@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cluster::faults::{Fault, Rule};
+use cluster::faults::{Fault, Rule, When};
 use cluster::{ControlPlane, FaultProxy, or_skip, wait_until};
 use hyper::Method;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
@@ -331,12 +331,13 @@ async fn an_interruption_hides_nothing() {
     let objects = vec![secret.clone(), service.clone()];
     assert_complete(&applier.apply(objects.clone()).await);
 
-    let hits = proxy.add(Rule::new(Fault::Answer { status: 503, retry_after: None }));
+    let hits = proxy.add(Rule::new(Fault::Reset(When::AtOnce)));
     proxy.cut_all();
     ground.merge(&secret, json!({ "data": { "engine.toml": "" } })).await;
-    let report = applier.apply(vec![secret.clone(), ground.service("another")]).await;
-    let failed: Vec<_> = report.failed.iter().map(|(object, error)| (object.name.as_str(), error)).collect();
-    assert!(failed.iter().any(|(name, _)| *name == "another"), "{failed:?}");
+    let report = applier.apply(vec![ground.secret("another"), ground.workload("Deployment", "another", None)]).await;
+    let failed: Vec<_> = report.failed.iter().map(|(object, error)| (object.kind.as_str(), error.reason())).collect();
+    assert_eq!(failed, [("Deployment", "unreachable"), ("Secret", "unreachable")]);
+    assert_eq!(report.pruned, []);
     assert!(ground.get(&service).await.is_some());
     assert!(hits.count() > 0);
     proxy.clear();
