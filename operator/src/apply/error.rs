@@ -99,3 +99,32 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use kube::core::Status;
+    use serde_json::json;
+
+    use super::*;
+
+    /// Each answer of the API server is told for what it is; only what passes by itself is said to.
+    #[test]
+    fn answers_are_told_apart() {
+        let answer = |code: u16, cause: &str| {
+            let details = json!({ "causes": [{ "reason": cause, "message": "", "field": "" }] });
+            let status: Status =
+                serde_json::from_value(json!({ "code": code, "message": "why", "details": details })).unwrap();
+            ApplyError::from(kube::Error::Api(Box::new(status)))
+        };
+        let why = || "why".to_owned();
+        assert_eq!(answer(409, "FieldManagerConflict"), ApplyError::Contested(why()));
+        assert_eq!(answer(409, ""), ApplyError::Conflict(why()));
+        assert_eq!(answer(422, "FieldValueInvalid"), ApplyError::Invalid(why()));
+        assert_eq!(answer(403, ""), ApplyError::Forbidden(why()));
+        assert_eq!(answer(500, ""), ApplyError::Refused { code: 500, message: why() });
+        let passing = [ApplyError::Conflict(why()), ApplyError::Leaving];
+        assert!(passing.iter().all(ApplyError::is_passing));
+        assert!(!ApplyError::Contested(why()).is_passing() && !ApplyError::Unreachable(why()).is_passing());
+    }
+}

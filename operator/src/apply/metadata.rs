@@ -132,3 +132,6 @@ fn feed(hash: &mut Sha256, value: &Value) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
