@@ -6,6 +6,7 @@
 //!
 //! Not here: what an engine does with its configuration (`engine-config` and the engine).
 
+pub mod apply;
 pub mod cli;
 pub mod collect;
 pub mod crd;

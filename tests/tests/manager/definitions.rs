@@ -1,6 +1,6 @@
 //! What the schemas accept, refuse and complete: every rule both ways.
 
-use kube::api::{DeleteParams, DynamicObject};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 use telemetry_manager::crd::{LogPipeline, MetricPipeline, Telemetry, TracePipeline};
 
@@ -475,6 +475,56 @@ async fn defaults_are_added() {
     bare.as_object_mut().unwrap().remove("spec");
     let made = apply(&client, &bare, Keeping::Nothing).await.unwrap();
     assert_eq!(read("Telemetry", &made), json!({}), "a Telemetry without a spec");
+}
+
+/// What the manager reports is kept as it is; a state that is none is refused, and so is a field that a kind does not have.
+#[tokio::test]
+async fn reports_are_kept() {
+    let Some(client) = client().await else { return };
+    let condition = json!({
+        "type": "GatewayHealthy", "status": "True", "reason": "GatewayReady", "message": "", "observedGeneration": 1,
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    });
+    let flow = json!({
+        "accepted": 12, "delivered": 9, "dropped": { "rejected": 1 }, "held": 2, "reportedAt": "2026-01-01T00:00:00Z",
+        "pods": { "reporting": 1, "total": 2 },
+    });
+    let endpoints = json!({ "traces": { "grpc": "http://a.b:4317", "http": "http://a.b:4318" } });
+    let cases = [
+        ("LogPipeline", log(json!({})), json!({ "conditions": [condition], "unsupportedMode": false, "flow": flow })),
+        ("MetricPipeline", otlp(json!({})), json!({ "conditions": [condition], "flow": flow })),
+        (
+            "TracePipeline",
+            otlp(json!({})),
+            json!({ "conditions": [condition], "flow": { "accepted": 0, "delivered": 0, "held": 0 } }),
+        ),
+        ("Telemetry", json!({}), json!({ "state": "Ready", "conditions": [condition], "endpoints": endpoints })),
+    ];
+    for (kind, spec, status) in cases {
+        let name = "reported";
+        let made = object(kind, name, spec);
+        apply(&client, &made, Keeping::Object).await.unwrap();
+        let mut reported = made.clone();
+        reported["status"] = status.clone();
+        reported.as_object_mut().unwrap().remove("spec");
+        let parameters = PatchParams::apply("telemetry-manager").force();
+        let api = objects(&client, kind);
+        let kept = api.patch_status(name, &parameters, &Patch::Apply(&reported)).await.unwrap();
+        let mut wrong = reported.clone();
+        wrong["status"]["state"] = "Fine".into();
+        let refused = api.patch_status(name, &parameters, &Patch::Apply(&wrong)).await;
+        api.delete(name, &DeleteParams::default()).await.unwrap();
+        assert_eq!(kept.data["status"], status, "{kind}");
+        let read = match kind {
+            "LogPipeline" => serde_json::to_value(kept.try_parse::<LogPipeline>().unwrap().status),
+            "MetricPipeline" => serde_json::to_value(kept.try_parse::<MetricPipeline>().unwrap().status),
+            "TracePipeline" => serde_json::to_value(kept.try_parse::<TracePipeline>().unwrap().status),
+            _ => serde_json::to_value(kept.try_parse::<Telemetry>().unwrap().status),
+        };
+        assert_eq!(read.unwrap(), status, "{kind}");
+        let expected = if kind == "Telemetry" { "Unsupported value: \"Fine\"" } else { "field not declared in schema" };
+        assert!(refused.unwrap_err().to_string().contains(expected), "{kind}");
+    }
 }
 
 /// Reads an object by its type and returns the spec as the type writes it.

@@ -3,6 +3,7 @@
 //! Not here: what needs no cluster (`operator/`), and workloads that run (`roles`).
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod apply;
 mod definitions;
 mod kyma;
 
