@@ -23,6 +23,8 @@ mod place;
 #[cfg(feature = "metadata")]
 mod pod;
 #[cfg(feature = "metadata")]
+mod protobuf;
+#[cfg(feature = "metadata")]
 mod wanted;
 #[cfg(feature = "metadata")]
 mod watch;
