@@ -17,15 +17,20 @@ mod intern;
 mod lease;
 #[cfg(feature = "metadata")]
 mod metadata;
-#[cfg(feature = "metadata")]
+#[cfg(feature = "follow")]
+#[cfg_attr(not(feature = "metadata"), allow(dead_code, reason = "only the metadata service lists in protobuf"))]
 mod object;
 #[cfg(feature = "metadata")]
 mod place;
 #[cfg(feature = "metadata")]
 mod pod;
+#[cfg(feature = "follow")]
+#[cfg_attr(not(feature = "metadata"), allow(dead_code, reason = "only the metadata service lists in protobuf"))]
+mod protobuf;
 #[cfg(feature = "metadata")]
 mod wanted;
 #[cfg(feature = "follow")]
+#[cfg_attr(not(feature = "metadata"), allow(dead_code, reason = "only the metadata service lists in protobuf"))]
 mod watch;
 
 #[cfg(feature = "metadata")]

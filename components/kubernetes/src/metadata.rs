@@ -29,7 +29,7 @@ use crate::object::{NamespaceObject, NodeObject, PodObject};
 use crate::place::{Namespace, Node, Places};
 use crate::pod::{Pod, Uid};
 use crate::wanted::Wanted;
-use crate::watch::{Interruption, News, Selection, follow};
+use crate::watch::{Interruption, News, Selection, follow_in_protobuf};
 
 /// The process is ready without the first lists after this time: data without metadata is better than no data.
 const WAIT_FOR_SYNC: Duration = Duration::from_secs(30);
@@ -283,20 +283,21 @@ impl Metadata {
         self.progress.lock().asked = latest;
         let of_this_node = |field: &str| self.settings.node.as_deref().map(|node| format!("{field}={node}"));
         let selection = |fields| Selection { fields, ..Selection::all(self.settings.page_size) };
-        let pods = follow(Api::all(client.clone()), selection(of_this_node("spec.nodeName")), |news| match news {
-            News::Event(event) => self.take_pod(event, &wanted),
-            News::Interrupted(why, text) => self.interrupted(Kind::Pods, why, text),
-        });
+        let pods =
+            follow_in_protobuf(Api::all(client.clone()), selection(of_this_node("spec.nodeName")), |news| match news {
+                News::Event(event) => self.take_pod(event, &wanted),
+                News::Interrupted(why, text) => self.interrupted(Kind::Pods, why, text),
+            });
         let nodes = wanted.nodes.then(|| {
             let selection = selection(of_this_node("metadata.name"));
-            follow(Api::all(client.clone()), selection, |news| match news {
+            follow_in_protobuf(Api::all(client.clone()), selection, |news| match news {
                 News::Event(event) => self.take_node(event, &wanted),
                 News::Interrupted(why, text) => self.interrupted(Kind::Nodes, why, text),
             })
         });
         // An id that stands in one object is no reason to watch thousands.
         let only_system = (!wanted.namespaces()).then(|| format!("metadata.name={SYSTEM_NAMESPACE}"));
-        let namespaces = follow(Api::all(client), selection(only_system), |news| match news {
+        let namespaces = follow_in_protobuf(Api::all(client), selection(only_system), |news| match news {
             News::Event(event) => self.take_namespace(event, &wanted),
             News::Interrupted(why, text) => self.interrupted(Kind::Namespaces, why, text),
         });

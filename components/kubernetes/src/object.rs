@@ -11,7 +11,7 @@ use kube::Resource;
 use serde::{Deserialize, Deserializer};
 
 /// A pod.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct PodObject {
     #[serde(deserialize_with = "trimmed")]
@@ -20,7 +20,7 @@ pub(crate) struct PodObject {
     pub(crate) status: PodStatus,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct PodSpec {
     pub(crate) node_name: Option<String>,
@@ -28,14 +28,14 @@ pub(crate) struct PodSpec {
     pub(crate) containers: Vec<ContainerSpec>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct ContainerSpec {
     pub(crate) name: String,
     pub(crate) image: String,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct PodStatus {
     pub(crate) phase: String,
@@ -45,14 +45,14 @@ pub(crate) struct PodStatus {
     pub(crate) pod_ips: Vec<PodIp>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct PodIp {
     pub(crate) ip: String,
 }
 
 /// A node.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct NodeObject {
     #[serde(deserialize_with = "trimmed")]
@@ -60,7 +60,7 @@ pub(crate) struct NodeObject {
     pub(crate) spec: NodeSpec,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct NodeSpec {
     #[serde(rename = "providerID")]
@@ -68,7 +68,7 @@ pub(crate) struct NodeSpec {
 }
 
 /// A namespace.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct NamespaceObject {
     #[serde(deserialize_with = "trimmed")]
@@ -76,7 +76,7 @@ pub(crate) struct NamespaceObject {
 }
 
 /// Some of the endpoints of a Service.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct EndpointSliceObject {
     #[serde(deserialize_with = "trimmed")]
@@ -87,7 +87,7 @@ pub(crate) struct EndpointSliceObject {
     pub(crate) ports: Option<Vec<EndpointPort>>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct EndpointObject {
     pub(crate) addresses: Vec<String>,
@@ -97,14 +97,14 @@ pub(crate) struct EndpointObject {
     pub(crate) zone: Option<String>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct EndpointConditions {
     pub(crate) ready: Option<bool>,
     pub(crate) terminating: Option<bool>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct EndpointPort {
     pub(crate) name: Option<String>,

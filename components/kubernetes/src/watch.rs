@@ -1,25 +1,42 @@
 //! Follows one kind of object for as long as the process runs: a list in pages, then changes as they come.
 //!
-//! What `kube`'s watcher does is relied upon: bookmarks, a new list when the server has forgotten where we were, and waits
-//! of growing, random length behind errors. Not here: what is made of the objects (`metadata`, `endpoints`).
+//! A watch goes on from the version of the list, or of the last event or bookmark, wherever it ends; when the server has
+//! forgotten that version another list follows. Behind errors waits grow to half a minute, of random length. Waiting as long
+//! as a server asks for is left to the client. Not here: what is made of the objects (`metadata`, `endpoints`), and how an
+//! answer is read (`list`).
+
+mod failure;
+mod list;
 
 use std::fmt::Debug;
 use std::num::NonZeroU32;
 use std::pin::pin;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event};
+use futures::StreamExt;
+use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::runtime::utils::Backoff as _;
+use kube::runtime::watcher::{DefaultBackoff, Event};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
-/// The status of answers to those who ask for what is forgotten.
-const GONE: u16 = 410;
-/// The status of answers to those who have no right to what they ask for.
-const FORBIDDEN: u16 = 403;
-/// Between a watch that could not begin and another list.
-const BEFORE_ANOTHER_LIST: Duration = Duration::from_secs(1);
+use self::failure::Failure;
+use self::list::{Decode, Lister, PageEnd, PageSize};
+use crate::protobuf::InProtobuf;
+
+/// A watch is ended by the server after this time, in seconds.
+const WATCH_LASTS: u32 = 290;
+/// And is taken for dead when nothing has come for longer than that.
+const SILENT_AT_MOST: Duration = Duration::from_secs(WATCH_LASTS as u64 + 5);
+/// A watch that ends sooner than this without a word is no success.
+const ENDS_AT_ONCE: Duration = Duration::from_secs(1);
+/// A page is asked for so often before the list begins anew.
+const TRIES_OF_A_PAGE: u32 = 3;
+/// Pages in protobuf grow until they are so long: nothing of them is held, and each costs the server a search.
+const PAGE_BYTES: u64 = 4 << 20;
+/// The most objects that are asked for at once.
+const MOST_OBJECTS: u32 = 10_000;
 
 /// What is followed of a kind of object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +45,7 @@ pub struct Selection {
     pub fields: Option<String>,
     /// A selector of labels; everything without one.
     pub labels: Option<String>,
-    /// Objects in a page of the list.
+    /// Objects in a page of the list. Later pages in protobuf may have more.
     pub page_size: NonZeroU32,
 }
 
@@ -42,7 +59,7 @@ impl Selection {
 /// What is told of a kind of object.
 #[derive(Debug)]
 pub enum News<K> {
-    /// Something has happened.
+    /// Something has happened. A list may name an object twice, where one of its pages had to be asked for again.
     Event(Event<K>),
     /// Nothing is told at the moment, which words say why. What happens meanwhile is told later.
     Interrupted(Interruption, String),
@@ -58,68 +75,204 @@ pub enum Interruption {
 }
 
 /// Hands everything to `take`. Never ends.
-pub async fn follow<K>(api: Api<K>, selection: Selection, mut take: impl FnMut(News<K>))
+pub async fn follow<K>(api: Api<K>, selection: Selection, take: impl FnMut(News<K>))
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let mut config = watcher::Config::default().page_size(selection.page_size.get());
-    if let Some(fields) = &selection.fields {
-        config = config.fields(fields);
-    }
-    if let Some(labels) = &selection.labels {
-        config = config.labels(labels);
-    }
-    loop {
-        let events = watcher::watcher(api.clone(), config.clone()).default_backoff();
-        take_all(events, &K::plural(&()), &mut take).await;
-        tokio::time::sleep(BEFORE_ANOTHER_LIST).await;
-    }
+    Follower::new(api, selection, None, take).run().await;
 }
 
-/// Ends when the server has forgotten where the watch was to begin. A watcher would ask for it again and again.
-async fn take_all<K>(
-    events: impl Stream<Item = watcher::Result<Event<K>>>,
-    what: &str,
-    take: &mut impl FnMut(News<K>),
-) {
-    let mut events = pin!(events);
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => take(News::Event(event)),
-            Err(error) => {
-                let text = chain(&error);
-                tracing::warn!(what, error = &text, "cannot follow the cluster at the moment");
-                take(News::Interrupted(Interruption::of(&error), text));
-                if matches!(&error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == GONE) {
-                    return;
+/// The same of objects that can be read from protobuf, which lists are in where the server knows it.
+pub(crate) async fn follow_in_protobuf<K>(api: Api<K>, selection: Selection, take: impl FnMut(News<K>))
+where
+    K: Resource<DynamicType = ()> + InProtobuf + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    Follower::new(api, selection, Some(K::of_protobuf), take).run().await;
+}
+
+/// Who follows.
+struct Follower<K, F> {
+    api: Api<K>,
+    selection: Selection,
+    lister: Lister<K>,
+    /// How much the last page in protobuf was.
+    last_page: Option<PageSize>,
+    /// Lists in a row that the server has forgotten before they were complete.
+    forgotten_lists: u32,
+    /// Waits behind errors. Any answer makes them short again.
+    backoff: DefaultBackoff,
+    /// Waits behind watches that were answered and told nothing. Only one that tells something makes them short again, or a
+    /// server that forgets at once would be asked for one list after the other.
+    backoff_in_vain: DefaultBackoff,
+    take: F,
+}
+
+/// What is next.
+#[derive(Debug)]
+enum Next {
+    /// A list from its beginning.
+    List,
+    /// More of a list, which was asked for so often in vain.
+    Page { more: String, failures: u32 },
+    /// Changes since a version.
+    Watch { version: String },
+}
+
+impl<K, F> Follower<K, F>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    F: FnMut(News<K>),
+{
+    fn new(api: Api<K>, selection: Selection, decode: Option<Decode<K>>, take: F) -> Self {
+        let (client, path) = (api.clone().into_client(), api.resource_url().into());
+        Self {
+            lister: Lister { client, path, kind: K::kind(&()).into_owned(), decode },
+            api,
+            selection,
+            last_page: None,
+            forgotten_lists: 0,
+            backoff: DefaultBackoff::default(),
+            backoff_in_vain: DefaultBackoff::default(),
+            take,
+        }
+    }
+
+    async fn run(mut self) {
+        let mut next = Next::List;
+        loop {
+            next = match next {
+                Next::List => {
+                    (self.take)(News::Event(Event::Init));
+                    match self.page(None).await {
+                        Ok(end) => self.behind_page(end),
+                        Err(failure) => {
+                            self.interrupted(&failure).await;
+                            Next::List
+                        }
+                    }
                 }
-            }
+                Next::Page { more, failures } => match self.page(Some(more.clone())).await {
+                    Ok(end) => self.behind_page(end),
+                    Err(failure) => {
+                        self.forgotten_lists += u32::from(failure.is_gone());
+                        self.interrupted(&failure).await;
+                        match failure.may_pass() && failures + 1 < TRIES_OF_A_PAGE {
+                            true => Next::Page { more, failures: failures + 1 },
+                            false => Next::List,
+                        }
+                    }
+                },
+                Next::Watch { mut version } => match self.watch(&mut version).await {
+                    Ok(()) => Next::Watch { version },
+                    Err(failure) => {
+                        self.interrupted(&failure).await;
+                        if failure.may_pass() { Next::Watch { version } } else { Next::List }
+                    }
+                },
+            };
         }
     }
-}
 
-impl Interruption {
-    fn of(error: &watcher::Error) -> Self {
-        let (watcher::Error::InitialListFailed(cause) | watcher::Error::WatchStartFailed(cause)) = error else {
-            return Self::Other;
+    /// A page of a list; the first one without a token of the one before it.
+    async fn page(&mut self, more: Option<String>) -> Result<PageEnd, Failure> {
+        let params = ListParams {
+            field_selector: self.selection.fields.clone(),
+            label_selector: self.selection.labels.clone(),
+            limit: self.limit(),
+            continue_token: more,
+            ..ListParams::default()
         };
-        match cause {
-            kube::Error::Api(status) if status.code == FORBIDDEN => Self::Forbidden,
-            _ => Self::Other,
+        let take = &mut self.take;
+        let end = self.lister.page(&params, |object| take(News::Event(Event::InitApply(object)))).await?;
+        self.last_page = end.size;
+        self.backoff.reset();
+        if end.version.is_none() && end.more.is_none() { Err(Failure::NoVersion) } else { Ok(end) }
+    }
+
+    /// How many objects are asked for; none for all of them.
+    fn limit(&self) -> Option<u32> {
+        // Whoever is forgotten twice while pages come is too slow for them.
+        if self.forgotten_lists >= 2 {
+            return None;
         }
+        let asked = self.selection.page_size.get();
+        let by_bytes = self.last_page.and_then(|last| (last.objects * PAGE_BYTES).checked_div(last.bytes));
+        let most = MOST_OBJECTS.max(asked);
+        Some(by_bytes.map_or(asked, |objects| u32::try_from(objects).unwrap_or(most).clamp(asked, most)))
+    }
+
+    fn behind_page(&mut self, end: PageEnd) -> Next {
+        if let Some(more) = end.more {
+            return Next::Page { more, failures: 0 };
+        }
+        self.forgotten_lists = 0;
+        (self.take)(News::Event(Event::InitDone));
+        Next::Watch { version: end.version.expect("a last page without a version is a failure") }
+    }
+
+    /// Tells of changes until the watch ends, and moves the version on.
+    async fn watch(&mut self, version: &mut String) -> Result<(), Failure> {
+        let params = WatchParams {
+            field_selector: self.selection.fields.clone(),
+            label_selector: self.selection.labels.clone(),
+            timeout: Some(WATCH_LASTS),
+            ..WatchParams::default()
+        };
+        let began = Instant::now();
+        let mut is_silent = true;
+        let mut events = pin!(self.api.watch(&params, version).await.map_err(Failure::of_request)?);
+        self.backoff.reset();
+        while let Ok(Some(event)) = tokio::time::timeout(SILENT_AT_MOST, events.next()).await {
+            let event = match event {
+                Ok(event) => event,
+                Err(kube::Error::Api(status)) if status.code != 0 => return Err(Failure::Ended(status)),
+                // Those behind it may be readable; it would come again with every watch from before it. The client takes
+                // it for a status that says nothing.
+                Err(kube::Error::SerdeError(_) | kube::Error::Api(_)) => {
+                    self.interrupted(&Failure::Event).await;
+                    continue;
+                }
+                Err(error) => return Err(Failure::Broken(error)),
+            };
+            match event {
+                WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                    *version = version_of(&object)?;
+                    (self.take)(News::Event(Event::Apply(object)));
+                }
+                WatchEvent::Deleted(object) => {
+                    *version = version_of(&object)?;
+                    (self.take)(News::Event(Event::Delete(object)));
+                }
+                WatchEvent::Bookmark(bookmark) if bookmark.metadata.resource_version.is_empty() => {}
+                WatchEvent::Bookmark(bookmark) => *version = bookmark.metadata.resource_version,
+                WatchEvent::Error(status) => return Err(Failure::Ended(status)),
+            }
+            is_silent = false;
+            self.backoff_in_vain.reset();
+        }
+        if is_silent && began.elapsed() < ENDS_AT_ONCE {
+            pause(&mut self.backoff_in_vain).await;
+        }
+        Ok(())
+    }
+
+    /// Tells why nothing is told, and waits.
+    async fn interrupted(&mut self, failure: &Failure) {
+        let text = failure.text();
+        tracing::warn!(what = &*K::plural(&()), error = &text, "cannot follow the cluster at the moment");
+        (self.take)(News::Interrupted(failure.interruption(), text));
+        let is_in_vain = failure.is_gone() || matches!(failure, Failure::Ended(_));
+        pause(if is_in_vain { &mut self.backoff_in_vain } else { &mut self.backoff }).await;
     }
 }
 
-/// An error with its causes on one line; causes that their errors have said already are left out.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
+async fn pause(backoff: &mut DefaultBackoff) {
+    tokio::time::sleep(backoff.next().expect("waits have no last one")).await;
 }
+
+fn version_of<K: Resource>(object: &K) -> Result<String, Failure> {
+    object.meta().resource_version.clone().filter(|version| !version.is_empty()).ok_or(Failure::NoVersion)
+}
+
+#[cfg(test)]
+mod tests;
