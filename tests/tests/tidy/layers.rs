@@ -16,7 +16,7 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ("sources", &["transport", "kubernetes", "engine-core", "otlp", "engine-config"]),
     ("transforms", &["transport", "kubernetes", "engine-core", "otlp", "engine-config"]),
     ("sinks", &["transport", "kubernetes", "engine-core", "otlp", "engine-config"]),
-    ("telemetry-engine", &["sources", "transforms", "sinks", "engine-core", "otlp", "engine-config"]),
+    ("telemetry-engine", &["sources", "transforms", "sinks", "transport", "engine-core", "otlp", "engine-config"]),
     // Tests may use anything.
     ("tests", &[]),
     ("cluster", &[]),
