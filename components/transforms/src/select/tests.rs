@@ -1,7 +1,8 @@
 //! What `select` passes on, counts and answers, through the test kit.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use engine_config::{ComponentId, SignalSet};
+use engine_config::transforms::select::Condition;
+use engine_config::{ComponentId, MatchValue, SignalSet};
 use engine_core::outcome::Outcome;
 use engine_core::test_kit::{self, Applied, apply, records_of, wire};
 use futures::FutureExt;
@@ -24,11 +25,11 @@ fn texts(values: &[&str]) -> Vec<MatchValue> {
 }
 
 fn keep(entries: &[(&str, &[MatchValue])]) -> Select {
-    Select::new(Matching::Passes, &condition(entries))
+    Select(Selection::new(Matching::Passes, &condition(entries)))
 }
 
 fn drop_matching(entries: &[(&str, &[MatchValue])]) -> Select {
-    Select::new(Matching::IsLeftOut, &condition(entries))
+    Select(Selection::new(Matching::IsLeftOut, &condition(entries)))
 }
 
 /// One request with an entry for each namespace, its records numbered by place.
