@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use engine_config::{ByteSize, Known, Pipeline, SecretRef};
+use engine_config::{ByteSize, Known, Pipeline, Reference, SecretRef};
 
 /// From this on a limit of the first control group version means that there is none: it says so with the largest
 /// multiple of a page that fits into an `i64`.
@@ -26,11 +26,11 @@ pub fn look(variables: BTreeMap<String, String>) -> Known {
     }
 }
 
-/// Looks at every secret and file that components need, and notes which are there.
+/// Looks at every secret and file that the configuration needs, and notes which are there.
 pub fn look_at_references(known: &mut Known, pipeline: &Pipeline) {
     let directory = pipeline.settings.secrets.directory.as_deref();
-    for needed in pipeline.references() {
-        let target = needed.reference.target;
+    let of_components = pipeline.references().into_iter().map(|needed| needed.reference);
+    for Reference { target, .. } in of_components.chain(pipeline.settings.references()) {
         if known.secrets.contains_key(&target) {
             continue;
         }

@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine_config::{ComponentId, Plan};
+use engine_config::Plan;
 use engine_core::self_telemetry::{self, Identity, SelfTelemetry};
 use engine_core::service::Services;
-use engine_core::socket::{BindError, Bound, Sockets};
+use engine_core::socket::Bound;
 use engine_core::telemetry::HealthState;
 use tokio::runtime::Runtime;
 
-use crate::admin::{self, Facts, Graph, Series, State};
+use crate::admin::{self, DoorError, Doors, Facts, Graph, Series, State};
 use crate::logging::Repeats;
 use crate::reclaim::{self, GiveBack};
 use crate::topology::{self, BuildFailure, DrainReport, Running, RunningNode};
@@ -53,9 +53,9 @@ pub enum Ending {
 /// Why nothing runs.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The administration server's address.
+    /// A listener of the administration server.
     #[error(transparent)]
-    Admin(BindError),
+    Admin(#[from] DoorError),
     /// A component or its address.
     #[error(transparent)]
     Build(#[from] BuildFailure),
@@ -86,28 +86,24 @@ pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
     let limit = plan.memory.limit.0;
     let series = Series::of(&plan);
     let facts = Facts { role: plan.settings.role.clone(), config_hash, memory_limit: limit, series };
-    let admin_sockets = Sockets::default();
-    let admin_id = ComponentId::new(admin::ID).expect("a literal of the grammar");
-    let admin_listen = plan.settings.admin_listen;
-    let bound = admin_sockets.bind(&admin_id, admin::LISTEN, admin_listen);
+    let doors = Doors::open(&plan.settings);
     own.identify(identity(plan.settings.role.as_deref()));
     let built = topology::build_with(plan, Services::default().with("", own.clone()));
-    let (built, ()) = match (built, bound) {
-        (Ok(built), Ok(())) => (built, ()),
-        (built, bound) => {
-            let admin = bound.err().map(StartError::Admin);
+    let (built, doors) = match (built, doors) {
+        (Ok(built), Ok(doors)) => (built, doors),
+        (built, doors) => {
+            let admin = doors.err().unwrap_or_default().into_iter().map(StartError::from);
             let components = built.err().unwrap_or_default().into_iter().map(StartError::from);
-            return Err(admin.into_iter().chain(components).collect());
+            return Err(admin.chain(components).collect());
         }
     };
     let system = |what| move |source| vec![StartError::System { what, source }];
-    let listener = admin_sockets.lend(&admin_id, admin::LISTEN, admin_listen);
-    let listener = listener.map_err(system("the administration server"))?;
     let state = Arc::new(State::new(facts, repeats));
     // The state has what reads it; a strong reference would be a circle.
     let measured = Arc::downgrade(&state);
     own.measure(move || measured.upgrade().map(|state| admin::measure(&state)).unwrap_or_default());
-    let admin = admin::start(listener, Arc::clone(&state)).map_err(system("the administration server"))?;
+    let own_listeners = doors.bound();
+    let admin = admin::start(doors, Arc::clone(&state)).map_err(system("the administration server"))?;
     let shared = shared_runtime().map_err(system("the shared runtime"))?;
     let running = {
         let _inside = shared.enter();
@@ -116,8 +112,7 @@ pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
     reclaim::start(running.admission().clone(), running.services().clone(), limit, give_back)
         .map_err(system("the thread that gives memory back"))?;
     state.heartbeats().start(&running.lanes(), shared.handle());
-    let admin_bound = Bound { component: admin_id, key: admin::LISTEN.to_owned(), address: admin.address };
-    let listeners: Vec<Bound> = std::iter::once(admin_bound).chain(running.sockets().bound()).collect();
+    let listeners: Vec<Bound> = own_listeners.into_iter().chain(running.sockets().bound()).collect();
     for Bound { component, key, address } in &listeners {
         tracing::info!(%component, %key, %address, "listening");
     }
@@ -126,7 +121,7 @@ pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
     {
         return Err(vec![StartError::AddressFile { path, source }]);
     }
-    state.running(Graph::of(&running, admin.address));
+    state.running(Graph::of(&running, listeners));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), components = running.nodes().len(), "running");
     let ending = shared.block_on(live(running, &state));
     state.stopped();

@@ -87,7 +87,7 @@ pub use schema::{VERSION, schema};
 pub use secret::{REDACTED, SecretError, SecretRef, SecretString, SensitiveText};
 pub use settings::{
     AdminSettings, EngineSettings, KubernetesSettings, MAX_LANES, MemorySettings, SecretsSettings, Settings,
-    ShutdownSettings, StateSettings,
+    ShutdownSettings, StateSettings, StatusSettings,
 };
 pub use signal::{SIGNALS, SignalSet};
 pub use sink::{

@@ -1,4 +1,4 @@
-//! Settings of the whole process: `[admin]`, `[memory]`, `[shutdown]`, `[engine]`, `[secrets]`, `[state]`,
+//! Settings of the whole process: `[admin]`, `[status]`, `[memory]`, `[shutdown]`, `[engine]`, `[secrets]`, `[state]`,
 //! `[kubernetes]`.
 //!
 //! Keys of components are in `options` and `sink`.
@@ -10,6 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::address::ListenAddress;
+use crate::component::Reference;
+use crate::secret::SecretRef;
 use crate::size::ByteSize;
 use crate::span::Span;
 
@@ -22,6 +24,10 @@ pub const MAX_LANES: usize = 8;
 pub struct Settings {
     /// The administration server.
     pub admin: AdminSettings,
+    /// A second listener of the administration server for those who are not on this machine. Without the table there is
+    /// none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<StatusSettings>,
     /// The memory of the process.
     pub memory: MemorySettings,
     /// What happens at the end.
@@ -43,6 +49,23 @@ pub struct AdminSettings {
     /// Address and port to listen on. Keep it on the loopback interface unless something in front of it decides who may
     /// look.
     pub listen: ListenAddress,
+}
+
+/// A second, read-only listener of the administration server, for an address that others reach: `/livez` and `/readyz` for
+/// the kubelet, and with the token `/status` and `/metrics` for an operator. Without this table there is none.
+///
+/// It speaks HTTP in clear: whoever sees its traffic can read with the token. In a cluster a NetworkPolicy says who reaches
+/// it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StatusSettings {
+    /// Address and port to listen on. `"[::]:8889"` is every IPv4 and IPv6 address.
+    pub listen: ListenAddress,
+    /// The token that those show who read `/status` and `/metrics` (`Authorization: Bearer TOKEN`); others get 401. A secret
+    /// of several lines is several tokens, all of them good. A file is looked at again with the first request 10 s after the
+    /// last look, and at once when somebody shows what is not known yet, at most every second; while it is gone, empty or
+    /// unfit, what it held last stays good.
+    pub token: SecretRef,
 }
 
 /// The memory of the process.
@@ -132,7 +155,17 @@ pub struct KubernetesSettings {
 
 impl Settings {
     /// The names of its tables, in the order of the fields.
-    pub(crate) const TABLES: [&str; 7] = ["admin", "memory", "shutdown", "engine", "secrets", "state", "kubernetes"];
+    pub(crate) const TABLES: [&str; 8] =
+        ["admin", "status", "memory", "shutdown", "engine", "secrets", "state", "kubernetes"];
+
+    /// The secrets that they name, each with its table in front of its key.
+    pub fn references(&self) -> Vec<Reference> {
+        let token = |status: &StatusSettings| Reference {
+            path: vec!["status".to_owned(), "token".to_owned()],
+            target: status.token.clone(),
+        };
+        self.status.iter().map(token).collect()
+    }
 }
 
 impl Default for AdminSettings {

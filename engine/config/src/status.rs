@@ -95,7 +95,7 @@ pub struct Memory {
 /// A bound socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
-    /// The component it belongs to, or `admin`.
+    /// The component it belongs to, or `admin` or `status`.
     pub component: String,
     /// The key that asks for it, such as `grpc.listen`; empty when an older engine does not say.
     #[serde(default)]

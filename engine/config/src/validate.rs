@@ -3,7 +3,7 @@
 //! What components say together is the plan's work.
 
 use crate::check::did_you_mean;
-use crate::component::Checker;
+use crate::component::{Checker, Reference};
 use crate::document::{Finding, Report};
 use crate::environment::Environment;
 use crate::pipeline::Pipeline;
@@ -36,28 +36,35 @@ pub fn validate(pipeline: &Pipeline, environment: &Environment) -> Problems {
 }
 
 fn missing_references(pipeline: &Pipeline, environment: &Environment, report: &mut Report<'_>) {
+    for Reference { path, target } in pipeline.settings.references() {
+        let Some(finding) = missing(&target, pipeline, environment) else { continue };
+        let [table, key] = path.as_slice() else { unreachable!("settings are keys of tables") };
+        report.add(pipeline.settings_place(table, key), Some(table), finding);
+    }
     for needed in pipeline.references() {
-        let target = &needed.reference.target;
-        let finding = match (target, &pipeline.settings.secrets.directory) {
-            // A setting that could not be read is a problem of its own.
-            (SecretRef::Directory(_), None) => {
-                (!pipeline.is_setting_written("secrets", "directory")).then(|| no_directory(target))
-            }
-            (SecretRef::Directory(name), Some(directory)) => environment.why_unresolved(target).map(|reason| {
-                let message = format!("`{target}` cannot be read from {}: {reason}", directory.display());
-                Finding::error(Code::MissingSecret, message).help(names_instead(name, environment))
-            }),
-            (SecretRef::File(_) | SecretRef::Env(_), _) => environment.why_unresolved(target).map(|reason| {
-                let message = format!("`{target}` cannot be read: {reason}");
-                Finding::error(Code::MissingSecret, message)
-                    .help("make it readable for this program, or name another one")
-            }),
-        };
-        let Some(finding) = finding else { continue };
+        let Some(finding) = missing(&needed.reference.target, pipeline, environment) else { continue };
         let component =
             pipeline.get(needed.component.as_str()).expect("references() lists components of this pipeline");
         let label = Pipeline::label(&needed.component, component);
         report.add(component.place(&needed.reference.path), Some(&label), finding);
+    }
+}
+
+/// Why a secret or file is not to be had.
+fn missing(target: &SecretRef, pipeline: &Pipeline, environment: &Environment) -> Option<Finding> {
+    match (target, &pipeline.settings.secrets.directory) {
+        // A setting that could not be read is a problem of its own.
+        (SecretRef::Directory(_), None) => {
+            (!pipeline.is_setting_written("secrets", "directory")).then(|| no_directory(target))
+        }
+        (SecretRef::Directory(name), Some(directory)) => environment.why_unresolved(target).map(|reason| {
+            let message = format!("`{target}` cannot be read from {}: {reason}", directory.display());
+            Finding::error(Code::MissingSecret, message).help(names_instead(name, environment))
+        }),
+        (SecretRef::File(_) | SecretRef::Env(_), _) => environment.why_unresolved(target).map(|reason| {
+            let message = format!("`{target}` cannot be read: {reason}");
+            Finding::error(Code::MissingSecret, message).help("make it readable for this program, or name another one")
+        }),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::budget::Budget;
 use crate::edge::{Output, panic_message};
 use crate::lane::Lanes;
 use crate::outcome::Outcome;
+use crate::selection::Selection;
 use crate::socket::Sockets;
 pub use crate::stage::{Event, Held, Input, StageContext, Waker};
 use crate::telemetry::ComponentTelemetry;
@@ -32,6 +33,13 @@ pub trait Transform: Send + Sync {
     /// Emits what becomes of the batch. What it loses on purpose it discards; a batch that it merely drops counts
     /// as Retry.
     fn apply(&self, batch: Batch, outputs: &mut Outputs<'_>);
+
+    /// For a transform that does nothing but pass on some resources with all their records, to its only output: which.
+    /// Where several of those get data from one output the engine asks all of them at once, in place of
+    /// [`apply`](Self::apply); what does not pass it counts as not selected.
+    fn selection(&self) -> Option<&Selection> {
+        None
+    }
 }
 
 /// A transform that cannot finish every batch at once. What it [hands over](Outputs::hand_over) goes to a stage of its

@@ -5,6 +5,7 @@
 //! otherwise what has room is committed and the rest is counted as dropped, where sinks must not hold up each other. Where
 //! there is one sink, all of a batch is taken or nothing. Not here: what a taker does with it.
 
+mod table;
 mod taker;
 
 use std::any::Any;
@@ -23,9 +24,11 @@ use crate::contract::{Companion, Outputs, Transform};
 use crate::lane;
 use crate::outcome::{Outcome, RejectionKind};
 use crate::poison::{Fingerprint, PoisonMemory};
+use crate::selection::Selection;
 use crate::sink::SinkInlet;
 use crate::stage::{StageAccount, StageInlet};
 use crate::telemetry::ComponentTelemetry;
+use table::Table;
 use taker::{Piece, Taker, add};
 
 /// Reason under which records are counted that had no room at one of several takers.
@@ -48,7 +51,11 @@ pub(crate) type Batches = SmallVec<[Batch; 1]>;
 
 /// Where the batches of one output port go.
 #[derive(Clone, Debug, Default)]
-pub struct Route(Arc<[Consumer]>);
+pub struct Route {
+    consumers: Arc<[Consumer]>,
+    /// Where several of them select.
+    table: Option<Arc<Table>>,
+}
 
 /// One consumer of an output port and the signals it takes from it.
 #[derive(Clone, Debug)]
@@ -102,16 +109,17 @@ pub struct Output {
 impl Route {
     /// A route to these consumers.
     pub fn new(consumers: Vec<Consumer>) -> Self {
-        Self(consumers.into())
+        let table = Table::of(&consumers).map(Arc::new);
+        Self { consumers: consumers.into(), table }
     }
 
     /// Consumers that take every signal.
     pub fn to_all(targets: Vec<Target>) -> Self {
-        Self(targets.into_iter().map(|target| Consumer { signals: SignalSet::ALL, target }).collect())
+        Self::new(targets.into_iter().map(|target| Consumer { signals: SignalSet::ALL, target }).collect())
     }
 
     fn takers(&self, signal: Signal) -> impl Iterator<Item = &Target> {
-        self.0.iter().filter(move |consumer| consumer.signals.contains(signal)).map(|consumer| &consumer.target)
+        self.consumers.iter().filter(move |consumer| consumer.signals.contains(signal)).map(|consumer| &consumer.target)
     }
 }
 
@@ -136,6 +144,11 @@ impl TransformNode {
     #[must_use]
     pub fn with_companion(self, companion: StageInlet) -> Self {
         Self { companion: Some(Arc::new(companion)), ..self }
+    }
+
+    /// What it selects, if that is all it does.
+    fn selection(&self) -> Option<&Selection> {
+        if self.companion.is_some() { None } else { self.transform.selection() }
     }
 
     /// Runs the transform on one batch; a panic costs the batch, whose answer is then Retry. What it adds is charged like
@@ -284,7 +297,7 @@ impl Output {
     /// Phase one: every inline branch. None when the batch is poison or panicked.
     fn run_inline(&self, batch: Batch) -> Option<Vec<Piece>> {
         if !self.runs_code(batch.signal()) {
-            let mut pieces = Vec::with_capacity(self.route.0.len());
+            let mut pieces = Vec::with_capacity(self.route.consumers.len());
             return self.walk(&self.route, batch, &mut pieces).is_ok().then_some(pieces);
         }
         let known = self.poison.suspect(batch.payload());
@@ -315,6 +328,11 @@ impl Output {
     }
 
     fn walk(&self, route: &Route, batch: Batch, pieces: &mut Vec<Piece>) -> Result<(), Stopped> {
+        if let Some(table) = &route.table
+            && let Some(shares) = table.share_out(&batch)
+        {
+            return self.walk_table(table, shares, batch, pieces);
+        }
         let mut takers = route.takers(batch.signal()).peekable();
         while let Some(target) = takers.next() {
             if takers.peek().is_none() {

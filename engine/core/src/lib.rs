@@ -14,6 +14,7 @@ pub mod peer;
 pub mod poison;
 pub mod receipt;
 pub mod registry;
+pub mod selection;
 pub mod self_telemetry;
 pub mod service;
 pub mod sink;

@@ -1,8 +1,10 @@
 //! The administration server: `/livez`, `/readyz`, `/metrics` and `/status`, on a thread of its own that also takes
-//! signals, so that it answers and ends while everything else is busy.
+//! signals, so that it answers and ends while everything else is busy. It listens on loopback, and where the configuration
+//! says so a second time for an operator and the kubelet.
 //!
 //! Read only. Nothing here changes what runs, but for the end that a signal asks for.
 
+mod door;
 mod heartbeat;
 mod host;
 mod metrics;
@@ -14,13 +16,13 @@ mod state;
 mod status;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+pub use door::{DoorError, Doors};
 pub use heartbeat::Heartbeats;
 pub use metrics::measure;
 pub(crate) use process::resident_bytes;
@@ -38,27 +40,29 @@ const SUMMARY_INTERVAL: Duration = Duration::from_secs(10);
 /// The running server.
 #[derive(Debug)]
 pub struct Admin {
-    /// Where it listens.
-    pub address: SocketAddr,
     stop: CancellationToken,
     thread: thread::JoinHandle<()>,
 }
 
-/// Starts the server on a bound, non-blocking listener, and takes over SIGTERM and SIGINT.
+/// Starts the server on its listeners, and takes over SIGTERM and SIGINT.
 ///
 /// # Errors
 /// When the system gives no thread, no runtime or no signals.
-pub fn start(listener: TcpListener, state: Arc<State>) -> io::Result<Admin> {
-    let address = listener.local_addr()?;
+pub fn start(doors: Doors, state: Arc<State>) -> io::Result<Admin> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let stop = CancellationToken::new();
-    let (signals, listener) = {
+    let serve = |door::Open { listener, door, .. }| {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        Ok(server::serve(listener, door, Arc::clone(&state)))
+    };
+    let (signals, serving) = {
         let _inside = runtime.enter();
-        (signals::Signals::take_over()?, tokio::net::TcpListener::from_std(listener)?)
+        let serving = doors.into_open().into_iter().map(serve).collect::<io::Result<Vec<_>>>()?;
+        (signals::Signals::take_over()?, serving)
     };
     let stopped = stop.clone();
     let work = async move {
-        let serve = server::serve(listener, Arc::clone(&state));
+        let serve = futures::future::join_all(serving);
         let end = signals.obey(state.shutdown());
         let summaries = async {
             loop {
@@ -68,14 +72,14 @@ pub fn start(listener: TcpListener, state: Arc<State>) -> io::Result<Admin> {
         };
         tokio::select! {
             () = stopped.cancelled() => {}
-            () = serve => {}
+            _ = serve => {}
             () = end => {}
             () = summaries => {}
         }
         state.repeats().finish();
     };
     let thread = thread::Builder::new().name(ID.to_owned()).spawn(move || runtime.block_on(work))?;
-    Ok(Admin { address, stop, thread })
+    Ok(Admin { stop, thread })
 }
 
 impl Admin {

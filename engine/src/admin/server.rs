@@ -1,4 +1,5 @@
-//! HTTP/1 for probes, scrapers and people: GET and HEAD, four paths, bounded in connections and time.
+//! HTTP/1 for probes, scrapers and people: GET and HEAD, four paths, bounded in connections and time. Whom a listener
+//! answers is said by its door.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,13 +15,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use super::door::Door;
 use super::state::State;
-use super::{heartbeat, host, metrics, status};
+use super::{heartbeat, metrics, status};
 
 /// What there is, for those who ask for something else.
 const PATHS: [&str; 4] = ["/livez", "/readyz", "/metrics", "/status"];
 
-/// Connections that are served at once; more wait in the accept queue.
+/// Connections that a listener serves at once; more wait in the accept queue.
 const CONNECTIONS: usize = 64;
 /// Longest time until a request's headers are complete, and between two requests of a connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,12 +33,12 @@ const HEADER_SIZE: usize = 16 * 1024;
 /// Pause after a failed accept: without file descriptors the next one fails as well.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-const TEXT: &str = "text/plain; charset=utf-8";
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Serves until it is dropped.
-pub(super) async fn serve(listener: TcpListener, state: Arc<State>) {
+/// Serves a listener until it is dropped.
+pub(super) async fn serve(listener: TcpListener, door: Door, state: Arc<State>) {
     let seats = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let seat = Arc::clone(&seats).acquire_owned().await.expect("the semaphore is never closed");
@@ -48,19 +50,17 @@ pub(super) async fn serve(listener: TcpListener, state: Arc<State>) {
                 continue;
             }
         };
-        let state = Arc::clone(&state);
+        let (state, door) = (Arc::clone(&state), door.clone());
         tokio::spawn(async move {
-            connection(stream, &state).await;
+            connection(stream, &door, &state).await;
             drop(seat);
         });
     }
 }
 
-async fn connection(stream: TcpStream, state: &Arc<State>) {
-    let service = service_fn(|request: Request<Incoming>| {
-        let response = answer(&request, state);
-        async move { Ok::<_, Infallible>(response) }
-    });
+async fn connection(stream: TcpStream, door: &Door, state: &State) {
+    let service =
+        service_fn(async |request: Request<Incoming>| Ok::<_, Infallible>(answer(&request, door, state).await));
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
@@ -71,30 +71,26 @@ async fn connection(stream: TcpStream, state: &Arc<State>) {
 }
 
 /// The answer to a request, whatever its body holds.
-fn answer<B>(request: &Request<B>, state: &State) -> Response<Full<Bytes>> {
-    let own = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).is_some_and(host::is_own);
-    if !own {
-        let text = "the Host header must be an address or localhost\n";
-        return reply(StatusCode::FORBIDDEN, TEXT, text.to_owned());
+pub(super) async fn answer<B>(request: &Request<B>, door: &Door, state: &State) -> Response<Full<Bytes>> {
+    if let Some(refusal) = door.refusal(request).await {
+        return refusal;
     }
     let path = request.uri().path();
     if !PATHS.contains(&path) {
         return reply(StatusCode::NOT_FOUND, TEXT, format!("not found; there is {}\n", PATHS.join(", ")));
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut response = reply(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".to_owned());
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return response;
+        return only_reading();
     }
     match path {
         "/livez" => livez(state, Instant::now()),
         "/readyz" => match state.not_ready_because() {
-            None => reply(StatusCode::OK, TEXT, "ready\n".to_owned()),
+            None => reply(StatusCode::OK, TEXT, "ready\n"),
             Some(reason) => reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{reason}\n")),
         },
         "/metrics" => reply(StatusCode::OK, PROMETHEUS, metrics::render(state)),
         _ => {
-            let document = serde_json::to_string_pretty(&status::document(state));
+            let document = door.json(&status::document(state));
             reply(StatusCode::OK, JSON, document.expect("the document has string keys and finite numbers"))
         }
     }
@@ -103,7 +99,7 @@ fn answer<B>(request: &Request<B>, state: &State) -> Response<Full<Bytes>> {
 fn livez(state: &State, now: Instant) -> Response<Full<Bytes>> {
     let late = state.heartbeats().late(now);
     if late.is_empty() {
-        return reply(StatusCode::OK, TEXT, "alive\n".to_owned());
+        return reply(StatusCode::OK, TEXT, "alive\n");
     }
     let lines: String = late
         .iter()
@@ -112,8 +108,15 @@ fn livez(state: &State, now: Instant) -> Response<Full<Bytes>> {
     reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, lines)
 }
 
-fn reply(status: StatusCode, content_type: &'static str, text: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(text)));
+/// The answer to whoever wants to change something.
+pub(super) fn only_reading() -> Response<Full<Bytes>> {
+    let mut response = reply(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n");
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
+}
+
+pub(super) fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -1,6 +1,5 @@
 //! What the server tells about: facts of the process, where it stands, and the running graph.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -56,17 +55,14 @@ struct Now {
 }
 
 impl Graph {
-    /// The readable side of what runs.
-    pub fn of(running: &Running, admin: SocketAddr) -> Self {
-        let bound = running.sockets().bound().into_iter();
-        let listeners =
-            bound.map(|Bound { component, key, address }| Listener { component: component.to_string(), key, address });
-        let admin = Listener { component: super::ID.to_owned(), key: super::LISTEN.to_owned(), address: admin };
+    /// The readable side of what runs, and where everything listens.
+    pub fn of(running: &Running, listeners: Vec<Bound>) -> Self {
+        let listener = |Bound { component, key, address }| Listener { component: component.to_string(), key, address };
         Self {
             nodes: running.nodes().to_vec(),
             admission: running.admission().clone(),
             services: running.services().clone(),
-            listeners: std::iter::once(admin).chain(listeners).collect(),
+            listeners: listeners.into_iter().map(listener).collect(),
         }
     }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use engine as _;
 use engine_config::{Acknowledge, Catalog, Environment, Kind, ParseOptions, SourceFile, WhenFull, load};
 use engine_core::batch::Batch;
-use engine_core::contract::Sink;
+use engine_core::contract::{Sink, Transform};
 use engine_core::edge::{Output, Route, Target, TransformNode, WhenRefused};
 use engine_core::outcome::Outcome;
 use engine_core::registry::{Build, BuildContext, find};
@@ -63,27 +63,8 @@ async fn costs_the_same(type_name: &str, edit: &str) {
         "version = 1\n[sources.from]\ntype = \"generate\"\nsignals = [\"logs\", \"metrics\", \"traces\"]\n\
          [transforms.edit]\ninputs = [\"from\"]{edit}[sinks.to]\ntype = \"blackhole\"\ninputs = [\"edit\"]\n"
     );
-    let files = [SourceFile::new("allocations.toml", config)];
-    let plan = load(&files, &Catalog::builtin(), &Environment::Unknown, &ParseOptions::default()).unwrap().plan;
-    let node = plan.node("edit").unwrap();
-    let Build::Transform(build) = find(Kind::Transform, type_name).unwrap().build else { unreachable!("it is one") };
-    let context = BuildContext {
-        id: node.id.clone(),
-        lanes: lanes.clone(),
-        services: engine_core::service::Services::default(),
-        signals: node.signals,
-    };
-    let transform = build(node.options.as_ref(), &context).unwrap();
-    let settings = DriverSettings {
-        acknowledge: Acknowledge::Delivered,
-        when_full: WhenFull::Refuse,
-        max_buffer: 64 << 20,
-        batching: Batching { max_size: 1 << 20, max_records: 8192, timeout: Duration::ZERO },
-        concurrency: 4,
-        backoff: Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(5) },
-        max_elapsed: None,
-    };
-    let (inlet, _handle) = start("to", Box::new(Taker), settings, Arc::default(), &lanes);
+    let transform = transform("edit", type_name, config, &lanes);
+    let (inlet, _handle) = start("to", Box::new(Taker), settings(), Arc::default(), &lanes);
     let telemetry = || Arc::new(ComponentTelemetry::new(["default".to_owned()]));
     let behind = vec![Route::to_all(vec![Target::Sink(Arc::new(inlet))])];
     let edit = Target::Transform(Arc::new(TransformNode::new(transform, telemetry(), behind)));
@@ -96,6 +77,66 @@ async fn costs_the_same(type_name: &str, edit: &str) {
         assert!(few <= 40, "{type_name}, {signal}: {few} allocations a batch");
     }
     threads.stop();
+}
+
+/// What it costs to share a batch between selections depends neither on its records nor on how many of them get nothing.
+#[tokio::test]
+async fn selections_cost_what_those_cost_that_get_something() {
+    let (threads, lanes) = lanes(1);
+    let with = async |selections: usize, records: u64| {
+        let output = selections_of(selections, &lanes);
+        cost(&output, Signal::Logs, records).await
+    };
+    let few = with(4, 50).await;
+    assert_eq!(with(4, 5_000).await, few, "by the record");
+    assert_eq!(with(40, 50).await, few, "by selections that get nothing");
+    threads.stop();
+}
+
+/// An output with so many selections behind it, two of which get what [`cost`] sends.
+fn selections_of(count: usize, lanes: &engine_core::lane::Lanes) -> Output {
+    let telemetry = || Arc::new(ComponentTelemetry::new(["default".to_owned()]));
+    let select = |number: usize| {
+        let service = if number < 2 { "shop".to_owned() } else { format!("other-{number}") };
+        let config = format!(
+            "version = 1\n[sources.from]\ntype = \"generate\"\n[transforms.some]\ntype = \"select\"\n\
+             inputs = [\"from\"]\nkeep = {{ \"service.name\" = [\"{service}\"] }}\n\
+             [sinks.to]\ntype = \"blackhole\"\ninputs = [\"some\"]\n"
+        );
+        let (inlet, _handle) = start(&format!("to-{number}"), Box::new(Taker), settings(), Arc::default(), lanes);
+        let behind = vec![Route::to_all(vec![Target::Sink(Arc::new(inlet))])];
+        let transform = transform("some", "select", config, lanes);
+        Target::Transform(Arc::new(TransformNode::new(transform, telemetry(), behind)))
+    };
+    let route = Route::to_all((0..count).map(select).collect());
+    Output::new(0, route, telemetry(), Arc::default(), WhenRefused::Answer)
+}
+
+/// The transform of a configuration.
+fn transform(id: &str, type_name: &str, config: String, lanes: &engine_core::lane::Lanes) -> Box<dyn Transform> {
+    let files = [SourceFile::new("allocations.toml", config)];
+    let plan = load(&files, &Catalog::builtin(), &Environment::Unknown, &ParseOptions::default()).unwrap().plan;
+    let node = plan.node(id).unwrap();
+    let Build::Transform(build) = find(Kind::Transform, type_name).unwrap().build else { unreachable!("it is one") };
+    let context = BuildContext {
+        id: node.id.clone(),
+        lanes: lanes.clone(),
+        services: engine_core::service::Services::default(),
+        signals: node.signals,
+    };
+    build(node.options.as_ref(), &context).unwrap()
+}
+
+fn settings() -> DriverSettings {
+    DriverSettings {
+        acknowledge: Acknowledge::Delivered,
+        when_full: WhenFull::Refuse,
+        max_buffer: 64 << 20,
+        batching: Batching { max_size: 1 << 20, max_records: 8192, timeout: Duration::ZERO },
+        concurrency: 4,
+        backoff: Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(5) },
+        max_elapsed: None,
+    }
 }
 
 /// Allocations for one batch, once everything that is made on first use is there.

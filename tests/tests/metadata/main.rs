@@ -104,6 +104,7 @@ impl Cluster {
     ) -> (Arc<Metadata>, CancellationToken) {
         let settings = ProcessSettings {
             admin_listen: ([127, 0, 0, 1], 0).into(),
+            status: None,
             shutdown_delay: Duration::ZERO,
             shutdown_grace: Duration::ZERO,
             lanes: 1,

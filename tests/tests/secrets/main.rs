@@ -13,4 +13,5 @@ mod options;
 mod peers;
 mod program;
 mod running;
+mod status;
 mod unfit;

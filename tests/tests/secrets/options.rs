@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use engine_config::{Catalog, Environment, Known, ParseOptions, SecretRef, SourceFile, load};
+use engine_config::{Catalog, Environment, Kind, Known, ParseOptions, SecretRef, SourceFile, load, schema};
 use serde_json::Value as Json;
 
 use crate::canary::CANARY;
@@ -20,6 +20,10 @@ fn every_secret_has_a_canary() {
         let component = format!("{} {}: ", entry.kind(), entry.type_name());
         places(entry.schema(), "", &mut |path| _ = known.insert(format!("{component}{path}")));
     }
+    let settings = settings(&catalog);
+    for (table, schema) in &settings {
+        places(schema, "", &mut |path| _ = known.insert(format!("{table}: {path}")));
+    }
     let configuration = Configuration::new(Addresses::nobody());
     let document: Json = toml::from_str(&configuration.text).unwrap();
     let mut covered: BTreeSet<Place> = BTreeSet::new();
@@ -30,9 +34,21 @@ fn every_secret_has_a_canary() {
             written(options, entry.schema(), "", &mut |path| _ = covered.insert(format!("{component}{path}")));
         }
     }
-    assert!(known.len() >= 12, "the schemas tell of few secrets: {known:?}");
+    for (table, schema) in &settings {
+        let Some(values) = document.get(table) else { continue };
+        written(values, schema, "", &mut |path| _ = covered.insert(format!("{table}: {path}")));
+    }
+    assert!(known.len() >= 13, "the schemas tell of few secrets: {known:?}");
     let missing: Vec<_> = known.difference(&covered).collect();
     assert!(missing.is_empty(), "places for secrets without a canary, add them to canary.toml: {missing:#?}");
+}
+
+/// The schemas of the settings tables, by name.
+fn settings(catalog: &Catalog) -> Vec<(String, Json)> {
+    let whole = schema(catalog);
+    let tables = whole["properties"].as_object().unwrap().iter();
+    let is_settings = |name: &str| name != "version" && Kind::ALL.iter().all(|kind| kind.table() != name);
+    tables.filter(|(name, _)| is_settings(name)).map(|(name, table)| (name.clone(), table.clone())).collect()
 }
 
 /// Everything that the configuration names is there and holds a canary or a key.
@@ -40,17 +56,19 @@ fn every_secret_has_a_canary() {
 fn every_reference_leads_to_a_canary() {
     let configuration = Configuration::new(Addresses::nobody());
     let loaded = loaded(&configuration);
-    let references: Vec<_> = loaded.plan.nodes.iter().flat_map(|node| &node.facts.references).collect();
-    assert!(references.len() >= 10);
-    for reference in references {
-        let content = match &reference.target {
+    let of_components = loaded.plan.nodes.iter().flat_map(|node| &node.facts.references);
+    let mut targets: Vec<_> = of_components.map(|reference| &reference.target).collect();
+    targets.push(&loaded.plan.settings.status.as_ref().unwrap().token);
+    assert!(targets.len() >= 11);
+    for target in targets {
+        let content = match target {
             SecretRef::File(path) => std::fs::read_to_string(path).unwrap(),
             SecretRef::Env(name) => Configuration::variables()[name].clone(),
             SecretRef::Directory(_) => panic!("a plan resolves directories"),
         };
         let is_public = content.contains("BEGIN CERTIFICATE");
         let is_secret = content.contains(CANARY) || content.contains("PRIVATE KEY");
-        assert!(is_secret || is_public, "{reference:?}");
+        assert!(is_secret || is_public, "{target:?}");
     }
 }
 

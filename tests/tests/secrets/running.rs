@@ -72,8 +72,12 @@ fn said_by_a_run(log_format: &str) {
         let own = own();
         (own.contains("invalid_client") && own.contains("errors")).then_some(())
     });
+    let status = address("status", "listen");
     for path in ["/status", "/metrics", "/readyz", "/livez", "/"] {
         answers.push(ask(admin, &format!("GET {path} HTTP/1.1"), ""));
+        for token in [format!("directory-token-{CANARY}"), CANARY.to_owned()] {
+            answers.push(ask(status, &format!("GET {path} HTTP/1.1\r\nauthorization: Bearer {token}"), ""));
+        }
     }
     program.terminate();
     program.ended();

@@ -18,7 +18,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("sinks", &["transport", "kubernetes", "engine-core", "otlp", "engine-config"]),
     // Leases only: `operator_takes_leases_only` says so.
     ("telemetry-manager", &["kubernetes", "engine-config"]),
-    ("telemetry-engine", &["sources", "transforms", "sinks", "engine-core", "otlp", "engine-config"]),
+    ("telemetry-engine", &["sources", "transforms", "sinks", "transport", "engine-core", "otlp", "engine-config"]),
     // Tests may use anything.
     ("tests", &[]),
     ("cluster", &[]),

@@ -29,6 +29,7 @@ fn pod(number: u32) -> serde_json::Value {
 fn start(kubernetes: KubernetesSettings) -> (Arc<Metadata>, CancellationToken) {
     let settings = ProcessSettings {
         admin_listen: ([127, 0, 0, 1], 0).into(),
+        status: None,
         shutdown_delay: Duration::ZERO,
         shutdown_grace: Duration::ZERO,
         lanes: 1,

@@ -1,7 +1,8 @@
 //! What `select` passes on, counts and answers, through the test kit.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use engine_config::{ComponentId, SignalSet};
+use engine_config::transforms::select::{Absent, Condition};
+use engine_config::{ComponentId, MatchValue, SignalSet};
 use engine_core::outcome::Outcome;
 use engine_core::test_kit::{self, Applied, apply, records_of, wire};
 use futures::FutureExt;
@@ -24,11 +25,11 @@ fn texts(values: &[&str]) -> Vec<MatchValue> {
 }
 
 fn keep(entries: &[(&str, &[MatchValue])]) -> Select {
-    Select::new(Matching::Passes, Absent::NoMatch, &condition(entries))
+    Select(Selection::new(Matching::Passes, &condition(entries)))
 }
 
 fn drop_matching(entries: &[(&str, &[MatchValue])]) -> Select {
-    Select::new(Matching::IsLeftOut, Absent::NoMatch, &condition(entries))
+    Select(Selection::new(Matching::IsLeftOut, &condition(entries)))
 }
 
 /// One request with an entry for each namespace, its records numbered by place.
@@ -77,7 +78,7 @@ fn absent_attributes_match_where_they_shall() {
         (Matching::IsLeftOut, Absent::NoMatch, vec![9]),
         (Matching::IsLeftOut, Absent::Match, vec![]),
     ] {
-        let select = Select::new(matching, absent, &shop);
+        let select = Select(Selection::new(matching, &shop).with_absent(absent));
         assert_eq!(selected(&select, payload()).0, expected, "{matching:?} {absent:?}");
     }
 }

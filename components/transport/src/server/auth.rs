@@ -65,7 +65,7 @@ pub enum AuthError {
 
 /// Why a request is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Denied {
+pub enum Denied {
     /// No `Authorization`, or several, or of a scheme that is not asked for.
     Missing,
     /// Credentials that nobody has.
@@ -120,12 +120,16 @@ impl Auth {
     }
 
     /// What a client is asked for: the value of `WWW-Authenticate`.
-    pub(super) fn challenge(&self) -> HeaderValue {
+    pub fn challenge(&self) -> HeaderValue {
         self.challenge.clone()
     }
 
     /// Whether a request with these headers is taken.
-    pub(super) async fn admit(&self, headers: &HeaderMap) -> Result<(), Denied> {
+    ///
+    /// # Errors
+    ///
+    /// When it shows no credentials, or none that are known.
+    pub async fn admit(&self, headers: &HeaderMap) -> Result<(), Denied> {
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let (Some(value), None) = (values.next(), values.next()) else { return Err(Denied::Missing) };
         let shown = Shown::read(value).ok_or(Denied::Missing)?;
@@ -139,7 +143,7 @@ impl Auth {
 
 impl Denied {
     /// The words for the client.
-    pub(super) fn message(self) -> &'static str {
+    pub fn message(self) -> &'static str {
         match self {
             Self::Missing => "credentials are needed: send them in `authorization`",
             Self::Unknown => "the credentials are not known here",

@@ -38,7 +38,7 @@ use crate::server::connection::Seat;
 use otlp::Signal;
 use otlp::json::SnakeCase;
 
-pub use crate::server::auth::{Auth, AuthError, AuthOptions};
+pub use crate::server::auth::{Auth, AuthError, AuthOptions, Denied};
 pub use crate::server::cors::{Cors, CorsError, CorsOptions};
 pub use crate::server::counters::{Counters, CountersSnapshot, Refusal};
 pub use crate::server::limits::{Limits, ServerOptions};

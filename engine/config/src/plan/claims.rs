@@ -1,7 +1,9 @@
 //! Sockets and files that only one component can have.
 
+use std::iter;
 use std::path::{Component as Part, Path, PathBuf};
 
+use crate::address::ListenAddress;
 use crate::component::Resource;
 use crate::document::{At, Finding, Report};
 use crate::pipeline::Pipeline;
@@ -16,9 +18,14 @@ struct Claimed {
 
 /// Reports every claim that an earlier one excludes.
 pub(super) fn check(pipeline: &Pipeline, report: &mut Report<'_>) {
-    let admin = Resource::Tcp(pipeline.settings.admin.listen);
-    let at = pipeline.settings_place("admin", "listen");
-    let mut claimed = vec![Claimed { resource: admin, owner: "admin".to_owned(), at }];
+    let settings = &pipeline.settings;
+    let status = settings.status.as_ref().map(|status| ("status", status.listen));
+    let own = |(table, address): (&str, ListenAddress)| Claimed {
+        resource: Resource::Tcp(address),
+        owner: table.to_owned(),
+        at: pipeline.settings_place(table, "listen"),
+    };
+    let mut claimed: Vec<_> = iter::once(("admin", settings.admin.listen)).chain(status).map(own).collect();
     for (id, component) in pipeline.components() {
         let owner = Pipeline::label(id, component);
         for claim in component.options.facts().claims {

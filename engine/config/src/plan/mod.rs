@@ -27,7 +27,7 @@ use crate::environment::Environment;
 use crate::id::{ComponentId, PortRef};
 use crate::pipeline::{BrokenComponents, Component, Pipeline};
 use crate::problem::{Code, Problems};
-use crate::settings::{KubernetesSettings, MAX_LANES};
+use crate::settings::{KubernetesSettings, MAX_LANES, StatusSettings};
 use crate::signal::SignalSet;
 use crate::sink::SinkSettings;
 use crate::validate::validate;
@@ -52,6 +52,8 @@ pub struct Plan {
 pub struct ProcessSettings {
     /// Where the administration server listens.
     pub admin_listen: SocketAddr,
+    /// Its second listener, with the token as a file or a variable.
+    pub status: Option<StatusSettings>,
     /// How long data is admitted after readiness is off.
     pub shutdown_delay: Duration,
     /// How long buffers may take to empty.
@@ -160,6 +162,7 @@ pub fn plan(pipeline: &Pipeline, catalog: &Catalog, environment: &Environment) -
     }
     let settings = ProcessSettings {
         admin_listen: pipeline.settings.admin.listen.get(),
+        status: pipeline.settings.status.clone().map(|status| secrets::of_status(status, &pipeline.settings)),
         shutdown_delay: pipeline.settings.shutdown.delay.get(),
         shutdown_grace: pipeline.settings.shutdown.grace.get(),
         lanes,

@@ -10,15 +10,17 @@ use serde_json::Value as Json;
 use super::PlannedNode;
 use crate::catalog::Catalog;
 use crate::document::{Finding, Report};
-use crate::pipeline::{ComponentReference, Pipeline};
+use crate::pipeline::Pipeline;
 use crate::problem::Code;
 use crate::schema;
 use crate::secret::SecretRef;
+use crate::settings::{Settings, StatusSettings};
 
-/// Reports a directory of secrets that no component names anything in.
+/// Reports a directory of secrets that nothing is named in.
 pub(super) fn unused(pipeline: &Pipeline, report: &mut Report<'_>) {
-    let is_directory = |needed: &ComponentReference| matches!(needed.reference.target, SecretRef::Directory(_));
-    if pipeline.settings.secrets.directory.is_some() && !pipeline.references().iter().any(is_directory) {
+    let of_components = pipeline.references().into_iter().map(|needed| needed.reference);
+    let mut targets = of_components.chain(pipeline.settings.references()).map(|reference| reference.target);
+    if pipeline.settings.secrets.directory.is_some() && !targets.any(|target| is_directory(&target)) {
         let message = "`directory` has no effect: no component names a secret in it";
         let finding =
             Finding::warning(Code::NoEffect, message).help("remove it, or write references as `directory:NAME`");
@@ -28,7 +30,6 @@ pub(super) fn unused(pipeline: &Pipeline, report: &mut Report<'_>) {
 
 /// Names the files in the options of a node, and in what its type says about them.
 pub(super) fn resolve(node: &mut PlannedNode, catalog: &Catalog, directory: &Path) {
-    let is_directory = |target: &SecretRef| matches!(target, SecretRef::Directory(_));
     if !node.facts.references.iter().any(|reference| is_directory(&reference.target)) {
         return;
     }
@@ -43,4 +44,18 @@ pub(super) fn resolve(node: &mut PlannedNode, catalog: &Catalog, directory: &Pat
     });
     node.options = entry.read(json).expect("options that differ in the paths of secrets are read like the first");
     node.facts = node.options.facts();
+}
+
+/// Names the file of the token, if it is in the directory.
+pub(super) fn of_status(status: StatusSettings, settings: &Settings) -> StatusSettings {
+    match (&status.token, &settings.secrets.directory) {
+        (SecretRef::Directory(name), Some(directory)) => {
+            StatusSettings { token: SecretRef::File(directory.join(name)), ..status }
+        }
+        _ => status,
+    }
+}
+
+fn is_directory(target: &SecretRef) -> bool {
+    matches!(target, SecretRef::Directory(_))
 }

@@ -189,8 +189,15 @@ fn required(entry: &Entry) -> BTreeMap<String, String> {
 fn tables() -> Vec<(String, BTreeMap<String, String>, Json)> {
     let catalog = &*CATALOG;
     let whole = schema(catalog);
-    let settings = ["admin", "memory", "shutdown", "engine", "secrets", "state", "kubernetes"];
-    let settings = settings.map(|name| (name.to_owned(), BTreeMap::new(), whole["properties"][name].clone()));
+    let settings = ["admin", "status", "memory", "shutdown", "engine", "secrets", "state", "kubernetes"];
+    let settings = settings.map(|name| {
+        let lines = match name {
+            "status" => [("listen", "\"[::]:8889\""), ("token", "\"file:/token\"")].as_slice(),
+            _ => &[],
+        };
+        let lines = lines.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        (name.to_owned(), lines, whole["properties"][name].clone())
+    });
     let components =
         catalog.entries().map(|entry| (format!("{}.x", entry.kind().table()), required(entry), entry.schema().clone()));
     settings.into_iter().chain(components).collect()

@@ -84,6 +84,41 @@ inputs = ["agents"]
     "#);
 }
 
+/// The listener for an operator wants a port of its own, and a token that is there.
+#[test]
+fn a_status_listener_without_port_or_token() {
+    let with = |status: &str| {
+        refused(&format!(
+            r#"version = 1
+[sources.apps]
+type = "otlp"
+grpc.listen = "[::]:4317"
+[sinks.one]
+type = "blackhole"
+inputs = ["apps"]
+[status]
+{status}
+"#
+        ))
+    };
+    let taken = [
+        with("listen = \"[::]:13133\"\ntoken = \"file:/etc/token\""),
+        with("listen = \"10.0.0.1:4317\"\ntoken = \"file:/etc/token\""),
+    ];
+    assert_snapshot!(taken.join("\n"), @r#"
+    engine.toml:9:10: status: the address [::]:13133 is taken by admin, which listens on 127.0.0.1:13133; choose another port
+    engine.toml:9:10: status: the address 10.0.0.1:4317 is taken by sources.apps, which listens on [::]:4317; choose another port
+    "#);
+    assert_snapshot!(with("listen = \"[::]:8889\""), @r#"engine.toml:8:2: status: `token` is missing, expected "file:/path", "directory:NAME" or "env:NAME""#);
+    assert_snapshot!(with("token = \"directory:token\"\nlisten = \"[::]:8889\""), @r#"engine.toml:9:9: status: `directory:token` needs `secrets.directory`, which is not set; write `secrets.directory = "/path"` above the first table, or the reference as `file:/path`"#);
+    let text = "version = 1\n[sources.apps]\ntype = \"otlp\"\n[sinks.one]\ntype = \"blackhole\"\ninputs = [\"apps\"]\n\
+                [status]\nlisten = \"[::]:8889\"\ntoken = \"file:/etc/token\"\n";
+    let reference: SecretRef = "file:/etc/token".parse().unwrap();
+    let secrets = [(reference, Err("the file is empty".to_owned()))].into();
+    let problems = judge_in(text, &Environment::Known(Known { secrets, ..Known::default() })).unwrap_err();
+    assert_snapshot!(problems, @r#"engine.toml:9:9: status: `file:/etc/token` cannot be read: the file is empty; make it readable for this program, or name another one"#);
+}
+
 /// A component that cannot carry a signal says which it can, and an input over which nothing comes is a mistake.
 #[test]
 fn wrong_signal() {
@@ -380,7 +415,7 @@ inputs = ["shop"]
     engine.toml:33:19: sinks.backend: `buffer.type` is the string "disk", expected "memory"
     engine.toml:33:38: sinks.backend: `buffer.max_size`: 1KiB is too small, expected a size such as "64MiB", at least 64KiB
     engine.toml:36:8: sinks.my: `type` is missing, expected one of "blackhole", "console", "file", "otlp", "prometheus"; put an id with dots in quotes: `[sinks."my.console"]`
-    engine.toml:40:2: unknown key `outputs`; known tables are `sources`, `transforms`, `sinks`, `admin`, `memory`, `shutdown`, `engine`, `secrets`, `state`, `kubernetes`
+    engine.toml:40:2: unknown key `outputs`; known tables are `sources`, `transforms`, `sinks`, `admin`, `status`, `memory`, `shutdown`, `engine`, `secrets`, `state`, `kubernetes`
     "#);
 }
 

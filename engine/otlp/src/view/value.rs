@@ -76,6 +76,23 @@ impl<'a> Attributes<'a> {
         None
     }
 
+    /// The values of the first attributes with these keys, in one pass: each in the place of its key. A key stands in `keys`
+    /// once.
+    pub fn get_each<K: AsRef<str>>(mut self, keys: &[K], found: &mut [Option<ValueView<'a>>]) {
+        found.fill(None);
+        let mut missing = keys.len().min(found.len());
+        while missing > 0
+            && let Some(attribute) = self.next_message()
+        {
+            let key = key_of(attribute);
+            let place = keys.iter().zip(&*found).position(|(name, _)| name.as_ref().as_bytes() == key);
+            if let Some(value @ None) = place.map(|place| &mut found[place]) {
+                *value = Some(value_of(attribute));
+                missing -= 1;
+            }
+        }
+    }
+
     #[inline]
     fn next_message(&mut self) -> Option<&'a [u8]> {
         let number = self.number;

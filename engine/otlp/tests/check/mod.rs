@@ -235,6 +235,44 @@ fn partitions(wire: &Wire, decoded: &Decoded, rng: &mut Rng) {
     let selected = wire.clone().select(by_view);
     assert_eq!(selected.rope(), yes.rope());
     audit(&selected);
+    shares(wire, rng);
+}
+
+/// What several takers get at once is what each of them would select.
+fn shares(wire: &Wire, rng: &mut Rng) {
+    let takers = rng.below(130);
+    // Some take everything, some nothing, some by the name.
+    let salts: Vec<u64> = (0..takers).map(|_| rng.next() >> rng.below(64)).collect();
+    let takes = |salt: u64, name: &str| {
+        let mut hasher = DefaultHasher::new();
+        (salt, name).hash(&mut hasher);
+        match salt % 5 {
+            0 => false,
+            1 => true,
+            _ => hasher.finish().is_multiple_of(2),
+        }
+    };
+    let name = |resource: &ResourceView<'_>| format!("{:?}", resource.get("service.name").map(plain));
+    let shared = wire.share_out(takers, |resource, chosen| {
+        let name = name(resource);
+        for (taker, _) in salts.iter().enumerate().filter(|(_, salt)| takes(**salt, &name)) {
+            chosen[taker / 64] |= 1 << (taker % 64);
+        }
+    });
+    let mut shared = shared.into_iter().peekable();
+    for (taker, salt) in salts.iter().enumerate() {
+        let alone = wire.clone().select(|resource| takes(*salt, &name(resource)));
+        match shared.next_if(|(next, _)| *next == taker) {
+            Some((_, share)) => {
+                audit(&share);
+                assert_eq!((share.rope(), share.records()), (alone.rope(), alone.records()));
+                assert_eq!(share.resource_count(), alone.resource_count());
+                assert_eq!(share.retained_bytes(), alone.retained_bytes());
+            }
+            None => assert_eq!(alone.resource_count(), 0, "whoever takes an entry gets it"),
+        }
+    }
+    assert!(shared.next().is_none(), "only those who are there get something");
 }
 
 fn deals(wire: &Wire, decoded: &Decoded, rng: &mut Rng) {

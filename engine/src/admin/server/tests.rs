@@ -31,7 +31,7 @@ fn ask(state: &State, method: Method, path: &str, host: Option<&str>) -> (Status
     if let Some(host) = host {
         request = request.header(header::HOST, host);
     }
-    let response = answer(&request.body(()).unwrap(), state);
+    let response = futures::executor::block_on(answer(&request.body(()).unwrap(), &Door::Local, state));
     let status = response.status();
     let body = futures::executor::block_on(response.into_body().collect()).unwrap().to_bytes();
     (status, String::from_utf8(body.to_vec()).unwrap())
