@@ -1,25 +1,27 @@
-//! The life of a running configuration: bind and build, run, notice the end, drain, say how it went.
+//! The life of a process: bind and build, run, take other configurations, notice the end, drain, say how it went.
 //!
 //! Threads: lanes (started by the topology), one shared runtime for sources, stages and the shared parts of sinks, one
 //! thread for signals and the administration server, which must answer while everything else is busy, and one that gives
 //! free memory back.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine_config::{ComponentId, Plan};
+use engine_config::ComponentId;
 use engine_core::self_telemetry::{self, Identity, SelfTelemetry};
 use engine_core::service::Services;
 use engine_core::socket::{BindError, Bound, Sockets};
 use engine_core::telemetry::HealthState;
 use tokio::runtime::Runtime;
 
-use crate::admin::{self, Facts, Graph, Series, State};
+use crate::admin::{self, Facts, Graph, State};
 use crate::logging::Repeats;
 use crate::reclaim::{self, GiveBack};
-use crate::topology::{self, BuildFailure, DrainReport, Running, RunningNode};
+use crate::reload::{self, Asked, Candidate, Configuration, LastGoodFile, Refused, Reloads, Standing, Taking};
+use crate::topology::{self, BuildFailure, DrainReport, Happened, Running, RunningNode};
 
 /// Workers of the shared runtime: enough that one long poll of a source does not stop the others.
 const SHARED_WORKERS: usize = 2;
@@ -28,9 +30,13 @@ const SHARED_WORKERS: usize = 2;
 #[derive(Debug)]
 pub struct Start {
     /// What to run.
-    pub plan: Plan,
-    /// What `/status` says which configuration this is.
-    pub config_hash: String,
+    pub candidate: Candidate,
+    /// Where it comes from, to be asked again.
+    pub configuration: Arc<dyn Configuration>,
+    /// Whether changes of its files are noticed.
+    pub watch: Watch,
+    /// Set when this is the last good configuration.
+    pub instead_of: Option<InsteadOf>,
     /// Where to write the addresses that were bound.
     pub address_file: Option<PathBuf>,
     /// What the log suppresses, to be summarised now and then.
@@ -39,6 +45,24 @@ pub struct Start {
     pub own: SelfTelemetry,
     /// Returns free memory to the system.
     pub give_back: GiveBack,
+}
+
+/// Whether changes of the configuration's files are noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// They are, and the configuration is taken.
+    Files,
+    /// It is taken when somebody asks.
+    Nothing,
+}
+
+/// The last good configuration runs instead of this one.
+#[derive(Clone, Debug)]
+pub struct InsteadOf {
+    /// The one that was to be run.
+    pub refused: Refused,
+    /// Seconds since 1970 at which the last good one was kept.
+    pub kept_unix_seconds: u64,
 }
 
 /// How a run ended.
@@ -82,10 +106,10 @@ pub enum StartError {
 /// # Errors
 /// Everything that stands in the way of the start, at once.
 pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
-    let Start { plan, config_hash, address_file, repeats, own, give_back } = start;
+    let Start { candidate, configuration, watch, instead_of, address_file, repeats, own, give_back } = start;
+    let Candidate { plan, files, hash } = candidate;
     let limit = plan.memory.limit.0;
-    let series = Series::of(&plan);
-    let facts = Facts { role: plan.settings.role.clone(), config_hash, memory_limit: limit, series };
+    let facts = Facts::of(&plan, hash.clone());
     let admin_sockets = Sockets::default();
     let admin_id = ComponentId::new(admin::ID).expect("a literal of the grammar");
     let admin_listen = plan.settings.admin_listen;
@@ -103,7 +127,8 @@ pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
     let system = |what| move |source| vec![StartError::System { what, source }];
     let listener = admin_sockets.lend(&admin_id, admin::LISTEN, admin_listen);
     let listener = listener.map_err(system("the administration server"))?;
-    let state = Arc::new(State::new(facts, repeats));
+    let (reloads, asked) = Reloads::channel();
+    let state = Arc::new(State::new(facts, repeats, reloads.clone()));
     // The state has what reads it; a strong reference would be a circle.
     let measured = Arc::downgrade(&state);
     own.measure(move || measured.upgrade().map(|state| admin::measure(&state)).unwrap_or_default());
@@ -113,22 +138,37 @@ pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
         let _inside = shared.enter();
         built.run()
     };
-    reclaim::start(running.admission().clone(), running.services().clone(), limit, give_back)
+    let waiting = Arc::downgrade(&state);
+    let waits = move || waiting.upgrade().is_some_and(|state| state.services_wait());
+    reclaim::start(running.admission().clone(), waits, limit, give_back)
         .map_err(system("the thread that gives memory back"))?;
     state.heartbeats().start(&running.lanes(), shared.handle());
-    let admin_bound = Bound { component: admin_id, key: admin::LISTEN.to_owned(), address: admin.address };
-    let listeners: Vec<Bound> = std::iter::once(admin_bound).chain(running.sockets().bound()).collect();
-    for Bound { component, key, address } in &listeners {
+    let bound = listeners(&running, admin.address);
+    for Bound { component, key, address } in &bound {
         tracing::info!(%component, %key, %address, "listening");
     }
-    if let Some(path) = address_file
-        && let Err(source) = write_addresses(&path, &listeners)
+    if let Some(path) = &address_file
+        && let Err(source) = write_addresses(path, &bound)
     {
-        return Err(vec![StartError::AddressFile { path, source }]);
+        return Err(vec![StartError::AddressFile { path: path.clone(), source }]);
+    }
+    let directory = running.settings().state_directory.clone();
+    let mut taking = Taking::new(Arc::clone(&configuration), Arc::clone(&state), admin.address, address_file);
+    let mut standing = Standing::Runs(hash);
+    match (instead_of, directory) {
+        (Some(InsteadOf { refused, kept_unix_seconds }), _) => {
+            standing = Standing::Refused(refused.hash.clone().unwrap_or_default());
+            taking.started_with_last_good(refused, kept_unix_seconds);
+        }
+        (None, Some(directory)) => drop(shared.spawn(reload::keep(LastGoodFile::of(&directory), files))),
+        (None, None) => {}
+    }
+    if watch == Watch::Files {
+        drop(shared.spawn(reload::watch(configuration, reloads, standing)));
     }
     state.running(Graph::of(&running, admin.address));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), components = running.nodes().len(), "running");
-    let ending = shared.block_on(live(running, &state));
+    let ending = shared.block_on(live(running, &state, taking, asked));
     state.stopped();
     admin.stop();
     // Work on the blocking pool that does not come back must not hold up the end.
@@ -159,22 +199,33 @@ fn shared_runtime() -> io::Result<Runtime> {
 }
 
 /// Waits for a reason to end, and ends.
-async fn live(mut running: Running, state: &State) -> Ending {
+async fn live(mut running: Running, state: &State, mut taking: Taking, mut asked: Asked) -> Ending {
     let shutdown = state.shutdown();
-    tokio::select! {
-        () = running.sources_ended() => {
-            tracing::info!("all sources have ended");
-            state.draining();
-        }
-        () = shutdown.cancelled() => {
-            state.draining();
-            let delay = running.settings().shutdown_delay;
-            if !delay.is_zero() {
-                tracing::info!(?delay, "not ready any more, still admitting");
-                tokio::time::sleep(delay).await;
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => {
+                state.draining();
+                let delay = running.settings().shutdown_delay;
+                if !delay.is_zero() {
+                    tracing::info!(?delay, "not ready any more, still admitting");
+                    tokio::time::sleep(delay).await;
+                }
+                break;
             }
+            ask = asked.next() => taking.take(&mut running, ask).await,
+            happened = running.next() => match happened {
+                Happened::SourcesEnded => {
+                    tracing::info!("all sources have ended");
+                    state.draining();
+                    break;
+                }
+                Happened::Retired => taking.retired(&running),
+            },
         }
     }
+    // Whoever asks from here on hears that nothing is taken any more.
+    drop(asked);
     let grace = running.settings().shutdown_grace;
     tracing::info!(?grace, "draining");
     let nodes = running.nodes().to_vec();
@@ -201,8 +252,15 @@ fn ending(report: &DrainReport, failed: &[String]) -> Ending {
     Ending::Unclean
 }
 
+/// Every address that is bound, the administration server's first.
+pub(crate) fn listeners(running: &Running, admin: SocketAddr) -> Vec<Bound> {
+    let component = ComponentId::new(admin::ID).expect("a literal of the grammar");
+    let admin = Bound { component, key: admin::LISTEN.to_owned(), address: admin };
+    std::iter::once(admin).chain(running.sockets().bound()).collect()
+}
+
 /// Complete or not at all: whoever waits for the file may read it as soon as it is there.
-fn write_addresses(path: &Path, listeners: &[Bound]) -> io::Result<()> {
+pub(crate) fn write_addresses(path: &Path, listeners: &[Bound]) -> io::Result<()> {
     let line = |Bound { component, key, address }: &Bound| format!("{component} {address} {key}\n");
     let text: String = listeners.iter().map(line).collect();
     let mut unfinished = path.as_os_str().to_owned();

@@ -1,7 +1,7 @@
-//! The administration server: `/livez`, `/readyz`, `/metrics` and `/status`, on a thread of its own that also takes
-//! signals, so that it answers and ends while everything else is busy.
+//! The administration server: `/livez`, `/readyz`, `/metrics`, `/status` and `/reload`, on a thread of its own that also
+//! takes signals, so that it answers and ends while everything else is busy.
 //!
-//! Read only. Nothing here changes what runs, but for the end that a signal asks for.
+//! Nothing here changes what runs: signals and requests ask for it.
 
 mod heartbeat;
 mod host;
@@ -44,7 +44,7 @@ pub struct Admin {
     thread: thread::JoinHandle<()>,
 }
 
-/// Starts the server on a bound, non-blocking listener, and takes over SIGTERM and SIGINT.
+/// Starts the server on a bound, non-blocking listener, and takes over SIGTERM, SIGINT and SIGHUP.
 ///
 /// # Errors
 /// When the system gives no thread, no runtime or no signals.
@@ -59,7 +59,7 @@ pub fn start(listener: TcpListener, state: Arc<State>) -> io::Result<Admin> {
     let stopped = stop.clone();
     let work = async move {
         let serve = server::serve(listener, Arc::clone(&state));
-        let end = signals.obey(state.shutdown());
+        let end = signals.obey(state.shutdown(), state.reloads());
         let summaries = async {
             loop {
                 tokio::time::sleep(SUMMARY_INTERVAL).await;

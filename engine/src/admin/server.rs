@@ -1,4 +1,4 @@
-//! HTTP/1 for probes, scrapers and people: GET and HEAD, four paths, bounded in connections and time.
+//! HTTP/1 for probes, scrapers and people: GET and HEAD of four paths, POST of one, bounded in connections and time.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,9 +16,13 @@ use tokio::sync::Semaphore;
 
 use super::state::State;
 use super::{heartbeat, host, metrics, status};
+use crate::reload::{Attempt, Trigger};
 
 /// What there is, for those who ask for something else.
 const PATHS: [&str; 4] = ["/livez", "/readyz", "/metrics", "/status"];
+
+/// What has the configuration read again.
+const RELOAD: &str = "/reload";
 
 /// Connections that are served at once; more wait in the accept queue.
 const CONNECTIONS: usize = 64;
@@ -58,8 +62,14 @@ pub(super) async fn serve(listener: TcpListener, state: Arc<State>) {
 
 async fn connection(stream: TcpStream, state: &Arc<State>) {
     let service = service_fn(|request: Request<Incoming>| {
-        let response = answer(&request, state);
-        async move { Ok::<_, Infallible>(response) }
+        let state = Arc::clone(state);
+        async move {
+            let response = match request.uri().path() {
+                RELOAD => reload(&request, &state).await,
+                _ => answer(&request, &state),
+            };
+            Ok::<_, Infallible>(response)
+        }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -72,14 +82,12 @@ async fn connection(stream: TcpStream, state: &Arc<State>) {
 
 /// The answer to a request, whatever its body holds.
 fn answer<B>(request: &Request<B>, state: &State) -> Response<Full<Bytes>> {
-    let own = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).is_some_and(host::is_own);
-    if !own {
-        let text = "the Host header must be an address or localhost\n";
-        return reply(StatusCode::FORBIDDEN, TEXT, text.to_owned());
+    if let Some(refusal) = foreign(request) {
+        return refusal;
     }
     let path = request.uri().path();
     if !PATHS.contains(&path) {
-        return reply(StatusCode::NOT_FOUND, TEXT, format!("not found; there is {}\n", PATHS.join(", ")));
+        return reply(StatusCode::NOT_FOUND, TEXT, format!("not found; there is {}, {RELOAD}\n", PATHS.join(", ")));
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = reply(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".to_owned());
@@ -97,6 +105,39 @@ fn answer<B>(request: &Request<B>, state: &State) -> Response<Full<Bytes>> {
             let document = serde_json::to_string_pretty(&status::document(state));
             reply(StatusCode::OK, JSON, document.expect("the document has string keys and finite numbers"))
         }
+    }
+}
+
+/// Refuses a request that a page from elsewhere may have sent.
+fn foreign<B>(request: &Request<B>) -> Option<Response<Full<Bytes>>> {
+    let own = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).is_some_and(host::is_own);
+    if own {
+        return None;
+    }
+    let text = "the Host header must be an address or localhost\n";
+    Some(reply(StatusCode::FORBIDDEN, TEXT, text.to_owned()))
+}
+
+/// Has the configuration read again and says what became of it. A page can send a POST to an address without asking, but not
+/// without saying in Origin where it is from.
+async fn reload<B>(request: &Request<B>, state: &State) -> Response<Full<Bytes>> {
+    if let Some(refusal) = foreign(request) {
+        return refusal;
+    }
+    if *request.method() != Method::POST {
+        let mut response = reply(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only POST\n".to_owned());
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+        return response;
+    }
+    if request.headers().contains_key(header::ORIGIN) {
+        return reply(StatusCode::FORBIDDEN, TEXT, "not for pages: the request has an Origin header\n".to_owned());
+    }
+    match state.reloads().taken(Trigger::Request).await {
+        Some(Attempt::Applied { hash } | Attempt::Unchanged { hash }) => {
+            reply(StatusCode::OK, TEXT, format!("{hash}\n"))
+        }
+        Some(Attempt::Refused { drawn }) => reply(StatusCode::UNPROCESSABLE_ENTITY, TEXT, drawn),
+        None => reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, "not running, or too many ask\n".to_owned()),
     }
 }
 
