@@ -30,6 +30,7 @@ pub struct SinkHistory(Arc<Mutex<History>>);
 struct History {
     /// What those have counted that have ended.
     ended: Line,
+    /// Those that have not, the last of them the one that takes.
     running: Vec<Arc<Driver>>,
 }
 
@@ -44,14 +45,19 @@ pub struct Drained {
 
 impl SinkHandle {
     pub(super) fn of(driver: Arc<Driver>, parts: TaskTracker, history: SinkHistory) -> Self {
-        history.0.lock().running.push(Arc::clone(&driver));
+        {
+            let mut known = history.0.lock();
+            known.fold();
+            known.running.push(Arc::clone(&driver));
+        }
         Self { driver, parts, history }
     }
 
     /// The ledger's line: each part's at one moment, added up. No record moves between parts, so the sum balances
     /// under load.
     pub fn line(&self) -> Line {
-        let history = self.history.0.lock();
+        let mut history = self.history.0.lock();
+        history.fold();
         let mut line = history.ended.clone();
         history.running.iter().for_each(|driver| line.add(&driver.line()));
         line
@@ -117,18 +123,20 @@ impl SinkHandle {
             let delivered = counts.delivered;
             tracing::error!(sink = %driver.id, %reason, delivered, "the sink did not finish, the last it took may be lost");
         }
-        self.history.0.lock().end(driver);
         Drained { dropped: counts.dropped.get(SHUTDOWN).copied().unwrap_or(0), finished: finished.is_ok() }
     }
 }
 
 impl History {
-    /// Keeps the counts of a sink that has ended, and lets go of it.
-    fn end(&mut self, driver: &Arc<Driver>) {
-        let before = self.running.len();
-        self.running.retain(|running| !Arc::ptr_eq(running, driver));
-        if self.running.len() < before {
-            self.ended.add(&driver.line());
-        }
+    /// Keeps the counts of those that have ended, and lets go of them: whom nobody else holds has nothing more to count.
+    fn fold(&mut self) {
+        let ended = &mut self.ended;
+        self.running.retain(|driver| {
+            let is_held = Arc::strong_count(driver) > 1;
+            if !is_held {
+                ended.add(&driver.line());
+            }
+            is_held
+        });
     }
 }
