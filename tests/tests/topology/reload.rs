@@ -259,7 +259,7 @@ async fn fixed_settings_are_named() {
 }
 
 /// A service runs before its first user and until after its last one, whichever graph they are of.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn services_come_and_go_with_their_users() {
     let mut running = run(&services::graph("reload-a", "reload-shared"));
     reload(&mut running, &services::graph("reload-b", "reload-shared")).await;
