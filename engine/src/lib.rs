@@ -8,6 +8,7 @@ pub mod environment;
 pub mod lifecycle;
 pub mod logging;
 pub mod reclaim;
+pub mod reload;
 pub mod topology;
 
 // Without a use of the component crates the linker would drop them, and with them their registrations.

@@ -1,4 +1,4 @@
-//! The life of a running configuration: bind and build, run, notice the end, drain, say how it went.
+//! The life of a process: bind and build, run, take other configurations, notice the end, drain, say how it went.
 //!
 //! Threads: lanes (started by the topology), one shared runtime for sources, stages and the shared parts of sinks, one
 //! thread for signals and the administration server, which must answer while everything else is busy, and one that gives
@@ -9,17 +9,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine_config::Plan;
 use engine_core::self_telemetry::{self, Identity, SelfTelemetry};
 use engine_core::service::Services;
 use engine_core::socket::Bound;
 use engine_core::telemetry::HealthState;
 use tokio::runtime::Runtime;
 
-use crate::admin::{self, DoorError, Doors, Facts, Graph, Series, State};
+use crate::admin::{self, DoorError, Doors, Facts, Graph, State};
 use crate::logging::Repeats;
 use crate::reclaim::{self, GiveBack};
-use crate::topology::{self, BuildFailure, DrainReport, Running, RunningNode};
+use crate::reload::{self, Asked, Candidate, Configuration, LastGoodFile, Refused, Reloads, Standing, Taking};
+use crate::topology::{self, BuildFailure, DrainReport, Happened, Running, RunningNode};
 
 /// Workers of the shared runtime: enough that one long poll of a source does not stop the others.
 const SHARED_WORKERS: usize = 2;
@@ -28,9 +28,13 @@ const SHARED_WORKERS: usize = 2;
 #[derive(Debug)]
 pub struct Start {
     /// What to run.
-    pub plan: Plan,
-    /// What `/status` says which configuration this is.
-    pub config_hash: String,
+    pub candidate: Candidate,
+    /// Where it comes from, to be asked again.
+    pub configuration: Arc<dyn Configuration>,
+    /// Whether changes of its files are noticed.
+    pub watch: Watch,
+    /// Set when this is the last good configuration.
+    pub instead_of: Option<InsteadOf>,
     /// Where to write the addresses that were bound.
     pub address_file: Option<PathBuf>,
     /// What the log suppresses, to be summarised now and then.
@@ -39,6 +43,24 @@ pub struct Start {
     pub own: SelfTelemetry,
     /// Returns free memory to the system.
     pub give_back: GiveBack,
+}
+
+/// Whether changes of the configuration's files are noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// They are, and the configuration is taken.
+    Files,
+    /// It is taken when somebody asks.
+    Nothing,
+}
+
+/// The last good configuration runs instead of this one.
+#[derive(Clone, Debug)]
+pub struct InsteadOf {
+    /// The one that was to be run.
+    pub refused: Refused,
+    /// Seconds since 1970 at which the last good one was kept.
+    pub kept_unix_seconds: u64,
 }
 
 /// How a run ended.
@@ -82,10 +104,10 @@ pub enum StartError {
 /// # Errors
 /// Everything that stands in the way of the start, at once.
 pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
-    let Start { plan, config_hash, address_file, repeats, own, give_back } = start;
+    let Start { candidate, configuration, watch, instead_of, address_file, repeats, own, give_back } = start;
+    let Candidate { plan, files, hash } = candidate;
     let limit = plan.memory.limit.0;
-    let series = Series::of(&plan);
-    let facts = Facts { role: plan.settings.role.clone(), config_hash, memory_limit: limit, series };
+    let facts = Facts::of(&plan, hash.clone());
     let doors = Doors::open(&plan.settings);
     own.identify(identity(plan.settings.role.as_deref()));
     let built = topology::build_with(plan, Services::default().with("", own.clone()));
@@ -98,7 +120,8 @@ pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
         }
     };
     let system = |what| move |source| vec![StartError::System { what, source }];
-    let state = Arc::new(State::new(facts, repeats));
+    let (reloads, asked) = Reloads::channel();
+    let state = Arc::new(State::new(facts, repeats, reloads.clone()));
     // The state has what reads it; a strong reference would be a circle.
     let measured = Arc::downgrade(&state);
     own.measure(move || measured.upgrade().map(|state| admin::measure(&state)).unwrap_or_default());
@@ -109,21 +132,37 @@ pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
         let _inside = shared.enter();
         built.run()
     };
-    reclaim::start(running.admission().clone(), running.services().clone(), limit, give_back)
+    let waiting = Arc::downgrade(&state);
+    let waits = move || waiting.upgrade().is_some_and(|state| state.services_wait());
+    reclaim::start(running.admission().clone(), waits, limit, give_back)
         .map_err(system("the thread that gives memory back"))?;
     state.heartbeats().start(&running.lanes(), shared.handle());
-    let listeners: Vec<Bound> = own_listeners.into_iter().chain(running.sockets().bound()).collect();
-    for Bound { component, key, address } in &listeners {
+    let bound = listeners(&running, &own_listeners);
+    for Bound { component, key, address } in &bound {
         tracing::info!(%component, %key, %address, "listening");
     }
-    if let Some(path) = address_file
-        && let Err(source) = write_addresses(&path, &listeners)
+    if let Some(path) = &address_file
+        && let Err(source) = write_addresses(path, &bound)
     {
-        return Err(vec![StartError::AddressFile { path, source }]);
+        return Err(vec![StartError::AddressFile { path: path.clone(), source }]);
     }
-    state.running(Graph::of(&running, listeners));
+    let directory = running.settings().state_directory.clone();
+    let mut taking = Taking::new(Arc::clone(&configuration), Arc::clone(&state), own_listeners, address_file);
+    let mut standing = Standing::Runs(hash);
+    match (instead_of, directory) {
+        (Some(InsteadOf { refused, kept_unix_seconds }), _) => {
+            standing = Standing::Refused(refused.hash.clone().unwrap_or_default());
+            taking.started_with_last_good(refused, kept_unix_seconds);
+        }
+        (None, Some(directory)) => drop(shared.spawn(reload::keep(LastGoodFile::of(&directory), files))),
+        (None, None) => {}
+    }
+    if watch == Watch::Files {
+        drop(shared.spawn(reload::watch(configuration, reloads, standing)));
+    }
+    state.running(Graph::of(&running, bound));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), components = running.nodes().len(), "running");
-    let ending = shared.block_on(live(running, &state));
+    let ending = shared.block_on(live(running, &state, taking, asked));
     state.stopped();
     admin.stop();
     // Work on the blocking pool that does not come back must not hold up the end.
@@ -154,22 +193,33 @@ fn shared_runtime() -> io::Result<Runtime> {
 }
 
 /// Waits for a reason to end, and ends.
-async fn live(mut running: Running, state: &State) -> Ending {
+async fn live(mut running: Running, state: &State, mut taking: Taking, mut asked: Asked) -> Ending {
     let shutdown = state.shutdown();
-    tokio::select! {
-        () = running.sources_ended() => {
-            tracing::info!("all sources have ended");
-            state.draining();
-        }
-        () = shutdown.cancelled() => {
-            state.draining();
-            let delay = running.settings().shutdown_delay;
-            if !delay.is_zero() {
-                tracing::info!(?delay, "not ready any more, still admitting");
-                tokio::time::sleep(delay).await;
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => {
+                state.draining();
+                let delay = running.settings().shutdown_delay;
+                if !delay.is_zero() {
+                    tracing::info!(?delay, "not ready any more, still admitting");
+                    tokio::time::sleep(delay).await;
+                }
+                break;
             }
+            ask = asked.next() => taking.take(&mut running, ask).await,
+            happened = running.next() => match happened {
+                Happened::SourcesEnded => {
+                    tracing::info!("all sources have ended");
+                    state.draining();
+                    break;
+                }
+                Happened::Retired => taking.retired(&running),
+            },
         }
     }
+    // Whoever asks from here on hears that nothing is taken any more.
+    drop(asked);
     let grace = running.settings().shutdown_grace;
     tracing::info!(?grace, "draining");
     let nodes = running.nodes().to_vec();
@@ -196,8 +246,13 @@ fn ending(report: &DrainReport, failed: &[String]) -> Ending {
     Ending::Unclean
 }
 
+/// Every address that is bound, those of the administration server first.
+pub(crate) fn listeners(running: &Running, own: &[Bound]) -> Vec<Bound> {
+    own.iter().cloned().chain(running.sockets().bound()).collect()
+}
+
 /// Complete or not at all: whoever waits for the file may read it as soon as it is there.
-fn write_addresses(path: &Path, listeners: &[Bound]) -> io::Result<()> {
+pub(crate) fn write_addresses(path: &Path, listeners: &[Bound]) -> io::Result<()> {
     let line = |Bound { component, key, address }: &Bound| format!("{component} {address} {key}\n");
     let text: String = listeners.iter().map(line).collect();
     let mut unfinished = path.as_os_str().to_owned();

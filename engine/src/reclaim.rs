@@ -12,7 +12,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use engine_core::budget::Budget;
-use engine_core::service::Services;
 
 use crate::admin::resident_bytes;
 
@@ -34,20 +33,26 @@ const WORTH: u64 = 32;
 /// Gives free memory back to the system.
 pub type GiveBack = fn();
 
-/// Starts the thread. It lasts as long as the process. `limit` is the memory limit in bytes.
+/// Starts the thread. It lasts as long as the process. `limit` is the memory limit in bytes; `waits` says whether services
+/// get what the process waits for.
 ///
 /// # Errors
 /// When the system gives no thread.
-pub(crate) fn start(budget: Budget, services: Services, limit: u64, give_back: GiveBack) -> io::Result<()> {
+pub(crate) fn start(
+    budget: Budget,
+    mut waits: impl FnMut() -> bool + Send + 'static,
+    limit: u64,
+    give_back: GiveBack,
+) -> io::Result<()> {
     let mut shortage = Shortage { most: limit / 4 * 3, refusals: budget.refusals(), last_refusal: None };
     let watch = move || {
         budget.wake_when_exhausted(thread::current());
         let mut pause = SHORT;
         let mut waited = false;
         loop {
-            let waits = services.waits_for().is_some();
+            let waiting = waits();
             // Once more when they have it.
-            let has_waited = std::mem::replace(&mut waited, waits) || waits;
+            let has_waited = std::mem::replace(&mut waited, waiting) || waiting;
             let resident = resident_bytes().unwrap_or(0);
             if shortage.lasts(Instant::now(), budget.refusals(), resident) || has_waited {
                 give_back();
@@ -92,9 +97,6 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use engine_core::registry::BuildError;
-    use engine_core::service::{Service, ServiceContext};
-
     use super::*;
 
     /// Memory is short for a second after each refusal, and while the process is large.
@@ -115,7 +117,7 @@ mod tests {
     fn a_refusal_gives_memory_back() {
         static GIVEN: AtomicUsize = AtomicUsize::new(0);
         let budget = Budget::new(10);
-        start(budget.clone(), Services::default(), u64::MAX, || GIVEN.store(1, Ordering::Relaxed)).unwrap();
+        start(budget.clone(), || false, u64::MAX, || GIVEN.store(1, Ordering::Relaxed)).unwrap();
         budget.try_charge(11).unwrap_err();
         while GIVEN.load(Ordering::Relaxed) == 0 {
             thread::yield_now();
@@ -127,23 +129,11 @@ mod tests {
     fn waiting_gives_memory_back() {
         static GIVEN: AtomicUsize = AtomicUsize::new(0);
         static ASKED: AtomicUsize = AtomicUsize::new(0);
-        struct Waiting;
-        impl Service for Waiting {
-            const TYPE: &'static str = "waiting";
-
-            fn open(_: &ServiceContext<'_>) -> Result<Self, BuildError> {
-                Err(BuildError::new("only for this test"))
-            }
-
-            fn waits_for(&self) -> Option<&'static str> {
-                (ASKED.fetch_add(1, Ordering::Relaxed) < 3).then_some("waiting for a test")
-            }
-        }
-        let services = Services::default().with("", Waiting);
+        let waits = || ASKED.fetch_add(1, Ordering::Relaxed) < 3;
         let count = || {
             GIVEN.fetch_add(1, Ordering::Relaxed);
         };
-        start(Budget::new(10), services, u64::MAX, count).unwrap();
+        start(Budget::new(10), waits, u64::MAX, count).unwrap();
         while ASKED.load(Ordering::Relaxed) < 5 {
             thread::yield_now();
         }

@@ -122,8 +122,9 @@ pub struct SecretsSettings {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StateSettings {
-    /// Directory in which components keep small documents: how far they have read, what they have seen. It is made if it
-    /// is absent, and one process at a time may use it. Without it a component that needs one is refused.
+    /// Directory in which components keep small documents: how far they have read, what they have seen. The configuration
+    /// that ran last is kept there too, as it is written: it runs again when a start finds one that is refused. The directory
+    /// is made if it is absent, and one process at a time may use it. Without it a component that needs one is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "absolute-path"))]
     pub directory: Option<PathBuf>,

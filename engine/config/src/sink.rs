@@ -204,6 +204,15 @@ impl Default for SinkDefaults {
     }
 }
 
+impl SinkSettings {
+    /// Whether a running driver with `other` can go on with these: the size of its buffer, what it does when that is full,
+    /// and its label can change while it runs.
+    pub fn is_same_driver(&self, other: &Self) -> bool {
+        let Self { pipeline, buffer, .. } = other;
+        *other == Self { pipeline: pipeline.clone(), buffer: *buffer, ..self.clone() }
+    }
+}
+
 impl RetryOptions {
     pub(crate) fn settings(&self) -> RetrySettings {
         RetrySettings {

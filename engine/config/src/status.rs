@@ -25,6 +25,12 @@ pub struct Status {
     pub role: Option<String>,
     /// What [`config_hash`] says of the configuration that runs.
     pub config_hash: String,
+    /// What became of the last attempt to take another configuration; absent before the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload: Option<Reload>,
+    /// Set while the configuration that runs is the last good one, because the one that was to be run is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_good: Option<LastGood>,
     /// Where it stands between start and end.
     pub phase: Phase,
     /// Whether `/readyz` says yes.
@@ -50,6 +56,46 @@ pub struct Status {
     /// The components, each behind all those whose data it gets.
     #[serde(default)]
     pub components: Vec<Component>,
+}
+
+/// What became of an attempt to take another configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Reload {
+    /// Seconds since 1970 at which it was made.
+    pub last_attempt_unix_seconds: u64,
+    /// What became of it.
+    pub result: ReloadResult,
+    /// What [`config_hash`] says of the configuration that was refused; absent when it could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused_hash: Option<String>,
+    /// Why it was refused, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// What became of an attempt to take another configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReloadResult {
+    /// It runs.
+    Applied,
+    /// It is the one that runs already.
+    Unchanged,
+    /// It is not run, and what ran goes on.
+    Refused,
+    /// A result that this version does not know.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+/// A configuration that was kept when it ran, and runs again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LastGood {
+    /// Seconds since 1970 at which it was kept.
+    pub kept_unix_seconds: u64,
 }
 
 /// Something that components share, such as what is known of the cluster.
@@ -285,6 +331,18 @@ pub struct Buffer {
     pub max_bytes: u64,
 }
 
+impl ReloadResult {
+    /// As written in the document.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Unchanged => "unchanged",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// What tells one configuration from another: the SHA-256 of its file in hexadecimal digits, as `sha256sum` prints it;
 /// of several files the SHA-256 of their digests, one after the other in the order they were read. Names do not count.
 pub fn config_hash(files: &[SourceFile]) -> String {
@@ -345,6 +403,13 @@ mod tests {
             version: "0.1.0".to_owned(),
             role: Some("log-gateway".to_owned()),
             config_hash: config_hash(&[SourceFile::new("a", "")]),
+            reload: Some(Reload {
+                last_attempt_unix_seconds: 1_700_000_001,
+                result: ReloadResult::Refused,
+                refused_hash: Some(config_hash(&[SourceFile::new("a", "x")])),
+                problem: Some("not TOML".to_owned()),
+            }),
+            last_good: Some(LastGood { kept_unix_seconds: 1_600_000_000 }),
             phase: Phase::Draining,
             ready: false,
             not_ready_because: Some("draining".to_owned()),

@@ -5,6 +5,7 @@
 //! otherwise what has room is committed and the rest is counted as dropped, where sinks must not hold up each other. Where
 //! there is one sink, all of a batch is taken or nothing. Not here: what a taker does with it.
 
+mod port;
 mod table;
 mod taker;
 
@@ -28,6 +29,7 @@ use crate::selection::Selection;
 use crate::sink::SinkInlet;
 use crate::stage::{StageAccount, StageInlet};
 use crate::telemetry::ComponentTelemetry;
+pub use port::Port;
 use table::Table;
 use taker::{Piece, Taker, add};
 
@@ -79,7 +81,7 @@ pub enum Target {
 
 /// A transform and what follows it.
 pub struct TransformNode {
-    transform: Box<dyn Transform>,
+    transform: Arc<dyn Transform>,
     telemetry: Arc<ComponentTelemetry>,
     outputs: Vec<Route>,
     companion: Option<Arc<StageInlet>>,
@@ -97,8 +99,8 @@ pub enum WhenRefused {
 /// The sending end of one output port. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Output {
-    port: usize,
-    route: Route,
+    place: usize,
+    port: Port,
     telemetry: Arc<ComponentTelemetry>,
     /// The ledger of the stage that this is an output of.
     account: Option<Arc<StageAccount>>,
@@ -121,9 +123,24 @@ impl Route {
     fn takers(&self, signal: Signal) -> impl Iterator<Item = &Target> {
         self.consumers.iter().filter(move |consumer| consumer.signals.contains(signal)).map(|consumer| &consumer.target)
     }
+
+    fn runs_code(&self, signal: Signal) -> bool {
+        self.takers(signal).any(Target::runs_code)
+    }
 }
 
 impl Target {
+    /// The same taker in another graph: a transform goes on before these routes, the entrance of a stage before sinks that
+    /// must not hold up others with data of these signals.
+    #[must_use]
+    pub fn rewired(&self, outputs: Vec<Route>, losing: SignalSet) -> Self {
+        match self {
+            Self::Transform(node) => Self::Transform(Arc::new(node.rewired(outputs, losing))),
+            Self::Stage(inlet) => Self::Stage(Arc::new(inlet.another().losing(losing))),
+            Self::Sink(inlet) => Self::Sink(Arc::clone(inlet)),
+        }
+    }
+
     /// Whether code of a component runs where the batch is sent.
     fn runs_code(&self) -> bool {
         match self {
@@ -137,7 +154,12 @@ impl Target {
 impl TransformNode {
     /// A transform and the routes of its outputs, in the order it declares them.
     pub fn new(transform: Box<dyn Transform>, telemetry: Arc<ComponentTelemetry>, outputs: Vec<Route>) -> Self {
-        Self { transform, telemetry, outputs, companion: None }
+        Self { transform: transform.into(), telemetry, outputs, companion: None }
+    }
+
+    fn rewired(&self, outputs: Vec<Route>, losing: SignalSet) -> Self {
+        let companion = self.companion.as_ref().map(|inlet| Arc::new(inlet.another().losing(losing)));
+        Self { transform: Arc::clone(&self.transform), telemetry: Arc::clone(&self.telemetry), outputs, companion }
     }
 
     /// The same with a companion behind this entrance.
@@ -232,13 +254,13 @@ struct Ran {
 impl Output {
     /// The output with this place among the outputs of the component that `telemetry` belongs to.
     pub fn new(
-        port: usize,
-        route: Route,
+        place: usize,
+        port: impl Into<Port>,
         telemetry: Arc<ComponentTelemetry>,
         poison: Arc<PoisonMemory>,
         when_refused: WhenRefused,
     ) -> Self {
-        Self { port, route, telemetry, account: None, poison, when_refused }
+        Self { place, port: port.into(), telemetry, account: None, poison, when_refused }
     }
 
     /// The same as an output of a stage, in whose ledger it counts what it sends.
@@ -253,11 +275,11 @@ impl Output {
             batch.answer(&Outcome::Delivered);
             return;
         }
-        self.telemetry.sent(self.port, &batch);
+        self.telemetry.sent(self.place, &batch);
         if let Some(account) = &self.account {
             account.sent(&batch);
         }
-        let pieces = if batch.encoded_len() > RUN_INLINE && self.runs_code(batch.signal()) {
+        let pieces = if batch.encoded_len() > RUN_INLINE && self.port.route().runs_code(batch.signal()) {
             // Boxed, because every sender has this future and few send so much at once.
             Box::pin(self.run_beside(batch)).await
         } else {
@@ -266,10 +288,6 @@ impl Output {
         if let Some(pieces) = pieces {
             taker::send(pieces, self.when_refused).await;
         }
-    }
-
-    fn runs_code(&self, signal: Signal) -> bool {
-        self.route.takers(signal).any(Target::runs_code)
     }
 
     /// [`run_inline`](Self::run_inline) on a thread of its own. What an edit writes anew is as large again as what came in,
@@ -296,9 +314,11 @@ impl Output {
 
     /// Phase one: every inline branch. None when the batch is poison or panicked.
     fn run_inline(&self, batch: Batch) -> Option<Vec<Piece>> {
-        if !self.runs_code(batch.signal()) {
-            let mut pieces = Vec::with_capacity(self.route.consumers.len());
-            return self.walk(&self.route, batch, &mut pieces).is_ok().then_some(pieces);
+        // Looked up once: the batch goes all its way by this one, whatever comes next.
+        let route = self.port.route();
+        if !route.runs_code(batch.signal()) {
+            let mut pieces = Vec::with_capacity(route.consumers.len());
+            return self.walk(&route, batch, &mut pieces).is_ok().then_some(pieces);
         }
         let known = self.poison.suspect(batch.payload());
         if known.is_some_and(|fingerprint| self.poison.is_poison(&fingerprint)) {
@@ -309,7 +329,7 @@ impl Output {
         }
         let before = batch.payload().clone();
         let mut pieces = Vec::new();
-        match self.walk(&self.route, batch, &mut pieces) {
+        match self.walk(&route, batch, &mut pieces) {
             Ok(()) => {}
             Err(Stopped::Panicked) => {
                 self.poison.panicked(&known.unwrap_or_else(|| Fingerprint::of(&before)));

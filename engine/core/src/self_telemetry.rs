@@ -9,13 +9,14 @@
 //! ([`Batch::of_the_engine`](crate::batch::Batch::of_the_engine)), so that sinks make no span of their delivery and refuse
 //! them unheard. That a backend goes away and comes back is a record, whoever found out.
 
+mod claim;
 pub mod spans;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -24,6 +25,8 @@ use parking_lot::Mutex;
 
 use crate::registry::BuildError;
 use crate::service::{Service, ServiceContext};
+pub use claim::Claim;
+use claim::{Seat, Wanted};
 use spans::Spans;
 
 /// Log records that wait at most.
@@ -134,7 +137,7 @@ struct Reader(Box<dyn Fn() -> Vec<OwnMetric> + Send + Sync>);
 struct Logs {
     /// The least important level that somebody wants, as [`rank`] counts; [`SILENT`] while nobody takes.
     wanted: AtomicU8,
-    is_taken: AtomicBool,
+    seat: Seat,
     queue: Mutex<Queue>,
 }
 
@@ -149,6 +152,16 @@ impl Service for SelfTelemetry {
 
     fn open(_: &ServiceContext<'_>) -> Result<Self, BuildError> {
         Err(BuildError::new("only a running engine has telemetry of its own"))
+    }
+}
+
+impl Wanted for Shared {
+    fn seat(&self) -> &Seat {
+        &self.logs.seat
+    }
+
+    fn want(&self, what: u64) {
+        self.logs.wanted.store(u8::try_from(what).unwrap_or(u8::MAX), Ordering::Relaxed);
     }
 }
 
@@ -178,14 +191,10 @@ impl SelfTelemetry {
         self.0.metrics.get().map(|reader| (reader.0)()).unwrap_or_default()
     }
 
-    /// Asks for the log from now on, down to this level. Whether it may be had: only one can take it.
-    #[must_use]
-    pub fn want_logs(&self, level: LogLevel) -> bool {
-        if self.0.logs.is_taken.swap(true, Ordering::Relaxed) {
-            return false;
-        }
-        self.0.logs.wanted.store(rank(level), Ordering::Relaxed);
-        true
+    /// Asks for the log, down to this level, for the component `owner`. None when another one has it.
+    pub fn want_logs(&self, owner: &str, level: LogLevel) -> Option<Claim> {
+        let shared: Arc<dyn Wanted> = Arc::clone(&self.0) as _;
+        Claim::of(shared, owner, u64::from(rank(level)))
     }
 
     /// Whether anybody wants an event of this level from the current thread. One look at a number while nobody does.
@@ -285,15 +294,24 @@ mod tests {
         OwnLog { unix_nanos: 1, level: LogLevel::Warn, target: "test", message: message.to_owned(), fields: Vec::new() }
     }
 
-    /// Nothing is wanted until somebody asks, then what is as important as that; only one can ask.
+    /// Nothing is wanted until somebody asks, then what is as important as that; only one component can ask, again too, and
+    /// when it is gone another one.
     #[test]
     fn levels() {
         let own = SelfTelemetry::default();
         assert!(!own.wants(LogLevel::Error));
-        assert!(own.want_logs(LogLevel::Warn));
+        let claim = own.want_logs("a", LogLevel::Warn);
         let wanted = [LogLevel::Error, LogLevel::Warn, LogLevel::Info].map(|level| own.wants(level));
         assert_eq!(wanted, [true, true, false]);
-        assert!(!own.want_logs(LogLevel::Trace), "somebody has it");
+        assert!(own.want_logs("b", LogLevel::Trace).is_none(), "somebody has it");
+        let next = own.want_logs("a", LogLevel::Error).expect("it is the same component");
+        assert!(own.wants(LogLevel::Warn), "it has not taken over yet");
+        next.take_over();
+        drop(claim);
+        assert!(own.wants(LogLevel::Error) && !own.wants(LogLevel::Warn));
+        drop(next);
+        assert!(!own.wants(LogLevel::Error), "nobody takes any more");
+        assert!(own.want_logs("b", LogLevel::Trace).is_some());
     }
 
     /// A full queue forgets the oldest and says how many.
@@ -334,7 +352,7 @@ mod tests {
     #[tokio::test]
     async fn unheard_work() {
         let own = SelfTelemetry::default();
-        assert!(own.want_logs(LogLevel::Info));
+        let _claim = own.want_logs("a", LogLevel::Info);
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let asked = own.clone();
         let work = tokio::spawn(unheard(async move {

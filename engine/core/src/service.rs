@@ -138,6 +138,11 @@ impl Services {
         self.0.iter().map(|(id, opened)| (id, (opened.problem)(&opened.instance)))
     }
 
+    /// Lets go of a service that has been stopped.
+    pub fn forget(&mut self, id: &ServiceId) {
+        self.0.remove(id);
+    }
+
     /// Whether this service is open.
     pub fn contains(&self, id: &ServiceId) -> bool {
         self.0.contains_key(id)

@@ -63,6 +63,29 @@ impl Sockets {
         Ok(())
     }
 
+    /// The same while others may hold the address for a component that is about to end: then its socket is shared, so that
+    /// nobody who connects is refused. Whether the listener was not held before.
+    pub fn bind_or_share(&self, component: &ComponentId, key: &str, address: SocketAddr) -> Result<bool, BindError> {
+        let asked = Asked::new(component, key, address);
+        {
+            let mut sockets = self.0.lock();
+            if sockets.contains_key(&asked) {
+                return Ok(false);
+            }
+            let held = sockets.iter().find(|(other, _)| other.address == address && address.port() != 0);
+            if let Some(Ok(shared)) = held.map(|(_, listener)| listener.try_clone()) {
+                sockets.insert(asked, shared);
+                return Ok(true);
+            }
+        }
+        self.bind(component, key, address).map(|()| true)
+    }
+
+    /// Gives up one socket; whoever borrowed it may go on.
+    pub fn release(&self, component: &ComponentId, key: &str, address: SocketAddr) {
+        self.0.lock().remove(&Asked::new(component, key, address));
+    }
+
     /// A handle to the listener that was bound for this key of the component at this address.
     pub fn lend(&self, component: &ComponentId, key: &str, address: SocketAddr) -> io::Result<TcpListener> {
         let sockets = self.0.lock();

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use engine_config::status::{Component, ComponentState, Flow, Sink};
+use engine_config::status::{Component, ComponentState, Flow, ReloadResult, Sink};
 use engine_core::self_telemetry::{OwnMetric, OwnPoint, OwnValue};
 use metrics::{Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -73,6 +73,17 @@ type Labels = Vec<(&'static str, String)>;
 /// Name, unit, help. Counters end in `_total`.
 const METRICS: &[(&str, &str, &str)] = &[
     ("telemetry_engine_build_info", "", "Always 1; labels say what runs."),
+    ("telemetry_engine_config_reloads_total", "{attempt}", "Attempts to take another configuration, by result."),
+    (
+        "telemetry_engine_config_last_reload_successful",
+        "",
+        "0 while the configuration that was to be run last is refused, else 1.",
+    ),
+    (
+        "telemetry_engine_config_last_good",
+        "",
+        "1 while the last good configuration runs because the one of the start is refused, else 0.",
+    ),
     ("telemetry_engine_ready", "", "Whether /readyz says yes."),
     ("telemetry_engine_uptime_seconds", "s", "Seconds since the start."),
     ("telemetry_engine_memory_limit_bytes", "By", "Bytes that the process allows itself for data."),
@@ -149,6 +160,14 @@ impl Reading {
             ("config_hash", facts.config_hash.clone()),
         ];
         self.gauge("telemetry_engine_build_info", &labels(build), 1.0);
+        for (result, attempts) in state.attempts() {
+            let labels = labels([("result", result.as_str().to_owned())]);
+            self.counter("telemetry_engine_config_reloads_total", &labels, attempts);
+        }
+        let (reload, last_good) = state.reload();
+        let is_refused = reload.is_some_and(|reload| reload.result == ReloadResult::Refused);
+        self.gauge("telemetry_engine_config_last_reload_successful", &Labels::new(), flag(!is_refused));
+        self.gauge("telemetry_engine_config_last_good", &Labels::new(), flag(last_good.is_some()));
         self.gauge("telemetry_engine_ready", &Labels::new(), flag(state.not_ready_because().is_none()));
         self.gauge("telemetry_engine_uptime_seconds", &Labels::new(), state.uptime().as_secs_f64());
         self.gauge("telemetry_engine_memory_limit_bytes", &Labels::new(), facts.memory_limit as f64);

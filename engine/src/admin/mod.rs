@@ -1,8 +1,8 @@
-//! The administration server: `/livez`, `/readyz`, `/metrics` and `/status`, on a thread of its own that also takes
-//! signals, so that it answers and ends while everything else is busy. It listens on loopback, and where the configuration
-//! says so a second time for an operator and the kubelet.
+//! The administration server: `/livez`, `/readyz`, `/metrics`, `/status` and `/reload`, on a thread of its own that also
+//! takes signals, so that it answers and ends while everything else is busy. It listens on loopback, and where the
+//! configuration says so a second time, read-only, for an operator and the kubelet.
 //!
-//! Read only. Nothing here changes what runs, but for the end that a signal asks for.
+//! Nothing here changes what runs: signals and requests ask for it.
 
 mod door;
 mod heartbeat;
@@ -44,7 +44,7 @@ pub struct Admin {
     thread: thread::JoinHandle<()>,
 }
 
-/// Starts the server on its listeners, and takes over SIGTERM and SIGINT.
+/// Starts the server on its listeners, and takes over SIGTERM, SIGINT and SIGHUP.
 ///
 /// # Errors
 /// When the system gives no thread, no runtime or no signals.
@@ -63,7 +63,7 @@ pub fn start(doors: Doors, state: Arc<State>) -> io::Result<Admin> {
     let stopped = stop.clone();
     let work = async move {
         let serve = futures::future::join_all(serving);
-        let end = signals.obey(state.shutdown());
+        let end = signals.obey(state.shutdown(), state.reloads());
         let summaries = async {
             loop {
                 tokio::time::sleep(SUMMARY_INTERVAL).await;

@@ -1,5 +1,5 @@
-//! HTTP/1 for probes, scrapers and people: GET and HEAD, four paths, bounded in connections and time. Whom a listener
-//! answers is said by its door.
+//! HTTP/1 for probes, scrapers and people: GET and HEAD of four paths, POST of one, bounded in connections and time. Whom a
+//! listener answers is said by its door.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,9 +18,13 @@ use tokio::sync::Semaphore;
 use super::door::Door;
 use super::state::State;
 use super::{heartbeat, metrics, status};
+use crate::reload::{Attempt, Trigger};
 
 /// What there is, for those who ask for something else.
 const PATHS: [&str; 4] = ["/livez", "/readyz", "/metrics", "/status"];
+
+/// What has the configuration read again.
+const RELOAD: &str = "/reload";
 
 /// Connections that a listener serves at once; more wait in the accept queue.
 const CONNECTIONS: usize = 64;
@@ -76,8 +80,12 @@ pub(super) async fn answer<B>(request: &Request<B>, door: &Door, state: &State) 
         return refusal;
     }
     let path = request.uri().path();
+    // Doors that change nothing have refused every method that does.
+    if path == RELOAD {
+        return reload(request, state).await;
+    }
     if !PATHS.contains(&path) {
-        return reply(StatusCode::NOT_FOUND, TEXT, format!("not found; there is {}\n", PATHS.join(", ")));
+        return reply(StatusCode::NOT_FOUND, TEXT, format!("not found; there is {}, {RELOAD}\n", PATHS.join(", ")));
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return only_reading();
@@ -93,6 +101,26 @@ pub(super) async fn answer<B>(request: &Request<B>, door: &Door, state: &State) 
             let document = door.json(&status::document(state));
             reply(StatusCode::OK, JSON, document.expect("the document has string keys and finite numbers"))
         }
+    }
+}
+
+/// Has the configuration read again and says what became of it. A page can send a POST to an address without asking, but not
+/// without saying in Origin where it is from.
+async fn reload<B>(request: &Request<B>, state: &State) -> Response<Full<Bytes>> {
+    if *request.method() != Method::POST {
+        let mut response = reply(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only POST\n".to_owned());
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+        return response;
+    }
+    if request.headers().contains_key(header::ORIGIN) {
+        return reply(StatusCode::FORBIDDEN, TEXT, "not for pages: the request has an Origin header\n".to_owned());
+    }
+    match state.reloads().taken(Trigger::Request).await {
+        Some(Attempt::Applied { hash } | Attempt::Unchanged { hash }) => {
+            reply(StatusCode::OK, TEXT, format!("{hash}\n"))
+        }
+        Some(Attempt::Refused { drawn }) => reply(StatusCode::UNPROCESSABLE_ENTITY, TEXT, drawn),
+        None => reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, "not running, or too many ask\n".to_owned()),
     }
 }
 

@@ -1,9 +1,10 @@
 //! What the server tells about: facts of the process, where it stands, and the running graph.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use engine_config::status::{Listener, Phase};
+use engine_config::status::{LastGood, Listener, Phase, Reload, ReloadResult};
 use engine_core::budget::Budget;
 use engine_core::service::Services;
 use engine_core::socket::Bound;
@@ -12,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 use super::heartbeat::Heartbeats;
 use super::series::Series;
 use crate::logging::Repeats;
+use crate::reload::Reloads;
 use crate::topology::{Running, RunningNode};
 
-/// What does not change while a configuration runs.
+/// What is known of the configuration that runs, and does not change while it does.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// Label of the role.
@@ -39,7 +41,7 @@ pub struct Graph {
 /// Everything that the server tells about.
 #[derive(Debug)]
 pub struct State {
-    facts: Facts,
+    reloads: Reloads,
     repeats: Arc<Repeats>,
     heartbeats: Heartbeats,
     started: Instant,
@@ -50,7 +52,11 @@ pub struct State {
 
 #[derive(Clone, Debug)]
 struct Now {
+    facts: Arc<Facts>,
     phase: Phase,
+    reload: Option<Reload>,
+    last_good: Option<LastGood>,
+    attempts: BTreeMap<ReloadResult, u64>,
     graph: Option<Arc<Graph>>,
 }
 
@@ -69,16 +75,25 @@ impl Graph {
 
 impl State {
     /// The state of a process that starts now.
-    pub fn new(facts: Facts, repeats: Arc<Repeats>) -> Self {
+    pub fn new(facts: Facts, repeats: Arc<Repeats>, reloads: Reloads) -> Self {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let attempts =
+            [ReloadResult::Applied, ReloadResult::Unchanged, ReloadResult::Refused].map(|result| (result, 0));
         Self {
-            facts,
+            reloads,
             repeats,
             heartbeats: Heartbeats::default(),
             started: Instant::now(),
             started_at_unix: since_epoch,
             shutdown: CancellationToken::new(),
-            now: RwLock::new(Now { phase: Phase::Starting, graph: None }),
+            now: RwLock::new(Now {
+                facts: Arc::new(facts),
+                phase: Phase::Starting,
+                reload: None,
+                last_good: None,
+                attempts: attempts.into(),
+                graph: None,
+            }),
         }
     }
 
@@ -91,6 +106,49 @@ impl State {
                 now.phase = Phase::Running;
             }
         });
+    }
+
+    /// The running graph has changed, by itself or because another configuration runs.
+    pub fn changed(&self, graph: Graph) {
+        self.set(|now| now.graph = Some(Arc::new(graph)));
+    }
+
+    /// Another configuration runs from here on.
+    pub fn runs(&self, facts: Facts, graph: Graph) {
+        self.set(|now| {
+            now.facts = Arc::new(facts);
+            now.graph = Some(Arc::new(graph));
+            now.last_good = None;
+        });
+    }
+
+    /// The configuration that runs is the last good one, or is not any more.
+    pub fn runs_last_good(&self, last_good: Option<LastGood>) {
+        self.set(|now| now.last_good = last_good);
+    }
+
+    /// What became of an attempt to take another configuration.
+    pub fn attempted(&self, reload: Reload) {
+        self.set(|now| {
+            *now.attempts.entry(reload.result).or_default() += 1;
+            now.reload = Some(reload);
+        });
+    }
+
+    /// Where another configuration is asked for.
+    pub fn reloads(&self) -> &Reloads {
+        &self.reloads
+    }
+
+    /// What became of the last attempt to take another configuration, and whether the last good one runs.
+    pub(super) fn reload(&self) -> (Option<Reload>, Option<LastGood>) {
+        let now = self.now();
+        (now.reload, now.last_good)
+    }
+
+    /// How many attempts had which result.
+    pub(super) fn attempts(&self) -> BTreeMap<ReloadResult, u64> {
+        self.now().attempts
     }
 
     /// The end has begun.
@@ -133,12 +191,18 @@ impl State {
         self.now().phase
     }
 
+    /// Whether services have not got what the process waits for.
+    pub(crate) fn services_wait(&self) -> bool {
+        self.graph().is_some_and(|graph| graph.services.waits_for().is_some())
+    }
+
     pub(super) fn graph(&self) -> Option<Arc<Graph>> {
         self.now().graph
     }
 
-    pub(super) fn facts(&self) -> &Facts {
-        &self.facts
+    /// What is known of the configuration that runs.
+    pub fn facts(&self) -> Arc<Facts> {
+        self.now().facts
     }
 
     pub(super) fn uptime(&self) -> Duration {

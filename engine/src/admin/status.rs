@@ -20,6 +20,7 @@ pub(super) fn document(state: &State) -> Status {
     let graph = state.graph();
     let not_ready_because = state.not_ready_because();
     let facts = state.facts();
+    let (reload, last_good) = state.reload();
     let memory = Memory {
         limit_bytes: facts.memory_limit,
         admission_limit_bytes: graph.as_ref().map_or(0, |graph| graph.admission.limit() as u64),
@@ -29,6 +30,8 @@ pub(super) fn document(state: &State) -> Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         role: facts.role.as_deref().map(str::to_owned),
         config_hash: facts.config_hash.clone(),
+        reload,
+        last_good,
         phase: state.phase(),
         ready: not_ready_because.is_none(),
         not_ready_because: not_ready_because.map(str::to_owned),

@@ -39,6 +39,11 @@ pub(super) enum Command {
 }
 
 const RUN_HELP: &str = "\
+SIGHUP, and POST /reload on the administration server, have the configuration read again; with --watch a change of its
+files does. What is the same goes on with its connections, what differs is replaced, and one that is refused changes
+nothing: /status, /metrics and the log say why. With `state.directory` a configuration that ran is kept, and runs
+again when a start finds one that is refused.
+
 Exit codes:
   0         everything that was taken in was delivered or is kept
   1         the configuration is refused, or an address or file is not to be had
@@ -67,7 +72,11 @@ pub(super) struct ConfigArguments {
 pub(super) struct RunArguments {
     #[command(flatten)]
     pub(super) config: ConfigArguments,
-    /// Listen here for /livez, /readyz, /metrics and /status, whatever `admin.listen` says
+    /// Take the configuration again when its files have changed, by content; the exchange of a mounted Secret or ConfigMap
+    /// is noticed
+    #[arg(long)]
+    pub(super) watch: bool,
+    /// Listen here for /livez, /readyz, /metrics, /status and /reload, whatever `admin.listen` says
     #[arg(long, value_name = "ADDRESS")]
     pub(super) admin_listen: Option<SocketAddr>,
     /// Write the addresses that were bound to this file once everything runs, a line `ID ADDRESS KEY` each, `admin` first.

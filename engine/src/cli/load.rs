@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine_config::{Catalog, Environment, Loaded, ParseOptions, Problems, SourceFile, load as judge, parse};
+use engine_config::{Catalog, Environment, Known, Loaded, ParseOptions, Problems, SourceFile, load as judge, parse};
 
 use super::arguments::ConfigArguments;
 use super::streams::Streams;
@@ -33,7 +33,12 @@ pub(super) fn surroundings(
     files: &[SourceFile],
     options: &ParseOptions,
 ) -> Environment {
-    let environment = Environment::Known(environment::look(variables));
+    with_references(environment::look(variables), files, options)
+}
+
+/// This machine as it was looked at, with a new look at what the components of these files need of it.
+pub(super) fn with_references(known: Known, files: &[SourceFile], options: &ParseOptions) -> Environment {
+    let environment = Environment::Known(known);
     // What cannot be read is reported when the configuration is judged.
     let pipeline = parse(files, &Catalog::builtin(), &environment, options);
     let Environment::Known(mut known) = environment else { return environment };

@@ -63,7 +63,7 @@ fn events_are_records_too() {
     use engine_config::sources::internal::LogLevel as OwnLevel;
     use engine_core::self_telemetry::{OwnField, unheard};
     let own = SelfTelemetry::default();
-    assert!(own.want_logs(OwnLevel::Info));
+    let _claim = own.want_logs("self", OwnLevel::Info);
     let text = logged_beside(&own, LogFormat::Json, LogLevel::Debug, LogColor::Never, |repeats| {
         tracing::debug!("not important");
         for attempt in 0..1000_u64 {

@@ -1,9 +1,9 @@
 //! Opens the services of a plan, builds every component and binds its sockets. Nothing runs yet, so a failure changes
 //! nothing.
 
-use engine_config::{ComponentId, Kind, Plan, PlannedService, ProcessSettings, Resource, ServiceId};
+use engine_config::{ComponentId, Kind, Plan, PlannedNode, PlannedService, ProcessSettings, Resource, ServiceId};
 use engine_core::contract::{Partitioned, Sink, Source, Stage, Transform, TransformWithCompanion};
-use engine_core::lane::LaneThreads;
+use engine_core::lane::{LaneThreads, Lanes};
 use engine_core::registry::{Build, BuildContext, BuildError, find};
 use engine_core::service::{ServiceRegistration, Services};
 use engine_core::socket::{BindError, Sockets};
@@ -94,27 +94,9 @@ pub fn build_with(plan: Plan, provided: Services) -> Result<Built, Vec<BuildFail
     let services = open_services(provided, &plan.services, &plan.settings, &mut failures);
     let mut components = Vec::new();
     for node in &plan.nodes {
-        // Without one of its services it was named in that failure already.
-        let Some(own_services) = services.for_needs(&node.facts.services) else { continue };
-        let context =
-            BuildContext { id: node.id.clone(), signals: node.signals, lanes: lanes.lanes(), services: own_services };
-        let Some(registration) = find(node.kind, node.type_name) else {
-            let (id, kind, type_name) = (node.id.clone(), node.kind, node.type_name);
-            failures.push(BuildFailure::NotPresent { id, kind, type_name });
-            continue;
-        };
-        let options = node.options.as_ref();
-        let built = match registration.build {
-            Build::Source(build) => build(options, &context).map(BuiltComponent::Source),
-            Build::Transform(build) => build(options, &context).map(BuiltComponent::Transform),
-            Build::Stage(build) => build(options, &context).map(BuiltComponent::Stage),
-            Build::Partitioned(build) => build(options, &context).map(BuiltComponent::Partitioned),
-            Build::WithCompanion(build) => build(options, &context).map(BuiltComponent::WithCompanion),
-            Build::Sink(build) => build(options, &context).map(BuiltComponent::Sink),
-        };
-        match built {
-            Ok(component) => components.push(component),
-            Err(error) => failures.push(BuildFailure::Component { id: node.id.clone(), error }),
+        match component(node, &services, &lanes.lanes()) {
+            Ok(built) => components.extend(built),
+            Err(failure) => failures.push(failure),
         }
     }
     let sockets = Sockets::default();
@@ -136,7 +118,33 @@ impl Built {
     }
 }
 
-fn open_services(
+/// Builds one component. None without one of its services: it was named in that failure already.
+pub(super) fn component(
+    node: &PlannedNode,
+    services: &Services,
+    lanes: &Lanes,
+) -> Result<Option<BuiltComponent>, BuildFailure> {
+    let Some(own_services) = services.for_needs(&node.facts.services) else { return Ok(None) };
+    let context =
+        BuildContext { id: node.id.clone(), signals: node.signals, lanes: lanes.clone(), services: own_services };
+    let Some(registration) = find(node.kind, node.type_name) else {
+        let (id, kind, type_name) = (node.id.clone(), node.kind, node.type_name);
+        return Err(BuildFailure::NotPresent { id, kind, type_name });
+    };
+    let options = node.options.as_ref();
+    let built = match registration.build {
+        Build::Source(build) => build(options, &context).map(BuiltComponent::Source),
+        Build::Transform(build) => build(options, &context).map(BuiltComponent::Transform),
+        Build::Stage(build) => build(options, &context).map(BuiltComponent::Stage),
+        Build::Partitioned(build) => build(options, &context).map(BuiltComponent::Partitioned),
+        Build::WithCompanion(build) => build(options, &context).map(BuiltComponent::WithCompanion),
+        Build::Sink(build) => build(options, &context).map(BuiltComponent::Sink),
+    };
+    built.map(Some).map_err(|error| BuildFailure::Component { id: node.id.clone(), error })
+}
+
+/// Opens what is not open yet.
+pub(super) fn open_services(
     provided: Services,
     planned: &[PlannedService],
     settings: &ProcessSettings,

@@ -7,7 +7,9 @@ use engine_core::sink::{Drained, SinkHandle};
 use engine_core::telemetry::HealthState;
 use tokio::time::Instant;
 
-use super::run::Running;
+use super::instance::Instance;
+use super::retire::Retired;
+use super::run::{Running, note_end};
 use super::services::LEAST_GRACE;
 
 /// How a drain went.
@@ -24,32 +26,39 @@ pub struct DrainReport {
 impl Running {
     /// Tells sources to stop admitting at once, and waits for the end of everything, at most the configured grace.
     pub async fn drain(mut self) -> DrainReport {
-        let deadline = Instant::now() + self.settings.shutdown_grace;
+        let deadline = Instant::now() + self.plan.settings.shutdown_grace;
         self.set_states(HealthState::Draining);
-        self.draining.cancel();
-        self.drain.cancel();
+        self.surroundings.draining.cancel();
+        self.surroundings.drain.cancel();
         // Listeners stay open until their sources have taken what waits there already.
-        self.sockets.close();
-        let mut report = DrainReport::default();
+        self.surroundings.sockets.close();
         // Sources hold the outputs; with them go the routes, and with those the inputs of stages end.
-        while let Some(joined) = next_until(&mut self.sources, deadline).await {
-            self.note_end(joined);
+        for instance in &mut self.instances {
+            instance.target = None;
+            instance.ports = Vec::new();
         }
-        while let Some(joined) = next_until(&mut self.stages, deadline).await {
-            self.note_end(joined);
+        let mut report = DrainReport::default();
+        for instance in &mut self.instances {
+            end_until(instance, deadline).await;
         }
-        if !self.sources.is_empty() || !self.stages.is_empty() {
-            report.unfinished = self.unended.iter().map(ToString::to_string).collect();
-            self.sources.shutdown().await;
-            self.stages.shutdown().await;
+        let late = self.instances.iter_mut().filter(|instance| !instance.tasks.is_empty());
+        for instance in late {
+            report.unfinished.push(instance.node.id.to_string());
+            instance.tasks.shutdown().await;
         }
+        report.unfinished.sort();
+        let flows = self.retiring.flows_ended().await;
         let sinks: Vec<(String, Arc<SinkHandle>)> = self
-            .nodes
+            .instances
             .iter()
-            .filter_map(|node| node.sink.as_ref().map(|sink| (node.id.to_string(), Arc::clone(sink))))
+            .filter_map(|instance| {
+                let handle = instance.reading.sink.as_ref()?;
+                Some((instance.node.id.to_string(), Arc::clone(handle)))
+            })
             .collect();
         let drains = sinks.iter().map(|(id, sink)| async move { (id.clone(), sink.drain(deadline).await) });
-        for (id, Drained { dropped, finished }) in futures::future::join_all(drains).await {
+        let (drained, retired) = tokio::join!(futures::future::join_all(drains), self.retiring.sinks_ended());
+        for (id, Drained { dropped, finished }) in drained {
             if !finished {
                 report.unfinished.push(id.clone());
             }
@@ -58,12 +67,15 @@ impl Running {
                 report.dropped.push((id, dropped));
             }
         }
-        self.stop_serving.cancel();
+        report.add(flows.into_iter().chain(retired));
+        self.surroundings.stop_serving.cancel();
         let last = deadline.max(Instant::now() + LEAST_GRACE);
-        while let Some(joined) = next_until(&mut self.serving, last).await {
-            self.note_end(joined);
+        for instance in &mut self.instances {
+            while let Ok(Some(joined)) = tokio::time::timeout_at(last, instance.serving.join_next()).await {
+                note_end(joined);
+            }
+            instance.serving.shutdown().await;
         }
-        self.serving.shutdown().await;
         std::mem::take(&mut self.services).stop(deadline, &mut report).await;
         self.set_states(HealthState::Stopped);
         self.lanes.stop();
@@ -75,9 +87,22 @@ impl Running {
     }
 }
 
-async fn next_until<T: 'static>(
-    tasks: &mut tokio::task::JoinSet<T>,
-    deadline: Instant,
-) -> Option<Result<T, tokio::task::JoinError>> {
-    tokio::time::timeout_at(deadline, tasks.join_next()).await.ok().flatten()
+impl DrainReport {
+    /// Adds those that were coming to their ends already.
+    fn add(&mut self, retired: impl Iterator<Item = Retired>) {
+        for Retired { id, unfinished, dropped } in retired {
+            if unfinished {
+                self.unfinished.push(id.to_string());
+            }
+            if dropped > 0 {
+                self.dropped.push((id.to_string(), dropped));
+            }
+        }
+    }
+}
+
+async fn end_until(instance: &mut Instance, deadline: Instant) {
+    while let Ok(Some(joined)) = tokio::time::timeout_at(deadline, instance.tasks.join_next()).await {
+        note_end(joined);
+    }
 }

@@ -1,12 +1,17 @@
-//! From a plan to running components and back: build (I/O, nothing runs), run (spawns), drain.
+//! From a plan to running components and back: build (I/O, nothing runs), run (spawns), reload, drain.
 //!
 //! Not here: reading and judging configurations (`engine-config`), what a component does.
 
 mod build;
 mod drain;
+mod instance;
+mod reload;
+mod retire;
 mod run;
 mod services;
+mod wiring;
 
 pub use build::{BuildFailure, Built, build, build_with};
 pub use drain::DrainReport;
-pub use run::{Running, RunningNode};
+pub use reload::{Changes, Refusal};
+pub use run::{Happened, Running, RunningNode};

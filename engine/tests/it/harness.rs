@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Stdio};
 
 use engine::cli::{Color, Streams, run_from};
+use engine_config::status::Status;
 use tempfile::TempDir;
 
 /// What a command said.
@@ -27,7 +28,8 @@ pub(crate) struct Engine {
     child: Child,
     log: BufReader<ChildStderr>,
     addresses: BTreeMap<String, SocketAddr>,
-    _files: Files,
+    /// Its configuration is `engine.toml`.
+    pub(crate) files: Files,
 }
 
 /// Runs a command line inside this process, with these variables.
@@ -53,6 +55,13 @@ impl Files {
         self.0.path().join(name).display().to_string()
     }
 
+    /// Replaces a file as a whole.
+    pub(crate) fn replace(&self, name: &str, text: &str) {
+        let unfinished = self.0.path().join(".unfinished");
+        std::fs::write(&unfinished, text).unwrap();
+        std::fs::rename(&unfinished, self.0.path().join(name)).unwrap();
+    }
+
     /// A text without the directory's name, which is another one in every run.
     pub(crate) fn without_directory(&self, text: &str) -> String {
         text.replace(&format!("{}/", self.0.path().display()), "")
@@ -64,9 +73,15 @@ impl Engine {
     pub(crate) fn start(config: &str) -> Self {
         let files = Files::new(&[("engine.toml", config)]);
         let path = files.path("engine.toml");
-        let mut child = program(&["run", "--config", &path, "--log-format", "json"]).spawn().unwrap();
+        Self::start_with(files, &["--config", &path])
+    }
+
+    /// The same with these files and arguments.
+    pub(crate) fn start_with(files: Files, arguments: &[&str]) -> Self {
+        let all = [&["run", "--log-format", "json"], arguments].concat();
+        let mut child = program(&all).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
-        let mut engine = Self { child, log, addresses: BTreeMap::new(), _files: files };
+        let mut engine = Self { child, log, addresses: BTreeMap::new(), files };
         loop {
             let line = engine.line().expect("the engine ended before it ran");
             match line["fields"]["message"].as_str().unwrap() {
@@ -110,6 +125,18 @@ impl Engine {
         );
         let (answer, body) = request(address, &head, json);
         (code(&answer), body)
+    }
+
+    /// Status code and body of `POST /reload`.
+    pub(crate) fn reload(&self) -> (u16, String) {
+        let address = self.addresses["admin"];
+        let (head, body) = request(address, &format!("POST /reload HTTP/1.1\r\nhost: {address}"), "");
+        (code(&head), body)
+    }
+
+    /// What the engine says of itself.
+    pub(crate) fn status(&self) -> Status {
+        serde_json::from_str(&self.get("/status").1).unwrap()
     }
 
     pub(crate) fn address(&self, component: &str) -> SocketAddr {

@@ -36,6 +36,16 @@ impl Admin {
         series.map(|rest| Ok(rest.rsplit(' ').next().context("a series has a value")?.parse()?)).collect()
     }
 
+    /// Has the configuration read again.
+    ///
+    /// # Errors
+    /// When it is refused, with the reason.
+    pub fn reload(&self) -> Result<()> {
+        let answer = self.request("POST", "/reload")?;
+        ensure!(answer.starts_with(SUCCESS), "{answer}");
+        Ok(())
+    }
+
     /// What only this component counts, by name.
     ///
     /// # Errors
@@ -69,10 +79,14 @@ impl Admin {
     }
 
     fn ask(&self, path: &str) -> Result<String> {
+        self.request("GET", path)
+    }
+
+    fn request(&self, method: &str, path: &str) -> Result<String> {
         let Self(address) = self;
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        write!(stream, "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)

@@ -20,6 +20,7 @@ mod json;
 mod lanes;
 mod matrix;
 mod metadata;
+mod reload;
 mod tail;
 
 pub use hostile::Attack;
@@ -91,7 +92,7 @@ pub struct Verdict {
 }
 
 /// The bars that are no comparison with the null hop.
-const OTHERS: [&Bar; 9] = [
+const OTHERS: [&Bar; 10] = [
     &churn::BAR,
     &conformance::BAR,
     &hostile::BAR,
@@ -101,6 +102,7 @@ const OTHERS: [&Bar; 9] = [
     &lanes::BAR,
     &matrix::BAR,
     &metadata::BAR,
+    &reload::BAR,
 ];
 
 /// Every bar.

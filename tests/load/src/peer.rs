@@ -129,6 +129,16 @@ impl Peer {
         Ok(peer)
     }
 
+    /// Replaces the configuration that it was started with; it is read when the program is asked to.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, configuration: &str) -> Result<()> {
+        let unfinished = self.directory.path().join("unfinished");
+        std::fs::write(&unfinished, configuration)?;
+        Ok(std::fs::rename(unfinished, self.directory.path().join("engine.toml"))?)
+    }
+
     /// Its figures now.
     ///
     /// # Errors

@@ -25,7 +25,10 @@ pub(crate) struct Board(Arc<Inner>);
 
 struct Inner {
     pushed: mpsc::UnboundedSender<Batch>,
-    to_send: Mutex<Option<mpsc::UnboundedReceiver<Batch>>>,
+    /// Whoever runs has it.
+    to_send: tokio::sync::Mutex<mpsc::UnboundedReceiver<Batch>>,
+    /// Whether deliveries are answered.
+    answers: watch::Sender<bool>,
     held: watch::Sender<usize>,
     shown: Mutex<Vec<Payload>>,
     fail: Notify,
@@ -39,10 +42,11 @@ impl Board {
     pub(crate) fn named(name: &str) -> Self {
         let new = || {
             let (pushed, to_send) = mpsc::unbounded_channel();
-            let (to_send, held) = (Mutex::new(Some(to_send)), watch::Sender::new(0));
+            let (to_send, held) = (tokio::sync::Mutex::new(to_send), watch::Sender::new(0));
             Self(Arc::new(Inner {
                 pushed,
                 to_send,
+                answers: watch::Sender::new(true),
                 held,
                 shown: Mutex::default(),
                 fail: Notify::new(),
@@ -76,6 +80,11 @@ impl Board {
         self.0.hangs.store(true, Ordering::Relaxed);
     }
 
+    /// Has the sink answer deliveries from now on, or not until it may again.
+    pub(crate) fn answer(&self, answers: bool) {
+        self.0.answers.send_replace(answers);
+    }
+
     /// Has the source never come to its end while it says that all is well.
     pub(crate) fn linger(&self) {
         self.0.lingers.store(true, Ordering::Relaxed);
@@ -101,6 +110,9 @@ macro_rules! options {
             /// The board of the test.
             #[serde(default)]
             pub(crate) board: String,
+            /// Tells one instance from the next.
+            #[serde(default)]
+            pub(crate) version: u64,
         }
 
         impl ComponentOptions for $name {
@@ -172,7 +184,8 @@ impl BuildSink for Show {
 impl Source for Push {
     fn run(self: Box<Self>, context: SourceContext) -> BoxFuture<'static, Result<(), ComponentError>> {
         Box::pin(async move {
-            let mut to_send = self.0.0.to_send.lock().unwrap().take().expect("one source a board");
+            // The instance before gives it back at its end.
+            let mut to_send = self.0.0.to_send.lock().await;
             loop {
                 tokio::select! {
                     Some(batch) = to_send.recv() => context.output.send(batch).await,
@@ -209,7 +222,10 @@ impl Stage for Keep {
 impl Sink for Show {
     fn deliver(&self, payload: Payload) -> BoxFuture<'_, Outcome> {
         self.0.0.shown.lock().unwrap().push(payload);
-        Box::pin(async { Outcome::Delivered })
+        Box::pin(async {
+            self.0.0.answers.subscribe().wait_for(|answers| *answers).await.unwrap();
+            Outcome::Delivered
+        })
     }
 
     fn finish(&self) -> BoxFuture<'_, Result<(), ComponentError>> {

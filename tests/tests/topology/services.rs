@@ -30,7 +30,7 @@ fn happened(key: &str, what: &str) {
 }
 
 /// Events of services and components whose key begins like this.
-fn events(prefix: &str) -> Vec<String> {
+pub(crate) fn events(prefix: &str) -> Vec<String> {
     EVENTS.lock().unwrap().iter().filter(|event| event.starts_with(prefix)).cloned().collect()
 }
 
@@ -193,7 +193,7 @@ impl Source for Remember {
     }
 }
 
-fn graph(probe: &str, other: &str) -> String {
+pub(crate) fn graph(probe: &str, other: &str) -> String {
     format!(
         "[sources.in]\ntype = \"ask\"\nprobe = \"{probe}\"\n\
          [sinks.out]\ntype = \"asked\"\ninputs = [\"in\"]\nprobe = \"{other}\"\n"

@@ -15,7 +15,7 @@ use engine_config::{Signal, SignalSet};
 use engine_core::contract::{ComponentError, Source, SourceContext};
 use engine_core::registry::{BuildContext, BuildError, BuildSource, Registration};
 use engine_core::self_telemetry::spans::TakenSpans;
-use engine_core::self_telemetry::{SelfTelemetry, TakenLogs, unheard, unix_nanos};
+use engine_core::self_telemetry::{Claim, SelfTelemetry, TakenLogs, unheard, unix_nanos};
 use engine_core::telemetry::ComponentTelemetry;
 use futures::future::BoxFuture;
 use otlp::{Decoded, Payload};
@@ -38,6 +38,8 @@ struct InternalSource {
     own: Arc<SelfTelemetry>,
     interval: Duration,
     signals: SignalSet,
+    /// To the log and the spans.
+    claims: Vec<Claim>,
 }
 
 impl BuildSource for InternalSource {
@@ -46,14 +48,19 @@ impl BuildSource for InternalSource {
     fn build(options: &Internal, context: &BuildContext) -> Result<Self, BuildError> {
         let own = context.services.get::<SelfTelemetry>("")?;
         // From here on, so that the start of the other components is told too.
-        if context.signals.contains(Signal::Logs) && !own.want_logs(options.logs.level) {
-            return Err(BuildError::new("another source `internal` takes the log already: narrow one by `signals`"));
+        let mut claims = Vec::new();
+        if context.signals.contains(Signal::Logs) {
+            let refused =
+                || BuildError::new("another source `internal` takes the log already: narrow one by `signals`");
+            claims.push(own.want_logs(context.id.as_str(), options.logs.level).ok_or_else(refused)?);
         }
-        let ratio = options.traces.sampling_ratio.get();
-        if context.signals.contains(Signal::Traces) && !own.spans().want(ratio) {
-            return Err(BuildError::new("another source `internal` takes the traces already: narrow one by `signals`"));
+        if context.signals.contains(Signal::Traces) {
+            let refused =
+                || BuildError::new("another source `internal` takes the traces already: narrow one by `signals`");
+            let ratio = options.traces.sampling_ratio.get();
+            claims.push(own.spans().want(context.id.as_str(), ratio).ok_or_else(refused)?);
         }
-        Ok(Self { own, interval: options.interval.get(), signals: context.signals })
+        Ok(Self { own, interval: options.interval.get(), signals: context.signals, claims })
     }
 }
 
@@ -65,6 +72,8 @@ impl Source for InternalSource {
 
 impl InternalSource {
     async fn watch(self: Box<Self>, context: SourceContext) -> Result<(), ComponentError> {
+        // The instance before, if there was one, has come to its end.
+        self.claims.iter().for_each(Claim::take_over);
         let telemetry = Arc::clone(&context.telemetry);
         let (output, drain) = (context.output, context.drain.clone());
         let hand_over = HandOver { output, drain, telemetry: context.telemetry, origin: Origin::Engine };

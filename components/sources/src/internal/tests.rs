@@ -37,10 +37,14 @@ fn own() -> SelfTelemetry {
 
 /// With traces all of them.
 fn build(own: &SelfTelemetry, signals: &[Signal]) -> Result<InternalSource, BuildError> {
+    build_as("self", own, signals)
+}
+
+fn build_as(id: &str, own: &SelfTelemetry, signals: &[Signal]) -> Result<InternalSource, BuildError> {
     let traces = TraceOptions { sampling_ratio: Ratio::new(1.0).unwrap() };
     let (_threads, lanes) = test_kit::lanes(1);
     let context = BuildContext {
-        id: ComponentId::new("self").unwrap(),
+        id: ComponentId::new(id).unwrap(),
         signals: signals.iter().copied().collect(),
         lanes,
         services: Services::default().with("", own.clone()),
@@ -230,13 +234,17 @@ fn traces_are_asked_for() {
     assert!(signals(Ratio::new(0.01).unwrap()).contains(Signal::Traces));
 }
 
-/// Two sources cannot share one log or the traces; metrics they can.
+/// Two sources cannot share one log or the traces; metrics they can. The next instance of one can have what the one before
+/// has, and when that is gone another source can.
 #[test]
 fn one_takes_the_log() {
     let own = own();
-    build(&own, &[Signal::Logs]).unwrap();
-    assert!(build(&own, &[Signal::Logs]).unwrap_err().message.contains("takes the log already"));
-    build(&own, &[Signal::Traces]).unwrap();
-    assert!(build(&own, &[Signal::Traces]).unwrap_err().message.contains("takes the traces already"));
-    build(&own, &[Signal::Metrics]).unwrap();
+    let refused = |signal| build_as("other", &own, &[signal]).unwrap_err().message;
+    let logs = [build(&own, &[Signal::Logs]).unwrap(), build(&own, &[Signal::Logs]).unwrap()];
+    assert!(refused(Signal::Logs).contains("takes the log already"));
+    let traces = build(&own, &[Signal::Traces]).unwrap();
+    assert!(refused(Signal::Traces).contains("takes the traces already"));
+    build_as("other", &own, &[Signal::Metrics]).unwrap();
+    drop((logs, traces));
+    build_as("other", &own, &[Signal::Logs, Signal::Traces]).unwrap();
 }

@@ -121,12 +121,15 @@ impl Plan {
 }
 
 impl PlannedNode {
-    /// Whether a running instance of `other` can go on as this node: neighbours and positions do not count.
+    /// Whether a running instance of `other` can go on as this node: neighbours and positions do not count, nor what a
+    /// running sink can change.
     pub fn is_same_instance(&self, other: &Self) -> bool {
-        self.id == other.id
-            && self.options.equals(&*other.options)
-            && self.signals == other.signals
-            && self.sink == other.sink
+        let is_same_sink = match (&self.sink, &other.sink) {
+            (Some(one), Some(two)) => one.is_same_driver(two),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        self.id == other.id && self.options.equals(&*other.options) && self.signals == other.signals && is_same_sink
     }
 }
 

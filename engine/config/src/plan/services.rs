@@ -32,10 +32,6 @@ pub(super) fn collect(pipeline: &Pipeline, report: &mut Report<'_>) -> Vec<Plann
             }
         }
     }
-    if pipeline.settings.state.directory.is_some() && !users.contains_key(&ServiceId::state()) {
-        let finding = Finding::warning(Code::NoEffect, "`directory` has no effect: no component keeps anything");
-        report.add(pipeline.settings_place("state", "directory"), Some("state"), finding.help("remove it"));
-    }
     if pipeline.settings.kubernetes != KubernetesSettings::default() && !users.contains_key(&ServiceId::kubernetes()) {
         let finding = Finding::warning(Code::NoEffect, "`kubernetes` has no effect: no component asks the cluster");
         let key = ["kubeconfig", "node", "cluster_name", "page_size"]

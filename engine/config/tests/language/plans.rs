@@ -426,13 +426,12 @@ fn one_service_for_all() {
     assert!(plan.warnings.is_empty());
 }
 
-/// A place for state or for secrets that nobody uses is worth a word.
+/// A place for secrets that nobody uses is worth a word; one for state holds the configuration at least.
 #[test]
 fn a_directory_for_nothing() {
     let text = pair("state.directory = \"/here\"\nsecrets.directory = \"/there\"", "otlp", "type = \"console\"");
     let warnings = judge_with_fakes(&text).unwrap().plan.warnings.to_string();
     assert_snapshot!(warnings, @r"
-    engine.toml:2:19: warning: state: `directory` has no effect: no component keeps anything; remove it
     engine.toml:3:21: warning: secrets: `directory` has no effect: no component names a secret in it; remove it, or write references as `directory:NAME`
     ");
 }

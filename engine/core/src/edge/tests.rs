@@ -100,6 +100,58 @@ impl Transform for Grows {
     }
 }
 
+/// Waits in the middle of a batch until a test has looked at it.
+struct Halts(std::sync::mpsc::Sender<()>, std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
+impl Transform for Halts {
+    fn apply(&self, batch: Batch, outputs: &mut Outputs<'_>) {
+        self.0.send(()).unwrap();
+        self.1.lock().unwrap().recv().unwrap();
+        outputs.emit(batch);
+    }
+}
+
+/// A batch that is on its way when a port turns to another route goes all its way by the one it began with, though the
+/// transform is a part of both; the next batch goes by the other. What only the first route held is let go of then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_batch_goes_by_one_route() {
+    let threads = LaneThreads::start(1).unwrap();
+    let before = sink_behind(&threads, "before", taking(), WhenFull::Refuse);
+    let after = sink_behind(&threads, "after", taking(), WhenFull::Refuse);
+    let ((reached, reaching), (go, gone)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
+    let (target, telemetry) = node(Halts(reached, std::sync::Mutex::new(gone)), vec![before.target]);
+    let other = target.rewired(vec![Route::to_all(vec![after.target.clone()])], SignalSet::default());
+    let port = Port::from(Route::to_all(vec![target]));
+    let output = Output::new(0, port.clone(), Arc::default(), Arc::default(), WhenRefused::Answer);
+    let sending = tokio::spawn(async move {
+        let one = send(&output, numbered(0..1)).await;
+        (one, send(&output, numbered(1..2)).await)
+    });
+    tokio::task::block_in_place(|| reaching.recv()).unwrap();
+    port.turn_to(Route::to_all(vec![other]));
+    go.send(()).unwrap();
+    go.send(()).unwrap();
+    assert_eq!(sending.await.unwrap(), (Some(Outcome::Delivered), Some(Outcome::Delivered)));
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    crate::test_kit::within("nobody can send to the first one", before.handle.left()).await;
+    before.handle.drain(deadline).await;
+    assert_eq!(before.handle.line().counts.accepted, 1);
+    assert_eq!(after.handle.line().counts.accepted, 1);
+    assert_eq!(telemetry.read().received["logs"].records, 2, "it is one transform");
+}
+
+/// Whoever waits for room at a sink that leaves is answered at once, to come again by another way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_a_sink_that_leaves() {
+    let threads = LaneThreads::start(1).unwrap();
+    let full = sink_behind(&threads, "full", silent(), WhenFull::Block);
+    let (output, _) = output(vec![full.target], WhenRefused::Wait);
+    assert_eq!(send(&output, numbered(0..1)).await, Some(Outcome::Delivered));
+    let waiting = tokio::spawn(async move { send(&output, numbered(1..3)).await });
+    full.handle.leave();
+    let answer = crate::test_kit::within("it is answered", waiting).await.unwrap();
+    assert!(matches!(answer, Some(Outcome::Retry { .. })), "{answer:?}");
+}
+
 /// What is small is transformed on the lane that took it in, what is large beside it; both arrive.
 #[tokio::test]
 async fn large_batches_are_transformed_beside_the_lane() {

@@ -6,11 +6,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use super::claim::{Claim, Seat, Wanted};
 use super::unix_nanos;
 
 /// Spans that wait at most.
@@ -59,7 +60,7 @@ pub struct Spans(Arc<Shared>);
 struct Shared {
     /// Of [`RANDOM_VALUES`], those with which a trace is told; 0 while nobody takes spans.
     told: AtomicU64,
-    is_taken: AtomicBool,
+    seat: Seat,
     queue: Mutex<Queue>,
 }
 
@@ -116,17 +117,23 @@ pub struct Span {
     content: Mutex<Option<Vec<u8>>>,
 }
 
+impl Wanted for Shared {
+    fn seat(&self) -> &Seat {
+        &self.seat
+    }
+
+    fn want(&self, what: u64) {
+        self.told.store(what, Ordering::Relaxed);
+    }
+}
+
 impl Spans {
-    /// Asks for spans of this share of all traces, 0 to 1, from now on. Whether they may be had: only one can take them.
-    #[must_use]
-    pub fn want(&self, ratio: f64) -> bool {
-        if self.0.is_taken.swap(true, Ordering::Relaxed) {
-            return false;
-        }
+    /// Asks for spans of this share of all traces, 0 to 1, for the component `owner`. None when another one has them.
+    pub fn want(&self, owner: &str, ratio: f64) -> Option<Claim> {
         // A share so small that it rounds to nothing is still not off.
         let told = ((ratio * RANDOM_VALUES as f64) as u64).min(RANDOM_VALUES).max(u64::from(ratio > 0.0));
-        self.0.told.store(told, Ordering::Relaxed);
-        true
+        let shared: Arc<dyn Wanted> = Arc::clone(&self.0) as _;
+        Claim::of(shared, owner, told)
     }
 
     /// Takes what is in the queue.
@@ -346,7 +353,8 @@ mod tests {
 
     fn tracer(ratio: f64) -> (Spans, Tracer) {
         let spans = Spans::default();
-        assert!(spans.want(ratio));
+        // The claim lasts as long as the test.
+        std::mem::forget(spans.want("self", ratio));
         (spans.clone(), Tracer::new(spans, "apps", "otlp"))
     }
 
@@ -377,8 +385,9 @@ mod tests {
         let spans = Spans::default();
         let tracer = Tracer::new(spans.clone(), "apps", "otlp");
         assert!(tracer.begin(SpanKind::Server, || panic!("nobody asks for the caller")).is_none());
-        assert!(spans.want(0.0) && !tracer.is_on());
-        assert!(!spans.want(1.0), "somebody has them");
+        let claim = spans.want("self", 0.0);
+        assert!(claim.is_some() && !tracer.is_on());
+        assert!(spans.want("other", 1.0).is_none(), "somebody has them");
     }
 
     /// About the share that was asked for is told, and every request whose caller is sampled.

@@ -7,6 +7,7 @@
 mod apart;
 mod batching;
 mod gate;
+mod handle;
 mod part;
 mod request;
 #[cfg(test)]
@@ -18,7 +19,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use engine_config::{Acknowledge, SinkSettings, WhenFull};
@@ -26,11 +27,12 @@ use futures::FutureExt;
 use otlp::{Payload, Wire};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 pub use batching::Batching;
 pub use gate::Backoff;
+pub use handle::{Drained, SinkHandle, SinkHistory};
 
 use crate::batch::{Batch, Debts};
 use crate::contract::Sink;
@@ -86,22 +88,17 @@ pub struct DriverSettings {
 /// The entrance of a sink: takes batches, from any lane.
 pub struct SinkInlet {
     driver: Arc<Driver>,
+    /// Tells the driver that nobody can send any more.
+    _left: DropGuard,
 }
 
-/// A running sink: what ends it.
-#[derive(Debug)]
-pub struct SinkHandle {
-    driver: Arc<Driver>,
-    parts: TaskTracker,
-}
-
-/// How the drain of a sink went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Drained {
-    /// Records that had been answered OK, were in memory only and are lost.
-    pub dropped: u64,
-    /// Whether the sink made final what it had called delivered. When not, some of that may be lost.
-    pub finished: bool,
+/// What a sink that takes over from others has of them.
+#[derive(Clone, Debug, Default)]
+pub struct Succession {
+    /// Where the ledger goes on.
+    pub history: SinkHistory,
+    /// Whom the first delivery waits for, because both write to the same place.
+    pub after: Vec<CancellationToken>,
 }
 
 /// Room in the buffer, given back on drop.
@@ -128,10 +125,17 @@ struct Driver {
     parts: Vec<Part>,
     gate: Gate,
     apart: Apart,
+    after: Vec<CancellationToken>,
     permits: Arc<Semaphore>,
     buffered: AtomicUsize,
     freed: Arc<Notify>,
     closed: AtomicBool,
+    /// Nobody is to wait for room here any more.
+    leaving: AtomicBool,
+    /// Cancelled when the last route to this sink is gone.
+    left: CancellationToken,
+    max_buffer: AtomicUsize,
+    when_full: AtomicU8,
     closing: CancellationToken,
     abort: CancellationToken,
     requests: TaskTracker,
@@ -147,12 +151,29 @@ pub fn start(
     telemetry: Arc<ComponentTelemetry>,
     lanes: &Lanes,
 ) -> (SinkInlet, SinkHandle) {
+    start_after(id, sink, settings, telemetry, lanes, Succession::default())
+}
+
+/// The same for a sink that takes over from another one.
+pub fn start_after(
+    id: &str,
+    sink: Box<dyn Sink>,
+    settings: DriverSettings,
+    telemetry: Arc<ComponentTelemetry>,
+    lanes: &Lanes,
+    succession: Succession,
+) -> (SinkInlet, SinkHandle) {
     let driver = Arc::new(Driver {
         id: id.to_owned(),
         sink,
         gate: Gate::new(settings.backoff),
         apart: Apart::default(),
         permits: Arc::new(Semaphore::new(settings.concurrency.max(1))),
+        max_buffer: AtomicUsize::new(settings.max_buffer),
+        when_full: AtomicU8::new(settings.when_full as u8),
+        leaving: AtomicBool::new(false),
+        left: CancellationToken::new(),
+        after: succession.after,
         settings,
         telemetry,
         parts: (0..=lanes.count()).map(|_| Part::default()).collect(),
@@ -171,7 +192,9 @@ pub fn start(
     }
     tokio::spawn(parts.track_future(Arc::clone(&driver).drive(lanes.count())));
     parts.close();
-    (SinkInlet { driver: Arc::clone(&driver) }, SinkHandle { driver, parts })
+    let left = driver.left.clone().drop_guard();
+    let handle = SinkHandle::of(Arc::clone(&driver), parts, succession.history);
+    (SinkInlet { driver, _left: left }, handle)
 }
 
 impl From<&SinkSettings> for DriverSettings {
@@ -202,12 +225,12 @@ impl SinkInlet {
 
     /// Whether a sender waits when the buffer is full.
     pub fn blocks(&self) -> bool {
-        self.driver.settings.when_full == WhenFull::Block
+        self.driver.is_when_full(WhenFull::Block)
     }
 
     /// Whether a piece is dropped when the buffer is full, even if nobody else takes it.
     pub fn drops(&self) -> bool {
-        self.driver.settings.when_full == WhenFull::DropNewest
+        self.driver.is_when_full(WhenFull::DropNewest)
     }
 
     /// Room for one batch of `bytes` encoded bytes. What is larger than the whole buffer gets in as soon as the buffer is not
@@ -224,13 +247,15 @@ impl SinkInlet {
         if driver.closed.load(Ordering::Acquire) {
             return Err(NoRoom::Closed);
         }
-        let max = driver.settings.max_buffer;
+        let max = driver.max_buffer();
         let fits = |used: usize| {
             let is_let_in_beyond = bytes > max && (used < max || used == 0);
             used.checked_add(bytes).filter(|sum| *sum <= max || is_let_in_beyond)
         };
         match driver.buffered.fetch_update(Ordering::AcqRel, Ordering::Relaxed, fits) {
             Ok(_) => Ok(Room { driver: Arc::clone(driver), bytes }),
+            // Room may come too late for whoever waits, and the next batch may go elsewhere.
+            Err(_) if driver.leaving.load(Ordering::Relaxed) => Err(NoRoom::Closed),
             Err(_) => Err(NoRoom::Full),
         }
     }
@@ -276,7 +301,7 @@ impl SinkInlet {
         // Queued first, answered then: whoever is told OK can rely on it. From here on the buffer accounts for the
         // bytes, and the charge of the request is given back with its debts. The share of the buffer does not cover what
         // goes beyond it: that stays charged until it is delivered.
-        let is_beyond = room.bytes > driver.settings.max_buffer;
+        let is_beyond = room.bytes > driver.max_buffer();
         let kept = if is_beyond { debts.only_ties() } else { debts.only_origin() };
         match driver.enqueue(driver.kept_alone(wire), kept, room) {
             Ok(()) => debts.answer(&Outcome::Delivered),
@@ -300,61 +325,25 @@ impl SinkInlet {
     }
 }
 
-impl SinkHandle {
-    /// The ledger's line: each part's at one moment, added up. No record moves between parts, so the sum balances
-    /// under load.
-    pub fn line(&self) -> Line {
+impl Driver {
+    /// What this sink alone has counted.
+    fn line(&self) -> Line {
         let mut line = Line::default();
-        for part in &self.driver.parts {
-            line.add(&part.line());
-        }
+        self.parts.iter().for_each(|part| line.add(&part.line()));
         line
     }
 
-    /// Bytes held now: encoded bytes, and what keeping each batch costs.
-    pub fn buffered_bytes(&self) -> usize {
-        self.driver.buffered.load(Ordering::Acquire)
-    }
-
-    /// The most bytes that are held.
-    pub fn max_buffer(&self) -> usize {
-        self.driver.settings.max_buffer
-    }
-
-    /// Takes nothing more, delivers what is held until `deadline`, settles the rest (told Retry where somebody waits,
-    /// else dropped for [`SHUTDOWN`]) and lets the sink finish in the time that is left, but at least in a second.
-    pub async fn drain(&self, deadline: Instant) -> Drained {
-        let driver = &self.driver;
-        driver.closed.store(true, Ordering::Release);
-        driver.freed.notify_waiters();
-        driver.closing.cancel();
-        driver.wake_parts();
-        let held = async {
-            self.parts.wait().await;
-            driver.requests.close();
-            driver.requests.wait().await;
-        };
-        tokio::pin!(held);
-        if tokio::time::timeout_at(deadline, &mut held).await.is_err() {
-            driver.abort.cancel();
-            driver.wake_parts();
-            held.await;
-        }
-        let finished = driver.finish(deadline.max(Instant::now() + FINISH_AT_LEAST)).await;
-        let counts = self.line().counts;
-        if let Err(reason) = &finished {
-            // How much of what was delivered is not final only the sink knows, and it does not answer.
-            let delivered = counts.delivered;
-            tracing::error!(sink = %driver.id, %reason, delivered, "the sink did not finish, the last it took may be lost");
-        }
-        Drained { dropped: counts.dropped.get(SHUTDOWN).copied().unwrap_or(0), finished: finished.is_ok() }
-    }
-}
-
-impl Driver {
     fn part(&self) -> &Part {
         let last = self.parts.len() - 1;
         &self.parts[lane::current().map_or(last, |id| id.0.min(last))]
+    }
+
+    fn max_buffer(&self) -> usize {
+        self.max_buffer.load(Ordering::Relaxed)
+    }
+
+    fn is_when_full(&self, what: WhenFull) -> bool {
+        self.when_full.load(Ordering::Relaxed) == what as u8
     }
 
     fn wake_parts(&self) {
@@ -376,6 +365,12 @@ impl Driver {
     /// One part's loop: waits for a request's worth, for leave, and starts the request.
     async fn drive(self: Arc<Self>, index: usize) {
         let part = &self.parts[index];
+        for earlier in &self.after {
+            tokio::select! {
+                () = earlier.cancelled() => {}
+                () = self.abort.cancelled() => break,
+            }
+        }
         loop {
             if self.abort.is_cancelled() {
                 return part.end(SHUTDOWN);

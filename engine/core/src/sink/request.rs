@@ -250,12 +250,16 @@ impl Request {
     }
 
     fn degraded(&self) {
+        // The component is another sink by now, and this one's backend need not be that one's.
+        if self.driver.leaving.load(Ordering::Relaxed) {
+            return;
+        }
         self.driver.degraded.store(true, Ordering::Relaxed);
         self.driver.telemetry.set_state(HealthState::Degraded);
     }
 
     fn healthy(&self) {
-        if self.driver.degraded.swap(false, Ordering::Relaxed) {
+        if self.driver.degraded.swap(false, Ordering::Relaxed) && !self.driver.leaving.load(Ordering::Relaxed) {
             self.driver.telemetry.set_state(HealthState::Ok);
         }
     }

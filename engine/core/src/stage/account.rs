@@ -58,8 +58,9 @@ pub struct Held {
 }
 
 impl StageAccount {
-    pub(crate) fn new(telemetry: Arc<ComponentTelemetry>) -> Self {
-        Self {
+    /// An empty ledger of the component with this telemetry.
+    pub fn new(telemetry: Arc<ComponentTelemetry>) -> Arc<Self> {
+        Arc::new(Self {
             telemetry,
             received: AtomicU64::new(0),
             created: AtomicU64::new(0),
@@ -68,7 +69,11 @@ impl StageAccount {
             merged: AtomicU64::new(0),
             held: AtomicU64::new(0),
             dropped: Mutex::default(),
-        }
+        })
+    }
+
+    pub(crate) fn telemetry(&self) -> &Arc<ComponentTelemetry> {
+        &self.telemetry
     }
 
     /// Holds a batch that the stage has put together itself of what it [released](Held::release).

@@ -97,16 +97,25 @@ pub(crate) struct KeyPanicked;
 
 /// The entrance of a stage that is one task, and the input of that.
 pub fn single(id: &str, telemetry: Arc<ComponentTelemetry>) -> (StageInlet, Input) {
-    let account = Arc::new(StageAccount::new(Arc::clone(&telemetry)));
-    let (sender, input) = task(Some(Arc::clone(&telemetry)), account);
+    single_on(id, &StageAccount::new(telemetry))
+}
+
+/// The same with a ledger that is kept already, because the stage comes after another one.
+pub fn single_on(id: &str, account: &Arc<StageAccount>) -> (StageInlet, Input) {
+    let telemetry = Arc::clone(account.telemetry());
+    let (sender, input) = task(Some(Arc::clone(&telemetry)), Arc::clone(account));
     (StageInlet::new(id, vec![sender], None, telemetry), input)
 }
 
 /// The same for a companion of a transform, whose telemetry this is: what comes in was counted there.
 pub fn companion(id: &str, telemetry: Arc<ComponentTelemetry>) -> (StageInlet, Input) {
-    let account = Arc::new(StageAccount::new(Arc::clone(&telemetry)));
-    let (sender, input) = task(None, account);
-    (StageInlet::new(id, vec![sender], None, telemetry), input)
+    companion_on(id, &StageAccount::new(telemetry))
+}
+
+/// The same with a ledger that is kept already.
+pub fn companion_on(id: &str, account: &Arc<StageAccount>) -> (StageInlet, Input) {
+    let (sender, input) = task(None, Arc::clone(account));
+    (StageInlet::new(id, vec![sender], None, Arc::clone(account.telemetry())), input)
 }
 
 /// The entrance of a partitioned stage, and the input of each partition.
@@ -115,8 +124,13 @@ pub fn partitioned(
     stage: Arc<dyn Partitioned>,
     telemetry: Arc<ComponentTelemetry>,
 ) -> (StageInlet, Vec<Input>) {
-    let account = Arc::new(StageAccount::new(Arc::clone(&telemetry)));
-    let open = |_| task(Some(Arc::clone(&telemetry)), Arc::clone(&account));
+    partitioned_on(id, stage, &StageAccount::new(telemetry))
+}
+
+/// The same with a ledger that is kept already.
+pub fn partitioned_on(id: &str, stage: Arc<dyn Partitioned>, account: &Arc<StageAccount>) -> (StageInlet, Vec<Input>) {
+    let telemetry = Arc::clone(account.telemetry());
+    let open = |_| task(Some(Arc::clone(&telemetry)), Arc::clone(account));
     let (senders, inputs): (Vec<_>, Vec<_>) = (0..stage.partitions().max(1)).map(open).unzip();
     let partitioned = (senders.len() > 1).then_some(stage);
     (StageInlet::new(id, senders, partitioned, telemetry), inputs)
@@ -135,6 +149,17 @@ impl StageInlet {
         telemetry: Arc<ComponentTelemetry>,
     ) -> Self {
         Self { id: id.to_owned(), tasks: tasks.into(), partitioned, may_lose: SignalSet::default(), telemetry }
+    }
+
+    /// Another entrance of the same stage.
+    pub(crate) fn another(&self) -> Self {
+        Self {
+            id: self.id.clone(),
+            tasks: self.tasks.clone(),
+            partitioned: self.partitioned.clone(),
+            may_lose: self.may_lose,
+            telemetry: Arc::clone(&self.telemetry),
+        }
     }
 
     /// The same in front of sinks that must not hold up others with data of these signals: what it has no room for is lost by

@@ -1,0 +1,179 @@
+//! The ends of components that have been replaced or removed, beside everything that runs on.
+//!
+//! A source stops admitting and waits for its receipts; a stage hands on what it holds; a sink delivers what it holds with
+//! the configuration it had, once the last route to it is gone. What has not ended at the deadline is stopped, and what a
+//! sink still holds then is settled as at a shutdown. Not here: the end of the process (`drain`).
+
+use engine_config::{ComponentId, Kind, Resource};
+use engine_core::sink::Drained;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::instance::Instance;
+use super::run::{RunningNode, note_end};
+use super::services::LEAST_GRACE;
+
+/// Components that are coming to their ends.
+#[derive(Debug, Default)]
+pub(super) struct Retiring {
+    /// Sources and stages.
+    flows: JoinSet<Retired>,
+    /// Sinks, which end behind those.
+    sinks: JoinSet<Retired>,
+    all: Vec<Retiree>,
+}
+
+/// What is known of one of them meanwhile.
+#[derive(Debug)]
+struct Retiree {
+    node: engine_config::PlannedNode,
+    /// None where another instance goes on as this component.
+    removed: Option<RunningNode>,
+    ended: CancellationToken,
+}
+
+/// How one of them came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Retired {
+    pub(super) id: ComponentId,
+    /// Whether it had to be stopped.
+    pub(super) unfinished: bool,
+    /// Records of a sink that had been answered OK, were in memory only and are lost.
+    pub(super) dropped: u64,
+}
+
+/// Why a component ends while others go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Farewell {
+    /// Another instance has its place.
+    Replaced,
+    /// The configuration has it no more.
+    Removed,
+}
+
+impl Retiring {
+    /// Lets an instance come to its end, at the latest at the deadline. Nothing is sent to it by routes that are in force.
+    pub(super) fn add(&mut self, mut instance: Instance, farewell: Farewell, deadline: Instant) {
+        let removed = (farewell == Farewell::Removed).then(|| instance.reading.clone());
+        let (node, ended) = (instance.node.clone(), instance.ended.clone());
+        self.all.push(Retiree { node, removed, ended });
+        // With them go the routes that it is part of, and those that it sends by unless its tasks still do.
+        instance.target = None;
+        instance.ports = Vec::new();
+        if instance.node.kind == Kind::Sink {
+            if farewell == Farewell::Replaced {
+                // Its port is the other one's by now.
+                instance.stop.cancel();
+            }
+            self.sinks.spawn(end_of_sink(instance, deadline));
+        } else {
+            instance.stop.cancel();
+            self.flows.spawn(end_of_flow(instance, deadline));
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.flows.is_empty() && self.sinks.is_empty()
+    }
+
+    /// Waits for the next end; for ever when nothing is coming to its end.
+    pub(super) async fn next(&mut self) {
+        let joined = tokio::select! {
+            Some(joined) = self.flows.join_next() => joined,
+            Some(joined) = self.sinks.join_next() => joined,
+            else => std::future::pending().await,
+        };
+        if let Err(error) = joined {
+            note_end(Err(error));
+        }
+        self.forget();
+    }
+
+    /// Waits for the ends of sources and stages, which have a deadline of their own.
+    pub(super) async fn flows_ended(&mut self) -> Vec<Retired> {
+        let mut ended = Vec::new();
+        while let Some(joined) = self.flows.join_next().await {
+            match joined {
+                Ok(retired) => ended.push(retired),
+                Err(error) => note_end(Err(error)),
+            }
+        }
+        ended
+    }
+
+    /// The same for sinks.
+    pub(super) async fn sinks_ended(&mut self) -> Vec<Retired> {
+        let mut ended = Vec::new();
+        while let Some(joined) = self.sinks.join_next().await {
+            match joined {
+                Ok(retired) => ended.push(retired),
+                Err(error) => note_end(Err(error)),
+            }
+        }
+        ended
+    }
+
+    /// Those whose place nobody has.
+    pub(super) fn removed(&self) -> impl Iterator<Item = &RunningNode> {
+        self.all.iter().filter(|retiree| !retiree.ended.is_cancelled()).filter_map(|retiree| retiree.removed.as_ref())
+    }
+
+    /// Those that must have ended before this node may begin: a source that fetches its data itself must not fetch it
+    /// twice, and a file has one writer.
+    pub(super) fn before(&self, node: &engine_config::PlannedNode) -> Vec<CancellationToken> {
+        let all = self.all.iter().filter(|retiree| must_wait(node, &retiree.node));
+        all.map(|retiree| retiree.ended.clone()).collect()
+    }
+
+    fn forget(&mut self) {
+        self.all.retain(|retiree| !retiree.ended.is_cancelled());
+    }
+}
+
+/// Whether `node` may begin only when `earlier` has ended.
+pub(super) fn must_wait(node: &engine_config::PlannedNode, earlier: &engine_config::PlannedNode) -> bool {
+    let is_same_source = node.kind == Kind::Source && node.facts.pull && node.id == earlier.id;
+    let is_file = |resource: &Resource| matches!(resource, Resource::File(_));
+    let has = |resource: &Resource| earlier.facts.claims.iter().any(|claim| claim.resource == *resource);
+    let shares_file = node.facts.claims.iter().any(|claim| is_file(&claim.resource) && has(&claim.resource));
+    is_same_source || shares_file
+}
+
+async fn end_of_flow(mut instance: Instance, deadline: Instant) -> Retired {
+    let _ended = instance.ended.clone().drop_guard();
+    let id = instance.node.id.clone();
+    while let Ok(Some(joined)) = tokio::time::timeout_at(deadline, instance.tasks.join_next()).await {
+        note_end(joined);
+    }
+    let unfinished = !instance.tasks.is_empty();
+    if unfinished {
+        tracing::warn!(component = %id, "a component of the configuration before had not ended in time and is stopped");
+        instance.tasks.shutdown().await;
+    }
+    Retired { id, unfinished, dropped: 0 }
+}
+
+async fn end_of_sink(mut instance: Instance, deadline: Instant) -> Retired {
+    let _ended = instance.ended.clone().drop_guard();
+    let id = instance.node.id.clone();
+    let handle = instance.reading.sink.clone().expect("a sink has a driver");
+    // At the deadline nothing is taken any more, whoever still sends.
+    drop(tokio::time::timeout_at(deadline, handle.left()).await);
+    let Drained { dropped, finished } = handle.drain(deadline).await;
+    instance.stop.cancel();
+    let last = deadline.max(Instant::now() + LEAST_GRACE);
+    while let Ok(Some(joined)) = tokio::time::timeout_at(last, instance.serving.join_next()).await {
+        note_end(joined);
+    }
+    let unfinished = !finished || !instance.serving.is_empty();
+    instance.serving.shutdown().await;
+    if dropped > 0 {
+        tracing::error!(
+            sink = %id,
+            records = dropped,
+            "records were answered OK and are lost: the sink of the configuration before could not deliver them in time"
+        );
+    }
+    Retired { id, unfinished, dropped }
+}
