@@ -13,6 +13,7 @@ mod cases;
 mod churn;
 mod compare;
 mod conformance;
+mod fanout;
 mod hostile;
 mod idle;
 mod isolation;
@@ -91,9 +92,10 @@ pub struct Verdict {
 }
 
 /// The bars that are no comparison with the null hop.
-const OTHERS: [&Bar; 9] = [
+const OTHERS: [&Bar; 10] = [
     &churn::BAR,
     &conformance::BAR,
+    &fanout::BAR,
     &hostile::BAR,
     &idle::BAR,
     &isolation::BAR,
