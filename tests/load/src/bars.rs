@@ -13,6 +13,7 @@ mod cases;
 mod churn;
 mod compare;
 mod conformance;
+mod fanout;
 mod hostile;
 mod idle;
 mod isolation;
@@ -95,6 +96,7 @@ pub struct Verdict {
 const OTHERS: [&Bar; 10] = [
     &churn::BAR,
     &conformance::BAR,
+    &fanout::BAR,
     &hostile::BAR,
     &idle::BAR,
     &isolation::BAR,

@@ -57,7 +57,16 @@ pub fn request_of_pods(signal: Signal, shape: Shape, seed: u64) -> Bytes {
     })
 }
 
-fn encode(signal: Signal, shape: Shape, seed: u64, resource: impl Fn(&mut StdRng) -> Resource) -> Bytes {
+/// Encodes one export request whose resources are of these namespaces, one of each in turn.
+pub fn request_of_namespaces(signal: Signal, shape: Shape, seed: u64, namespaces: &[String]) -> Bytes {
+    let mut turn = namespaces.iter().cycle();
+    encode(signal, shape, seed, move |random| {
+        let namespace = turn.next().expect("there are namespaces");
+        content::resource_of_namespace(random, shape.resource_attributes, namespace)
+    })
+}
+
+fn encode(signal: Signal, shape: Shape, seed: u64, mut resource: impl FnMut(&mut StdRng) -> Resource) -> Bytes {
     let mut random = StdRng::seed_from_u64(seed);
     let each = shape.records / shape.resources;
     let message = match signal {

@@ -36,6 +36,11 @@ const SEVERITIES: [(i32, &str); 4] = [(5, "DEBUG"), (9, "INFO"), (13, "WARN"), (
 
 /// A resource as the Kubernetes detectors of an SDK fill it, with further labels when more attributes are asked for.
 pub(super) fn resource(random: &mut StdRng, attributes: usize) -> Resource {
+    resource_of_namespace(random, attributes, "shop")
+}
+
+/// The same of a namespace.
+pub(super) fn resource_of_namespace(random: &mut StdRng, attributes: usize, namespace: &str) -> Resource {
     let service = pick(random, &SERVICES);
     let pod = format!("{service}-{}-{}", hex(random, 5), hex(random, 3));
     let mut list = vec![
@@ -44,7 +49,7 @@ pub(super) fn resource(random: &mut StdRng, attributes: usize) -> Resource {
         text("service.instance.id", hex(random, 16)),
         text("service.version", format!("1.{}.{}", random.random_range(0..40), random.random_range(0..9))),
         text("telemetry.sdk.language", "go"),
-        text("k8s.namespace.name", "shop"),
+        text("k8s.namespace.name", namespace),
         text("k8s.pod.name", pod),
         text("k8s.pod.uid", hex(random, 16)),
         text("k8s.node.name", format!("worker-{}", random.random_range(0..200))),
