@@ -207,7 +207,6 @@ async fn live(mut running: Running, state: &State, mut taking: Taking, mut asked
                 }
                 break;
             }
-            ask = asked.next() => taking.take(&mut running, ask).await,
             happened = running.next() => match happened {
                 Happened::SourcesEnded => {
                     tracing::info!("all sources have ended");
@@ -216,6 +215,7 @@ async fn live(mut running: Running, state: &State, mut taking: Taking, mut asked
                 }
                 Happened::Retired => taking.retired(&running),
             },
+            ask = asked.next() => taking.take(&mut running, ask).await,
         }
     }
     // Whoever asks from here on hears that nothing is taken any more.

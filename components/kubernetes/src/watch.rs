@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use self::failure::Failure;
 use self::list::{Decode, Lister, PageEnd, PageSize};
+#[cfg(feature = "metadata")]
 use crate::protobuf::InProtobuf;
 
 /// A watch is ended by the server after this time, in seconds.
@@ -83,6 +84,7 @@ where
 }
 
 /// The same of objects that can be read from protobuf, which lists are in where the server knows it.
+#[cfg(feature = "metadata")]
 pub(crate) async fn follow_in_protobuf<K>(api: Api<K>, selection: Selection, take: impl FnMut(News<K>))
 where
     K: Resource<DynamicType = ()> + InProtobuf + Clone + Debug + DeserializeOwned + Send + 'static,

@@ -362,3 +362,46 @@ fn a_hundred_reloads_leave_nothing_behind() {
     let ledger = delivered();
     assert!(ledger.balanced && ledger.accepted == records && ledger.dropped.is_empty(), "{ledger:?}");
 }
+
+/// A source that reads files begins when the one before has ended, and a file that is written has one writer: while both are
+/// replaced again and again every line arrives once, in order.
+#[test]
+fn files_are_read_once_and_written_by_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (log, out) = (path("app.log"), path("out.jsonl"));
+    let text = |revision: usize| {
+        format!(
+            "version = 1\nadmin.listen = \"127.0.0.1:0\"\nstate.directory = \"{}\"\n\
+             [sources.logs]\ntype = \"file\"\npaths = [\"{log}\"]\nstart_at = \"beginning\"\nmax_line_size = \"{}KiB\"\n\
+             [sinks.out]\ntype = \"file\"\ninputs = [\"logs\"]\npath = \"{out}\"\nsync = {}\nacknowledge = \"delivered\"\n",
+            path("state"),
+            64 + revision,
+            revision % 2 == 1
+        )
+    };
+    std::fs::write(&log, "").unwrap();
+    let engine = Engine::start(&text(0));
+    let mut appended = std::fs::OpenOptions::new().append(true).open(&log).unwrap();
+    for revision in 1..=20 {
+        for number in 0..50 {
+            writeln!(appended, "line {revision} {number}.").unwrap();
+        }
+        engine.files.replace("engine.toml", &text(revision));
+        assert_eq!(engine.reload().0, 200);
+    }
+    let expected: Vec<String> =
+        (1..=20).flat_map(|revision| (0..50).map(move |number| format!("line {revision} {number}."))).collect();
+    let written = || {
+        let text = std::fs::read_to_string(&out).unwrap_or_default();
+        let ends = text.match_indices("\"line ").map(|(at, _)| text[at + 1..].split('"').next().unwrap().to_owned());
+        ends.collect::<Vec<_>>()
+    };
+    while written().len() < expected.len() {
+        std::thread::yield_now();
+    }
+    assert_eq!(written(), expected);
+    engine.signal(Signal::TERM);
+    assert_eq!(engine.end().0, 0);
+    assert_eq!(written().len(), expected.len());
+}

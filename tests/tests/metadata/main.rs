@@ -5,6 +5,7 @@
 
 mod endpoints;
 mod faults;
+mod protobuf;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};

@@ -1,12 +1,21 @@
 //! Objects and pages in protobuf, as the API server writes them and as nobody should.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::objects::{
+    ContainerMessage, MetaMessage, NamespaceMessage, NodeMessage, NodeSpecMessage, OwnerMessage, PodIpMessage,
+    PodMessage, PodSpecMessage, PodStatusMessage, TimeMessage,
+};
 use super::page::{KindMessage, ListMeta, PageError, PageReader};
 use super::*;
+use crate::object::{NamespaceObject, NodeObject, PodObject};
 
 /// A whole list.
 #[derive(Clone, PartialEq, Message)]
