@@ -1,6 +1,6 @@
 //! Days of the calendar, for messages.
 
-use jiff::Timestamp;
+use k8s_openapi::jiff::Timestamp;
 
 /// The day of a moment in seconds since 1970, in UTC: `2026-11-30`.
 pub fn day(seconds: i64) -> String {

@@ -9,6 +9,7 @@
 pub mod apply;
 pub mod cli;
 pub mod collect;
+pub mod controller;
 pub mod crd;
 pub mod date;
 pub mod input;

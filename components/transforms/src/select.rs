@@ -23,8 +23,12 @@ impl BuildTransform for Select {
 
     fn build(options: &Options, _: &BuildContext) -> Result<Self, BuildError> {
         match options.selection() {
-            Some(Written::Keep(condition)) => Ok(Self(Selection::new(Matching::Passes, condition).with_absent(options.absent))),
-            Some(Written::Drop(condition)) => Ok(Self(Selection::new(Matching::IsLeftOut, condition).with_absent(options.absent))),
+            Some(Written::Keep(condition)) => {
+                Ok(Self(Selection::new(Matching::Passes, condition).with_absent(options.absent)))
+            }
+            Some(Written::Drop(condition)) => {
+                Ok(Self(Selection::new(Matching::IsLeftOut, condition).with_absent(options.absent)))
+            }
             None => Err(BuildError::new("exactly one of `keep` and `drop` is needed")),
         }
     }

@@ -31,6 +31,9 @@ pub(super) enum Command {
     /// Show what is in force.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Look after the directory that outlives the process.
+    #[command(subcommand)]
+    State(StateCommand),
     /// Print a script that completes this command line.
     Completion {
         /// The shell that reads it
@@ -128,6 +131,26 @@ pub(super) struct GraphArguments {
 pub(super) enum ConfigCommand {
     /// Print the configuration after merging files, with all defaults and without sensitive values.
     Show(ConfigArguments),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum StateCommand {
+    /// Give a state directory to the user that runs the engine, who alone may read it then. For whoever prepares a node,
+    /// whose directories are root's; needs the right to change owners unless it is theirs already.
+    Give(GiveArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GiveArguments {
+    /// The directory, as in `state.directory`
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(super) directory: PathBuf,
+    /// Number of the user
+    #[arg(long, value_name = "UID")]
+    pub(super) user: u32,
+    /// Number of the group
+    #[arg(long, value_name = "GID")]
+    pub(super) group: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -10,6 +10,7 @@ mod list;
 mod load;
 mod run;
 mod show;
+mod state;
 mod streams;
 mod validate;
 
@@ -24,7 +25,7 @@ pub use streams::{Color, Streams};
 
 use crate::reclaim::GiveBack;
 
-use arguments::{Arguments, Command, ConfigCommand};
+use arguments::{Arguments, Command, ConfigCommand, StateCommand};
 
 /// Everything that was asked for was done.
 pub const OK: u8 = 0;
@@ -95,6 +96,7 @@ fn answer(
         Command::Graph(arguments) => graph::graph(&arguments, variables, streams),
         Command::Schema => show::schema(streams),
         Command::Config(ConfigCommand::Show(arguments)) => show::config(&arguments, variables, streams),
+        Command::State(StateCommand::Give(arguments)) => state::give(&arguments, streams),
         Command::Completion { shell } => show::completion(shell, streams),
     }
 }

@@ -85,7 +85,8 @@ impl Applier {
     /// Replicas of a workload that one of the autoscalers here scales are left to that one. Namespaces are made, or completed
     /// if they are there, and never taken away: more than ours may be in them. Any other object that is there and is not ours
     /// is left alone.
-    pub async fn apply(&self, objects: Vec<DynamicObject>) -> Report {
+    /// What is no longer desired and `keeps` says yes to stays for now.
+    pub async fn apply(&self, objects: Vec<DynamicObject>, keeps: impl Fn(&ObjectRef) -> bool) -> Report {
         let _turn = self.turn.lock().await;
         let mut report = Report::default();
         for (reference, error) in self.owned.settled().await {
@@ -113,7 +114,7 @@ impl Applier {
             report.sort();
             return report;
         }
-        self.prune(&wanted, &mut report).await;
+        self.prune(&wanted, &keeps, &mut report).await;
         report.sort();
         report
     }

@@ -12,7 +12,7 @@ use super::error::ApplyError;
 use super::kinds::Phase;
 use super::metadata::{Seen, has_label};
 use super::owned::Key;
-use super::report::Report;
+use super::report::{ObjectRef, Report};
 use super::write::{answer, count};
 use super::{Applier, CONCURRENCY};
 
@@ -22,11 +22,11 @@ const NOT_FOUND: u16 = 404;
 impl Applier {
     /// Takes away everything of ours that is not wanted, what uses others first. While a workload is not as it is desired,
     /// and so may still use what is no longer wanted, nothing that workloads use goes.
-    pub(super) async fn prune(&self, wanted: &HashSet<Key>, report: &mut Report) {
+    pub(super) async fn prune(&self, wanted: &HashSet<Key>, keeps: &impl Fn(&ObjectRef) -> bool, report: &mut Report) {
         let mut unwanted = self.owned.all();
         unwanted.retain(|(key, seen)| {
             let is_done = seen.is_leaving || seen.fields.is_none() || key.kind().phase == Phase::Namespaces;
-            !is_done && !wanted.contains(key)
+            !is_done && !wanted.contains(key) && !keeps(&key.reference())
         });
         unwanted.sort_by(|left, right| (right.0.kind().phase, &left.0).cmp(&(left.0.kind().phase, &right.0)));
         for objects in unwanted.chunk_by(|left, right| left.0.kind().phase == right.0.kind().phase) {

@@ -1,6 +1,7 @@
-//! The command line: `render` and `validate` without a cluster.
+//! The command line: `run` in a cluster, `render` and `validate` without one.
 
 mod print;
+mod run;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -25,6 +26,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Runs the manager: watches pipelines, and makes the cluster so that what they ask for runs.
+    Run(run::RunArguments),
     /// Prints what would run for the pipelines in files: every condition, every object, every configuration. Needs no
     /// cluster. Values of Secrets are not shown.
     Render(RenderArguments),
@@ -76,6 +79,11 @@ pub fn main() -> ExitCode {
     let mut out = std::io::stdout().lock();
     let mut errors = std::io::stderr().lock();
     let result = match arguments.command {
+        Command::Run(arguments) => {
+            // The manager has the streams to itself.
+            drop((out, errors));
+            return ended(run::run(arguments));
+        }
         Command::Render(arguments) => render(&arguments, &mut out, &mut errors),
         Command::Validate(arguments) => validate(&arguments, &mut out, &mut errors),
     };
@@ -88,6 +96,14 @@ pub fn main() -> ExitCode {
             ExitCode::from(EXIT_USAGE)
         }
     }
+}
+
+/// The end of the manager.
+fn ended(result: std::io::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        tracing::error!(%error, "the manager cannot run");
+        ExitCode::FAILURE
+    })
 }
 
 fn render(arguments: &RenderArguments, out: &mut dyn Write, errors: &mut dyn Write) -> std::io::Result<ExitCode> {
@@ -124,7 +140,7 @@ fn planned(arguments: &FileArguments, errors: &mut dyn Write) -> std::io::Result
         agent_namespace: arguments.agent_namespace.clone(),
         ..Settings::default()
     };
-    let now = arguments.at.unwrap_or_else(|| jiff::Timestamp::now().as_second());
+    let now = arguments.at.unwrap_or_else(|| k8s_openapi::jiff::Timestamp::now().as_second());
     let mut input = Input { now: now - now.rem_euclid(60), settings, ..Input::default() };
     let mut is_whole = true;
     for document in read {

@@ -23,7 +23,7 @@ use engine_config::transforms::{Attributes, KubernetesAttributes, Resource, Sele
 use engine_config::{
     Acknowledge, AttributeValue, BearerAuth as Tokens, Catalog, Component, ComponentId, ComponentOptions, Endpoint,
     KubernetesAttribute, ListenAddress, MARK_INPUT, MAX_ID_LENGTH, MatchValue, Pipeline as EngineConfig, SecretRef,
-    ServerAuth, Settings as EngineSettings, SignalSet, SinkKeys, SourceFile, Span,
+    ServerAuth, Settings as EngineSettings, SignalSet, SinkKeys, SourceFile, Span, StatusSettings,
 };
 
 use super::files::{DIRECTORY, Files, digest};
@@ -88,6 +88,8 @@ pub struct RoleConfig {
     pub toml: String,
     /// What engines that run it call it.
     pub hash: String,
+    /// What tells its settings of the process, which an engine takes at its start only, from others.
+    pub settings_hash: String,
     /// The files beside it, by name.
     pub files: BTreeMap<String, Vec<u8>>,
     /// The ports of what it sends to.
@@ -213,10 +215,12 @@ fn literal(text: &str) -> String {
 
 fn finish(config: EngineConfig, files: Files, backend_ports: BTreeSet<u16>) -> RoleConfig {
     let toml = config.to_toml(catalog());
+    let settings = EngineConfig::new(config.settings.clone()).to_toml(catalog());
     let hash = config_hash(&[SourceFile::new("engine.toml", toml.as_str())]);
     RoleConfig {
         toml,
         hash,
+        settings_hash: digest(settings.as_bytes()),
         files: files.into_entries(),
         backend_ports,
         takes_from_applications: false,
@@ -237,9 +241,8 @@ fn engine_settings(
     own.engine.role = Some(role.component().to_owned());
     own.secrets.directory = Some(PathBuf::from(DIRECTORY));
     own.state.directory = Some(PathBuf::from(STATE_DIRECTORY));
-    //STATUS let token = files.own(STATUS_TOKEN, tokens.status.expose());
-    //STATUS own.status = Some(StatusSettings { listen: everywhere(STATUS_PORT), token });
-    files.own(STATUS_TOKEN, tokens.status.expose());
+    let token = files.own(STATUS_TOKEN, tokens.status.expose());
+    own.status = Some(StatusSettings { listen: everywhere(STATUS_PORT), token });
     own.shutdown.grace = SHUTDOWN_GRACE;
     if role != Role::LogAgent {
         own.shutdown.delay = SHUTDOWN_DELAY;

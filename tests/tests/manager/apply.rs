@@ -188,7 +188,7 @@ impl Ground {
 async fn until_complete(applier: &Applier, objects: &[DynamicObject]) -> (Vec<String>, Vec<String>) {
     let (mut written, mut pruned) = (Vec::new(), Vec::new());
     wait_until("everything is as it is desired", LIMIT, async || {
-        let report = applier.apply(objects.to_vec()).await;
+        let report = applier.apply(objects.to_vec(), |_| false).await;
         assert!(report.failed.iter().all(|(_, error)| error.is_passing()), "{:?}", report.failed);
         written.extend(names(&report.written));
         pruned.extend(names(&report.pruned));
@@ -234,7 +234,7 @@ async fn what_is_so_is_not_written() {
     let applier = ground.applier_of(proxy.client().await.unwrap());
     let objects = ground.everything();
 
-    let first = applier.apply(objects.clone()).await;
+    let first = applier.apply(objects.clone(), |_| false).await;
     assert_complete(&first);
     assert_eq!((first.written.len(), first.unchanged.len(), first.pruned.len()), (objects.len(), 0, 0));
     let state = ground.state(&objects).await;
@@ -245,7 +245,7 @@ async fn what_is_so_is_not_written() {
     assert!(!lists.is_empty() && lists.iter().all(|list| is_selected(&list.query)), "{lists:?}");
 
     let before = proxy.seen().len();
-    let second = applier.apply(objects.clone()).await;
+    let second = applier.apply(objects.clone(), |_| false).await;
     assert_complete(&second);
     assert_eq!((second.written.len(), second.unchanged.len()), (0, objects.len()), "{:?}", second.written);
     let writes: Vec<_> = proxy.seen().into_iter().skip(before).filter(|seen| seen.method != "GET").collect();
@@ -257,7 +257,7 @@ async fn what_is_so_is_not_written() {
     drop(recording);
 
     let restarted = ground.applier();
-    let third = restarted.apply(objects.clone()).await;
+    let third = restarted.apply(objects.clone(), |_| false).await;
     assert_complete(&third);
     // An autoscaler's version also counts what it reports, so that it cannot be told from a change by us.
     let written: Vec<_> = third.written.iter().filter(|object| object.kind != "HorizontalPodAutoscaler").collect();
@@ -276,7 +276,7 @@ async fn drift_is_healed() {
     let deployment = ground.workload("Deployment", "gateway", Some(2));
     let (service, secret) = (ground.service("gateway"), ground.secret("gateway"));
     let objects = vec![deployment.clone(), service.clone(), secret.clone()];
-    assert_complete(&applier.apply(objects.clone()).await);
+    assert_complete(&applier.apply(objects.clone(), |_| false).await);
 
     let image = |image: &str| json!([{ "name": "engine", "image": image }]);
     let drifts = [
@@ -295,7 +295,7 @@ async fn drift_is_healed() {
         // A controller may have reported while the one before was healed, which is told as well.
         let written = loop {
             told(&applier).await;
-            let report = applier.apply(objects.clone()).await;
+            let report = applier.apply(objects.clone(), |_| false).await;
             assert_complete(&report);
             if !report.written.is_empty() {
                 break report.written;
@@ -329,12 +329,13 @@ async fn an_interruption_hides_nothing() {
     let applier = ground.applier_of(proxy.client().await.unwrap());
     let (secret, service) = (ground.secret("gateway"), ground.service("gateway"));
     let objects = vec![secret.clone(), service.clone()];
-    assert_complete(&applier.apply(objects.clone()).await);
+    assert_complete(&applier.apply(objects.clone(), |_| false).await);
 
     let hits = proxy.add(Rule::new(Fault::Reset(When::AtOnce)));
     proxy.cut_all();
     ground.merge(&secret, json!({ "data": { "engine.toml": "" } })).await;
-    let report = applier.apply(vec![ground.secret("another"), ground.workload("Deployment", "another", None)]).await;
+    let report =
+        applier.apply(vec![ground.secret("another"), ground.workload("Deployment", "another", None)], |_| false).await;
     let failed: Vec<_> = report.failed.iter().map(|(object, error)| (object.kind.as_str(), error.reason())).collect();
     assert_eq!(failed, [("Deployment", "unreachable"), ("Secret", "unreachable")]);
     assert_eq!(report.pruned, []);
@@ -352,7 +353,7 @@ async fn what_others_write_stays() {
     let Some(ground) = ground("apply-others").await else { return };
     let applier = ground.applier();
     let deployment = ground.workload("Deployment", "gateway", Some(2));
-    assert_complete(&applier.apply(vec![deployment.clone()]).await);
+    assert_complete(&applier.apply(vec![deployment.clone()], |_| false).await);
 
     let restart = json!({ "kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z" });
     ground
@@ -364,12 +365,12 @@ async fn what_others_write_stays() {
             }),
         )
         .await;
-    let report = applier.apply(vec![deployment.clone()]).await;
+    let report = applier.apply(vec![deployment.clone()], |_| false).await;
     assert_eq!((report.written.len(), report.unchanged.len()), (0, 1));
 
     let mut changed = deployment.clone();
     changed.data["spec"]["template"]["spec"]["containers"][0]["image"] = "registry:5000/engine:2".into();
-    let report = applier.apply(vec![changed]).await;
+    let report = applier.apply(vec![changed], |_| false).await;
     assert_complete(&report);
     assert_eq!(report.written.len(), 1);
     let found = ground.get(&deployment).await.unwrap();
@@ -387,7 +388,7 @@ async fn only_ours_is_taken_away() {
     let Some(ground) = ground("apply-prune").await else { return };
     let applier = ground.applier();
     let objects = ground.everything();
-    assert_complete(&applier.apply(objects.clone()).await);
+    assert_complete(&applier.apply(objects.clone(), |_| false).await);
 
     let foreign = ground.secret("foreign");
     let mut copy = ground.get(&ground.secret("gateway")).await.unwrap();
@@ -428,13 +429,13 @@ async fn failures_stop_nothing_else() {
     let applier = ground.applier();
     let (used, taken) = (ground.secret("used"), ground.service("taken"));
     let workload = ground.workload("Deployment", "gateway", Some(1));
-    assert_complete(&applier.apply(vec![used.clone(), workload.clone()]).await);
+    assert_complete(&applier.apply(vec![used.clone(), workload.clone()], |_| false).await);
     let foreign = ground.api(&taken).create(&PostParams::default(), &taken).await.unwrap();
 
     let mut wrong = workload.clone();
     wrong.data["spec"]["template"]["spec"]["containers"][0]["name"] = "Not A Name".into();
     let next = ground.secret("next");
-    let report = applier.apply(vec![wrong, taken.clone(), next.clone(), next.clone()]).await;
+    let report = applier.apply(vec![wrong, taken.clone(), next.clone(), next.clone()], |_| false).await;
     assert_eq!(names(&report.written), ["Secret next"]);
     assert_eq!(names(&report.pruned), [] as [&str; 0]);
     let failed: Vec<_> = report.failed.iter().map(|(object, error)| (object.to_string(), error)).collect();
@@ -448,7 +449,7 @@ async fn failures_stop_nothing_else() {
     assert_eq!(ground.get(&taken).await.unwrap().metadata.resource_version, foreign.metadata.resource_version);
     assert!(ground.get(&used).await.is_some());
 
-    let report = applier.apply(vec![workload, next]).await;
+    let report = applier.apply(vec![workload, next], |_| false).await;
     assert_complete(&report);
     assert_eq!(names(&report.pruned), ["Secret used"]);
     ground.api(&taken).delete("taken", &DeleteParams::default()).await.unwrap();
@@ -469,16 +470,16 @@ async fn namespaces_are_shared() {
     let admin = PatchParams::apply("admin").force();
     let api = ground.api(&namespace("baseline"));
     api.patch(&ground.namespace, &admin, &Patch::Apply(namespace("baseline"))).await.unwrap();
-    let report = applier.apply(vec![namespace("restricted"), ground.secret("a")]).await;
+    let report = applier.apply(vec![namespace("restricted"), ground.secret("a")], |_| false).await;
     assert_eq!(names(&report.written), ["Secret a"]);
     assert_eq!(report.failed.len(), 1, "{:?}", report.failed);
     assert_eq!(report.failed[0].0.to_string(), format!("Namespace {}", ground.namespace));
     assert!(matches!(report.failed[0].1, ApplyError::Contested(_)), "{:?}", report.failed);
     assert_eq!(api.get(&ground.namespace).await.unwrap().labels()[level], "baseline");
 
-    assert_complete(&applier.apply(vec![namespace("baseline"), ground.secret("a")]).await);
+    assert_complete(&applier.apply(vec![namespace("baseline"), ground.secret("a")], |_| false).await);
     assert_eq!(api.get(&ground.namespace).await.unwrap().labels()[OWNED_BY], ground.namespace);
-    let report = applier.apply(vec![ground.secret("a")]).await;
+    let report = applier.apply(vec![ground.secret("a")], |_| false).await;
     assert_complete(&report);
     assert_eq!(report.pruned, []);
     assert!(api.get(&ground.namespace).await.unwrap().metadata.deletion_timestamp.is_none());
@@ -491,16 +492,16 @@ async fn replicas_are_handed_over() {
     let Some(ground) = ground("apply-scale").await else { return };
     let applier = ground.applier();
     let three = ground.workload("Deployment", "gateway", Some(3));
-    assert_complete(&applier.apply(vec![three.clone()]).await);
+    assert_complete(&applier.apply(vec![three.clone()], |_| false).await);
 
     let scaled = vec![three.clone(), ground.autoscaler("gateway")];
-    let report = applier.apply(scaled.clone()).await;
+    let report = applier.apply(scaled.clone(), |_| false).await;
     assert_complete(&report);
     assert_eq!(ground.get(&three).await.unwrap().data["spec"]["replicas"], 3);
     // What the autoscaler would do.
     let by_scale = json!({ "spec": { "replicas": 4 } });
     ground.api(&three).patch_scale("gateway", &PatchParams::default(), &Patch::Merge(by_scale)).await.unwrap();
-    let report = applier.apply(scaled).await;
+    let report = applier.apply(scaled, |_| false).await;
     assert_complete(&report);
     assert_eq!(names(&report.written), [] as [&str; 0]);
     assert_eq!(ground.get(&three).await.unwrap().data["spec"]["replicas"], 4);
@@ -521,13 +522,13 @@ async fn a_kind_that_cannot_be_listed_is_told() {
     let path = format!("/api/v1/namespaces/{}/secrets", ground.namespace);
     proxy.add(Rule::new(Fault::Answer { status: 403, retry_after: None }).path(&path).method(Method::GET));
     let applier = ground.applier_of(proxy.client().await.unwrap());
-    let report = applier.apply(vec![ground.service("gateway")]).await;
+    let report = applier.apply(vec![ground.service("gateway")], |_| false).await;
     assert_eq!(names(&report.written), ["Service gateway"]);
     let failed: Vec<_> = report.failed.iter().map(|(object, error)| (object.to_string(), error.reason())).collect();
     assert_eq!(failed, [(format!("Secret {}/*", ground.namespace), "unobserved")]);
     proxy.clear();
     wait_until("the right is there", LIMIT, async || {
-        applier.apply(vec![ground.service("gateway")]).await.is_complete().then_some(())
+        applier.apply(vec![ground.service("gateway")], |_| false).await.is_complete().then_some(())
     })
     .await
     .unwrap();

@@ -20,12 +20,11 @@ use kube::core::DynamicObject;
 use serde::Serialize;
 
 use super::config::RoleConfig;
+use crate::apply::MANAGED_BY;
 use crate::crd::{Agent, Gateway};
 use crate::role::{Role, Workload};
 use crate::settings::Settings;
 
-/// Label of everything that the manager makes.
-pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "telemetry-manager");
 /// Label by which pods of a role are found.
 pub const NAME_LABEL: &str = "app.kubernetes.io/name";
 const PART_OF: (&str, &str) = ("app.kubernetes.io/part-of", "telemetry");
@@ -121,9 +120,9 @@ fn owner(settings: &Settings) -> Option<Vec<OwnerReference>> {
     }])
 }
 
-/// The labels of everything of a role, its pods too.
+/// The labels of everything of a role, its pods too. Whoever applies them says whose they are.
 fn labels(role: Role) -> BTreeMap<String, String> {
-    let own = [(NAME_LABEL, role.name()), (COMPONENT_LABEL, role.component()), MANAGED_BY, PART_OF];
+    let own = [(NAME_LABEL, role.name()), (COMPONENT_LABEL, role.component()), PART_OF];
     own.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 

@@ -1,8 +1,10 @@
 //! The pods of a role, as a Deployment or a DaemonSet. They run as nobody in particular, write nothing but their state and
 //! may do nothing on their node.
 //!
-//! A pod template holds nothing of the configuration: that changes under running engines, and pods start anew only when the
-//! engine, or what they may use, changes.
+//! A pod template holds nothing of the pipelines: they change under running engines, and pods start anew only when the engine,
+//! its settings of the process, or what it may use, changes.
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::{
     DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, Deployment, DeploymentSpec, DeploymentStrategy,
@@ -18,7 +20,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{RunningRole, VERSION_LABEL, config_secret, labels, metadata, resources, scaling, selector};
+use super::{MANAGED_BY, RunningRole, VERSION_LABEL, config_secret, labels, metadata, resources, scaling, selector};
 use crate::crd::Replicas;
 use crate::render::config::{
     AGENTS_PORT, NODE_VARIABLE, OTLP_GRPC_PORT, OTLP_HTTP_PORT, SHUTDOWN_DELAY, SHUTDOWN_GRACE, STATE_DIRECTORY,
@@ -40,6 +42,8 @@ const NODE_LOGS_DIRECTORY: &str = "/var/log";
 const GATEWAY_STATE_SIZE: &str = "16Mi";
 /// The end of a process takes this much longer than its drain, at most.
 const LAST_SECONDS: i64 = 5;
+/// What an engine takes at its start only.
+const SETTINGS_ANNOTATION: &str = "telemetry.kyma-project.io/settings";
 /// The container of every role.
 pub(super) const CONTAINER: &str = "engine";
 
@@ -63,7 +67,7 @@ pub(super) fn deployment(running: &RunningRole<'_>, settings: &Settings) -> Depl
         replicas,
         selector: selector(role),
         strategy: Some(strategy),
-        template: template(role, pod, settings),
+        template: template(running, pod, settings),
         ..DeploymentSpec::default()
     };
     Deployment { metadata: metadata(role, role.name(), settings), spec, ..Deployment::default() }
@@ -88,16 +92,19 @@ pub(super) fn daemon_set(running: &RunningRole<'_>, settings: &Settings) -> Daem
     let spec = DaemonSetSpec {
         selector: selector(role),
         update_strategy: Some(strategy),
-        template: template(role, pod, settings),
+        template: template(running, pod, settings),
         ..DaemonSetSpec::default()
     };
     DaemonSet { metadata: metadata(role, role.name(), settings), spec, ..DaemonSet::default() }
 }
 
-fn template(role: Role, pod: PodSpec, settings: &Settings) -> PodTemplateSpec {
-    let mut labels = labels(role);
+fn template(running: &RunningRole<'_>, pod: PodSpec, settings: &Settings) -> PodTemplateSpec {
+    let mut labels = labels(running.role);
+    labels.insert(MANAGED_BY.0.to_owned(), MANAGED_BY.1.to_owned());
     labels.insert(VERSION_LABEL.to_owned(), settings.engine_version.clone());
-    let metadata = ObjectMeta { labels: Some(labels), ..ObjectMeta::default() };
+    // Settings of the process are taken at its start.
+    let annotations = BTreeMap::from([(SETTINGS_ANNOTATION.to_owned(), running.config.settings_hash.clone())]);
+    let metadata = ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() };
     PodTemplateSpec { metadata: Some(metadata), spec: Some(pod) }
 }
 

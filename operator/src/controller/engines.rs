@@ -1,0 +1,184 @@
+//! What engines say of themselves: all gateways and some of the agents are asked, and their counts are added up.
+//!
+//! An engine that does not answer is one that does not report; what it counts is not guessed.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use engine_config::SecretString;
+use engine_config::status::{ComponentState, Status};
+use futures::stream::{self, StreamExt};
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, Request};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tokio::time::Instant;
+
+use crate::input::{EngineReport, EngineView, FlowView, Recent};
+use crate::render::config::STATUS_PORT;
+use crate::role::{Role, Workload};
+
+/// How many agents are asked at once; others have their turn the next time.
+const AGENTS_ASKED: usize = 20;
+/// How many engines are asked at the same time.
+const AT_ONCE: usize = 8;
+/// How long an engine may take to answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The largest answer that is read.
+const LARGEST_ANSWER: usize = 4 << 20;
+/// How far back the last minutes go.
+const WINDOW: Duration = Duration::from_secs(300);
+
+/// An engine that can be asked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Engine {
+    pub(super) role: Role,
+    pub(super) pod: String,
+    pub(super) address: IpAddr,
+}
+
+/// Asks engines and remembers what they said in the last minutes.
+#[derive(Debug)]
+pub(super) struct Engines {
+    client: Client<HttpConnector, Empty<Bytes>>,
+    /// What pods have counted for pipelines, the oldest first.
+    history: BTreeMap<(String, String), VecDeque<(Instant, Counted)>>,
+    /// Where the next sample of agents begins.
+    turn: usize,
+}
+
+/// Counts of one pipeline in one pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counted {
+    delivered: u64,
+    dropped: u64,
+    refused: u64,
+}
+
+impl Engines {
+    pub(super) fn new() -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(PATIENCE));
+        let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(PATIENCE).build(connector);
+        Self { client, history: BTreeMap::new(), turn: 0 }
+    }
+
+    /// Asks once. `engines` are all that run; the views are of all roles among them.
+    pub(super) async fn ask(&mut self, engines: &[Engine], token: &SecretString) -> BTreeMap<Role, EngineView> {
+        let asked = self.sample(engines);
+        let client = &self.client;
+        let answers = stream::iter(asked.clone()).map(|engine| async move {
+            let answer = tokio::time::timeout(PATIENCE, status_of(client, &engine, token)).await;
+            let result = answer.unwrap_or_else(|_| Err("it does not answer".to_owned()));
+            (engine, result)
+        });
+        let answers: Vec<_> = answers.buffer_unordered(AT_ONCE).collect().await;
+        let mut views: BTreeMap<Role, EngineView> = BTreeMap::new();
+        for engine in &asked {
+            views.entry(engine.role).or_default().asked += 1;
+        }
+        let now = Instant::now();
+        for (engine, result) in answers {
+            match result {
+                Ok(status) => self.add(views.entry(engine.role).or_default(), &engine, &status, now),
+                Err(error) => tracing::debug!(pod = engine.pod, error, "an engine does not report"),
+            }
+        }
+        for view in views.values_mut() {
+            view.reports.sort_by(|one, other| one.pod.cmp(&other.pod));
+        }
+        self.forget(engines);
+        views
+    }
+
+    /// All gateways, and as many agents as may be asked, others each time.
+    fn sample(&mut self, engines: &[Engine]) -> Vec<Engine> {
+        let is_agent = |engine: &&Engine| engine.role.workload() == Workload::DaemonSet;
+        let agents: Vec<&Engine> = engines.iter().filter(is_agent).collect();
+        let first = if agents.is_empty() { 0 } else { self.turn % agents.len() };
+        self.turn = first + AGENTS_ASKED;
+        let turn =
+            agents.iter().cycle().skip(first).take(AGENTS_ASKED.min(agents.len())).map(|engine| (*engine).clone());
+        let gateways = engines.iter().filter(|engine| !is_agent(engine)).cloned();
+        gateways.chain(turn).collect()
+    }
+
+    fn add(&mut self, view: &mut EngineView, engine: &Engine, status: &Status, now: Instant) {
+        let problem = status.reload.as_ref().and_then(|reload| reload.problem.clone());
+        view.reports.push(EngineReport { pod: engine.pod.clone(), config_hash: status.config_hash.clone(), problem });
+        for component in &status.components {
+            let (Some(pipeline), Some(sink)) = (&component.pipeline, &component.sink) else { continue };
+            let ledger = &sink.ledger;
+            let dropped: u64 = ledger.dropped.values().sum();
+            let counted = Counted { delivered: ledger.delivered, dropped, refused: ledger.refused };
+            let before = self.remember(&engine.pod, pipeline, counted, now);
+            let flow = view.flows.entry(pipeline.clone()).or_default();
+            flow.accepted += ledger.recovered + ledger.accepted;
+            flow.delivered += ledger.delivered;
+            flow.held += ledger.held.queued + ledger.held.in_flight;
+            for (reason, records) in &ledger.dropped {
+                *flow.dropped.entry(reason.clone()).or_default() += records;
+            }
+            let failure = component.health.last_error.as_ref().map(|error| error.message.clone());
+            let is_failing = component.health.state == ComponentState::Degraded;
+            add_recent(flow, counted, before, failure.filter(|_| is_failing));
+        }
+    }
+
+    /// Adds counts and gives those of the beginning of the last minutes.
+    fn remember(&mut self, pod: &str, pipeline: &str, counted: Counted, now: Instant) -> Counted {
+        let history = self.history.entry((pod.to_owned(), pipeline.to_owned())).or_default();
+        // An engine that has started anew, or whose counts begin anew, has no past.
+        if history.back().is_some_and(|(_, last)| counted.delivered < last.delivered || counted.dropped < last.dropped)
+        {
+            history.clear();
+        }
+        history.push_back((now, counted));
+        while history.len() > 1 && history.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW) {
+            history.pop_front();
+        }
+        history.front().map(|(_, counted)| *counted).unwrap_or_default()
+    }
+
+    fn forget(&mut self, engines: &[Engine]) {
+        self.history.retain(|(pod, _), _| engines.iter().any(|engine| engine.pod == *pod));
+    }
+}
+
+fn add_recent(flow: &mut FlowView, now: Counted, before: Counted, failure: Option<String>) {
+    let recent: &mut Recent = &mut flow.recent;
+    recent.delivered += now.delivered.saturating_sub(before.delivered);
+    recent.dropped += now.dropped.saturating_sub(before.dropped);
+    recent.refused += now.refused.saturating_sub(before.refused);
+    if recent.failure.is_none() {
+        recent.failure = failure;
+    }
+}
+
+async fn status_of(
+    client: &Client<HttpConnector, Empty<Bytes>>,
+    engine: &Engine,
+    token: &SecretString,
+) -> Result<Status, String> {
+    let host = match engine.address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    };
+    let mut authorization =
+        HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(|_| "the token is none")?;
+    authorization.set_sensitive(true);
+    let request = Request::get(format!("http://{host}:{STATUS_PORT}/status"))
+        .header(AUTHORIZATION, authorization)
+        .body(Empty::new())
+        .map_err(|error| error.to_string())?;
+    let response = client.request(request).await.map_err(|error| error.to_string())?;
+    if !response.status().is_success() {
+        return Err(format!("it answers {}", response.status()));
+    }
+    let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await.map_err(|error| error.to_string())?;
+    serde_json::from_slice(&body.to_bytes()).map_err(|error| format!("its status cannot be read: {error}"))
+}

@@ -1,0 +1,350 @@
+//! The manager in a cluster: sees what there is, plans, applies, says how it is. Again whenever something changes.
+//!
+//! One of several managers leads; the others only watch. What is planned is a function of what is seen, so it does not
+//! matter what happened first, or whether anything was missed. Nothing is done before everything has been seen once: what
+//! has not been seen yet is not gone.
+
+mod cache;
+mod engines;
+mod observe;
+mod publish;
+mod secrets;
+mod serve;
+mod tokens;
+mod touch;
+mod workloads;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine_config::SecretString;
+use kube::Client;
+use kubernetes::{Candidate, LeaseOptions};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use self::engines::Engines;
+use self::observe::Observed;
+use self::publish::Publisher;
+use self::secrets::Secrets;
+use self::serve::Health;
+use crate::apply::{Applier, ObjectRef, Ownership, Report};
+use crate::input::{EngineView, Input, Tokens};
+use crate::plan::{Desired, plan};
+use crate::role::Role;
+use crate::settings::Settings;
+
+/// The Lease of the manager that leads.
+const LEASE: &str = "telemetry-manager";
+/// After so long without a sign of life another manager leads.
+const LEASE_DURATION: Duration = Duration::from_secs(15);
+/// What comes together is planned together.
+const TOGETHER: Duration = Duration::from_millis(50);
+/// Between two tries after the first failure; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How often engines are asked.
+const BETWEEN_ASKING: Duration = Duration::from_secs(30);
+/// The same while one of them does not run yet what it should.
+const BETWEEN_ASKING_SOON: Duration = Duration::from_secs(2);
+
+/// What the manager is started with.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// What the installation says.
+    pub settings: Settings,
+    /// Who it is among several, such as the name of its pod.
+    pub identity: String,
+    /// Where it says whether it lives, and what it counts.
+    pub listen: SocketAddr,
+}
+
+/// Why the manager does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is taken.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// What engines said last, and what they are to say.
+#[derive(Debug, Default)]
+struct Told {
+    views: Mutex<BTreeMap<Role, EngineView>>,
+    wanted: Mutex<BTreeMap<Role, String>>,
+    status_token: Mutex<Option<SecretString>>,
+}
+
+/// Runs until `stop`. Gives the lead back then, so that nobody waits for it.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub async fn run(client: Client, start: Start, stop: CancellationToken) -> Result<(), StartError> {
+    let Start { settings, identity, listen } = start;
+    let health = Arc::new(Health::default());
+    let listener = tokio::net::TcpListener::bind(listen).await;
+    let listener = listener.map_err(|source| StartError::Listen { address: listen, source })?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(serve::serve(listener, Arc::clone(&health)));
+    let changed = Arc::new(Notify::new());
+    let observed = Arc::new(Observed::follow(&client, &settings, &changed, &mut tasks));
+    let lease = LeaseOptions {
+        namespace: settings.namespace.clone(),
+        name: LEASE.to_owned(),
+        identity,
+        duration: LEASE_DURATION,
+    };
+    let candidate = Candidate::new(client.clone(), lease);
+    let (leads, leading) = watch::channel(false);
+    let stop_leading = CancellationToken::new();
+    let election = {
+        let stop = stop_leading.clone();
+        tokio::spawn(async move { candidate.run(&leads, stop).await })
+    };
+    let manager = Manager::new(client, settings, observed, changed, leading);
+    tokio::select! {
+        () = manager.run(&health, &mut tasks) => {}
+        () = stop.cancelled() => {}
+    }
+    // Nothing is written any more from here on, so another one may lead.
+    stop_leading.cancel();
+    election.await.ok();
+    tasks.shutdown().await;
+    Ok(())
+}
+
+struct Manager {
+    client: Client,
+    settings: Settings,
+    observed: Arc<Observed>,
+    changed: Arc<Notify>,
+    leading: watch::Receiver<bool>,
+    told: Arc<Told>,
+}
+
+/// What only a leader has.
+struct Leader {
+    applier: Applier,
+    publisher: Publisher,
+    secrets: Secrets,
+    tokens: Option<Tokens>,
+    namespace_uid: Option<String>,
+}
+
+impl Manager {
+    fn new(
+        client: Client,
+        settings: Settings,
+        observed: Arc<Observed>,
+        changed: Arc<Notify>,
+        leading: watch::Receiver<bool>,
+    ) -> Self {
+        Self { client, settings, observed, changed, leading, told: Arc::default() }
+    }
+
+    async fn run(mut self, health: &Health, tasks: &mut JoinSet<()>) {
+        self.observed.listed().await;
+        health.is_ready();
+        tasks.spawn(ask_engines(
+            Arc::clone(&self.observed),
+            Arc::clone(&self.told),
+            Arc::clone(&self.changed),
+            self.leading.clone(),
+        ));
+        loop {
+            // A channel that is closed says that the election has ended, and with it everything.
+            if self.leading.wait_for(|leads| *leads).await.is_err() {
+                return;
+            }
+            let mut leading = self.leading.clone();
+            tokio::select! {
+                () = self.lead() => {}
+                _ = leading.wait_for(|leads| !*leads) => {}
+            }
+        }
+    }
+
+    /// Reconciles for as long as it is not aborted.
+    async fn lead(&self) {
+        let mut leader = Leader {
+            applier: Applier::new(self.client.clone(), ownership(&self.settings)),
+            publisher: Publisher::new(self.client.clone()),
+            secrets: Secrets::new(self.client.clone(), Arc::clone(&self.changed)),
+            tokens: None,
+            namespace_uid: None,
+        };
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let began = Instant::now();
+            let result = self.reconcile(&mut leader).await;
+            metrics::histogram!("telemetry_manager_reconcile_seconds").record(began.elapsed());
+            let again = match result {
+                Ok(next) => {
+                    pause = FIRST_PAUSE;
+                    next
+                }
+                Err(error) => {
+                    metrics::counter!("telemetry_manager_reconcile_errors_total").increment(1);
+                    tracing::warn!(error = &error, "not everything is as it should be, another try follows");
+                    let wait = pause;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    wait
+                }
+            };
+            tokio::select! {
+                () = self.changed.notified() => tokio::time::sleep(TOGETHER).await,
+                () = leader.applier.changed() => tokio::time::sleep(TOGETHER).await,
+                () = tokio::time::sleep(again) => {}
+            }
+        }
+    }
+
+    /// Once: sees, plans, applies, publishes. Says when it has to be done again even if nothing changes.
+    async fn reconcile(&self, leader: &mut Leader) -> Result<Duration, String> {
+        let Some(input) = self.see(leader).await? else {
+            // Whatever is missing says so when it is there.
+            return Ok(LONGEST_PAUSE);
+        };
+        let desired = plan(&input);
+        *self.told.wanted.lock() = desired.configs.iter().map(|(role, config)| (*role, config.hash.clone())).collect();
+        let report = leader.applier.apply(desired.objects.clone(), |object| is_kept(object, &input)).await;
+        let mut problems = said(&report);
+        if let Err(error) = touch::gateways(&self.client, &self.settings, &desired, &self.observed).await {
+            problems.push(error);
+        }
+        problems.extend(self.publish(leader, &desired).await);
+        if !problems.is_empty() {
+            return Err(problems.join("; "));
+        }
+        let next = desired.next_change.map_or(i64::MAX, |at| at.saturating_sub(input.now));
+        // Clocks are looked at every minute; an hour later at the latest everything is compared once more.
+        Ok(Duration::from_secs(u64::try_from(next).unwrap_or(0).clamp(60, 3600)))
+    }
+
+    async fn see(&self, leader: &mut Leader) -> Result<Option<Input>, String> {
+        let failed = |what: &str, error: kube::Error| format!("{what}: {error}");
+        if leader.namespace_uid.is_none() {
+            let uid = observe::namespace_uid(&self.client, &self.settings.namespace).await;
+            leader.namespace_uid = uid.map_err(|error| failed("cannot read the manager's own namespace", error))?;
+        }
+        let tokens = match &leader.tokens {
+            Some(tokens) => tokens.clone(),
+            None => {
+                let obtained = tokens::obtain(&self.client, &self.settings.namespace).await;
+                let tokens = obtained.map_err(|error| failed("cannot keep the tokens of engines", error))?;
+                *self.told.status_token.lock() = Some(tokens.status.clone());
+                leader.tokens.insert(tokens).clone()
+            }
+        };
+        let settings = Settings { namespace_uid: leader.namespace_uid.clone(), ..self.settings.clone() };
+        let mut input = self.observed.input(settings, tokens);
+        let names = crate::collect::secrets(&input.logs, &input.metrics, &input.traces);
+        let Some(secrets) = leader.secrets.follow(&names) else { return Ok(None) };
+        input.secrets = secrets;
+        input.engines = self.told.views.lock().clone();
+        Ok(Some(input))
+    }
+
+    async fn publish(&self, leader: &mut Leader, desired: &Desired) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (id, report) in &desired.pipelines {
+            let result = self.observed.publish(&mut leader.publisher, id, report).await;
+            problems.extend(result.err().map(|error| chain(&error)));
+        }
+        for found in self.observed.telemetries() {
+            let key = observe::key(&*found);
+            let Some(report) = desired.telemetries.get(&key) else { continue };
+            let result = leader.publisher.telemetry(&found, report).await;
+            problems.extend(result.err().map(|error| chain(&error)));
+        }
+        problems
+    }
+}
+
+/// Whose objects the manager makes: those of an installation, which its namespace names.
+fn ownership(settings: &Settings) -> Ownership {
+    let namespaces = vec![settings.namespace.clone(), settings.agent_namespace.clone()];
+    Ownership { instance: settings.namespace.clone(), namespaces }
+}
+
+/// Secrets of another version's engines stay until the last of their pods has gone.
+fn is_kept(object: &ObjectRef, input: &Input) -> bool {
+    let is_rolling = |role: &Role| input.workloads.get(role).is_some_and(|workload| !workload.is_rolled_out());
+    object.kind == "Secret" && Role::ALL.iter().any(|role| object.name.starts_with(role.name()) && is_rolling(role))
+}
+
+/// What is not as it should be. What passes by itself is tried again without a word.
+fn said(report: &Report) -> Vec<String> {
+    let failed = report.failed.iter().map(|(object, error)| {
+        if !error.is_passing() {
+            tracing::warn!(%object, %error, "an object is not as it should be");
+        }
+        format!("{object}: {error}")
+    });
+    failed.collect()
+}
+
+/// An error with its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Asks engines while this manager leads, more often while they do not run yet what they should.
+async fn ask_engines(
+    observed: Arc<Observed>,
+    told: Arc<Told>,
+    changed: Arc<Notify>,
+    mut leading: watch::Receiver<bool>,
+) {
+    let mut engines = Engines::new();
+    loop {
+        if leading.wait_for(|leads| *leads).await.is_err() {
+            return;
+        }
+        let token = told.status_token.lock().clone();
+        let mut wait = BETWEEN_ASKING_SOON;
+        if let Some(token) = token {
+            let views = engines.ask(&observed.engines(), &token).await;
+            let wanted = told.wanted.lock().clone();
+            let runs_wanted = |(role, view): (&Role, &EngineView)| {
+                let hash = wanted.get(role);
+                view.reports.len() == view.asked as usize
+                    && view.reports.iter().all(|report| Some(&report.config_hash) == hash)
+            };
+            if !wanted.is_empty() && wanted.keys().all(|role| views.contains_key(role)) && views.iter().all(runs_wanted)
+            {
+                wait = BETWEEN_ASKING;
+            }
+            if wanted.is_empty() {
+                wait = BETWEEN_ASKING;
+            }
+            let is_new = {
+                let mut known = told.views.lock();
+                let is_new = *known != views;
+                *known = views;
+                is_new
+            };
+            if is_new {
+                changed.notify_one();
+            }
+        }
+        tokio::time::sleep(wait).await;
+    }
+}

@@ -1,0 +1,182 @@
+//! What the cluster holds of everything that a plan needs.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::jiff::Timestamp;
+use kube::{Api, Client, Resource, ResourceExt};
+use kubernetes::Selection;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use super::cache::Cache;
+use super::engines::Engine;
+use super::publish::{PublishError, Publisher};
+use super::workloads;
+use crate::apply::MANAGED_BY;
+use crate::collect::PipelineId;
+use crate::crd::{LogPipeline, MetricPipeline, Telemetry, TracePipeline, forget_copies};
+use crate::input::{Input, Tokens};
+use crate::role::{Role, Signal};
+use crate::settings::Settings;
+use crate::status::PipelineReport;
+
+/// Objects in a page of a list.
+const PAGE_SIZE: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
+
+/// Everything that is followed.
+pub(super) struct Observed {
+    logs: Cache<LogPipeline>,
+    metrics: Cache<MetricPipeline>,
+    traces: Cache<TracePipeline>,
+    telemetries: Cache<Telemetry>,
+    deployments: Cache<Deployment>,
+    daemon_sets: Cache<DaemonSet>,
+    gateway_pods: Cache<Pod>,
+    agent_pods: Cache<Pod>,
+}
+
+impl Observed {
+    pub(super) fn follow(client: &Client, settings: &Settings, changed: &Arc<Notify>, tasks: &mut JoinSet<()>) -> Self {
+        let all = || Selection::all(PAGE_SIZE);
+        let labels = format!("{}={}", MANAGED_BY.0, MANAGED_BY.1);
+        let own = || Selection { labels: Some(labels.clone()), ..all() };
+        let (gateways, agents) = (settings.namespace.as_str(), settings.agent_namespace.as_str());
+        let told = || Arc::clone(changed);
+        Self {
+            logs: Cache::follow(Api::all(client.clone()), all(), forget_copies, told(), tasks),
+            metrics: Cache::follow(Api::all(client.clone()), all(), forget_copies, told(), tasks),
+            traces: Cache::follow(Api::all(client.clone()), all(), forget_copies, told(), tasks),
+            telemetries: Cache::follow(Api::all(client.clone()), all(), forget_copies, told(), tasks),
+            deployments: Cache::follow(Api::namespaced(client.clone(), gateways), own(), forget_copies, told(), tasks),
+            daemon_sets: Cache::follow(Api::namespaced(client.clone(), agents), own(), forget_copies, told(), tasks),
+            gateway_pods: Cache::follow(Api::namespaced(client.clone(), gateways), own(), trim_pod, told(), tasks),
+            agent_pods: Cache::follow(Api::namespaced(client.clone(), agents), own(), trim_pod, told(), tasks),
+        }
+    }
+
+    /// Waits until everything has been listed once.
+    pub(super) async fn listed(&self) {
+        self.logs.listed().await;
+        self.metrics.listed().await;
+        self.traces.listed().await;
+        self.telemetries.listed().await;
+        self.deployments.listed().await;
+        self.daemon_sets.listed().await;
+        self.gateway_pods.listed().await;
+        self.agent_pods.listed().await;
+    }
+
+    /// What was seen, without Secrets and engines.
+    pub(super) fn input(&self, settings: Settings, tokens: Tokens) -> Input {
+        let now = Timestamp::now().as_second();
+        let gateway_pods = self.gateway_pods.all();
+        let agent_pods = self.agent_pods.all();
+        let deployments = self.deployments.all();
+        let daemon_sets = self.daemon_sets.all();
+        let deployments = deployments.iter().filter_map(|found| {
+            let role = Role::ALL.into_iter().find(|role| role.name() == found.name_any())?;
+            Some((role, workloads::deployment(role, found, &gateway_pods)))
+        });
+        let daemon_sets = daemon_sets.iter().filter_map(|found| {
+            let role = Role::ALL.into_iter().find(|role| role.name() == found.name_any())?;
+            Some((role, workloads::daemon_set(role, found, &agent_pods)))
+        });
+        Input {
+            now: now - now.rem_euclid(60),
+            settings,
+            logs: owned(&self.logs),
+            metrics: owned(&self.metrics),
+            traces: owned(&self.traces),
+            telemetries: owned(&self.telemetries),
+            secrets: std::collections::BTreeMap::new(),
+            tokens,
+            workloads: deployments.chain(daemon_sets).collect(),
+            engines: std::collections::BTreeMap::new(),
+        }
+    }
+
+    /// The engines that can be asked.
+    pub(super) fn engines(&self) -> Vec<Engine> {
+        let pods = self.gateway_pods();
+        let mut engines: Vec<Engine> =
+            pods.iter().chain(&self.agent_pods.all()).filter_map(|pod| engine(pod)).collect();
+        engines.sort();
+        engines
+    }
+
+    /// The pods of gateways.
+    pub(super) fn gateway_pods(&self) -> Vec<Arc<Pod>> {
+        self.gateway_pods.all()
+    }
+
+    /// All Telemetry objects.
+    pub(super) fn telemetries(&self) -> Vec<Arc<Telemetry>> {
+        self.telemetries.all()
+    }
+
+    /// Writes the status of a pipeline, if it is still there.
+    pub(super) async fn publish(
+        &self,
+        publisher: &mut Publisher,
+        id: &PipelineId,
+        report: &PipelineReport,
+    ) -> Result<(), PublishError> {
+        match id.signal {
+            Signal::Logs => match named(&self.logs, &id.name) {
+                Some(found) => publisher.logs(&found, id, report).await,
+                None => Ok(()),
+            },
+            Signal::Metrics => match named(&self.metrics, &id.name) {
+                Some(found) => publisher.metrics(&found, id, report).await,
+                None => Ok(()),
+            },
+            Signal::Traces => match named(&self.traces, &id.name) {
+                Some(found) => publisher.traces(&found, id, report).await,
+                None => Ok(()),
+            },
+        }
+    }
+}
+
+/// Namespace and name of an object.
+pub(super) fn key(found: &impl ResourceExt) -> (String, String) {
+    (found.namespace().unwrap_or_default(), found.name_any())
+}
+
+/// The uid of the namespace that owns what is not in it.
+pub(super) async fn namespace_uid(client: &Client, name: &str) -> Result<Option<String>, kube::Error> {
+    let namespace = Api::<Namespace>::all(client.clone()).get(name).await?;
+    Ok(namespace.metadata.uid)
+}
+
+fn named<K>(cache: &Cache<K>, name: &str) -> Option<Arc<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
+{
+    cache.all().into_iter().find(|found| found.name_any() == name)
+}
+
+fn owned<K>(cache: &Cache<K>) -> Vec<K>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
+{
+    cache.all().iter().map(|found| K::clone(found)).collect()
+}
+
+/// What the manager wants to know of a pod.
+fn trim_pod(pod: &mut Pod) {
+    forget_copies(pod);
+    pod.spec = None;
+}
+
+fn engine(pod: &Pod) -> Option<Engine> {
+    let role = workloads::role_of(pod)?;
+    let status = pod.status.as_ref()?;
+    // A pod that ends drains; it is no longer what the configuration is for.
+    let runs = status.phase.as_deref() == Some("Running") && pod.metadata.deletion_timestamp.is_none();
+    let address = status.pod_ip.as_ref()?.parse().ok()?;
+    runs.then(|| Engine { role, pod: pod.name_any(), address })
+}

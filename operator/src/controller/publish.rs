@@ -1,0 +1,205 @@
+//! Writes what is said of pipelines and of the module into their status, and only what has changed.
+//!
+//! A condition's time is that at which its status was written. Counts are written at most once a minute, so that a busy
+//! pipeline is no reason for more.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::collect::PipelineId;
+use crate::crd::{Flow, LogPipeline, MetricPipeline, Telemetry, TracePipeline};
+use crate::status::{ConditionReport, PipelineReport, TelemetryReport};
+
+/// Counts are written at most so often.
+const BETWEEN_COUNTS: Duration = Duration::from_secs(60);
+
+/// Who writes status, and what was written last.
+pub(super) struct Publisher {
+    client: Client,
+    /// What an object held before the last write to it, and what was written: until the cache has heard of the write, it
+    /// still shows the former.
+    written: BTreeMap<String, (Value, Value)>,
+    counted: BTreeMap<PipelineId, Instant>,
+}
+
+/// A status could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the status of {object}")]
+pub(super) struct PublishError {
+    object: String,
+    #[source]
+    source: kube::Error,
+}
+
+impl Publisher {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, written: BTreeMap::new(), counted: BTreeMap::new() }
+    }
+
+    /// Writes the status of a LogPipeline.
+    pub(super) async fn logs(
+        &mut self,
+        found: &LogPipeline,
+        id: &PipelineId,
+        report: &PipelineReport,
+    ) -> Result<(), PublishError> {
+        let status = found.status.clone().unwrap_or_default();
+        let mut wanted = self.pipeline(id, report, &status.conditions, status.flow.as_ref());
+        wanted["unsupportedMode"] = json!(report.unsupported_mode);
+        self.write(Api::<LogPipeline>::all(self.client.clone()), found, json!(status), wanted).await
+    }
+
+    /// Writes the status of a MetricPipeline.
+    pub(super) async fn metrics(
+        &mut self,
+        found: &MetricPipeline,
+        id: &PipelineId,
+        report: &PipelineReport,
+    ) -> Result<(), PublishError> {
+        let status = found.status.clone().unwrap_or_default();
+        let wanted = self.pipeline(id, report, &status.conditions, status.flow.as_ref());
+        self.write(Api::<MetricPipeline>::all(self.client.clone()), found, json!(status), wanted).await
+    }
+
+    /// Writes the status of a TracePipeline.
+    pub(super) async fn traces(
+        &mut self,
+        found: &TracePipeline,
+        id: &PipelineId,
+        report: &PipelineReport,
+    ) -> Result<(), PublishError> {
+        let status = found.status.clone().unwrap_or_default();
+        let wanted = self.pipeline(id, report, &status.conditions, status.flow.as_ref());
+        self.write(Api::<TracePipeline>::all(self.client.clone()), found, json!(status), wanted).await
+    }
+
+    /// Writes the status of a Telemetry object.
+    pub(super) async fn telemetry(&mut self, found: &Telemetry, report: &TelemetryReport) -> Result<(), PublishError> {
+        let before = found.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+        let wanted = json!({
+            "state": report.state,
+            "conditions": conditions(&report.conditions, &before, report.generation),
+            "endpoints": report.endpoints,
+        });
+        let api = namespaced(&self.client, found);
+        self.write(api, found, json!(found.status), wanted).await
+    }
+
+    fn pipeline(
+        &mut self,
+        id: &PipelineId,
+        report: &PipelineReport,
+        before: &[Condition],
+        counts: Option<&Flow>,
+    ) -> Value {
+        let conditions = conditions(&report.conditions, before, report.generation);
+        json!({ "conditions": conditions, "flow": self.counts(id, report.flow.as_ref(), counts) })
+    }
+
+    /// The counts to write: new ones if they differ and the last ones are old enough.
+    fn counts(&mut self, id: &PipelineId, now: Option<&Flow>, before: Option<&Flow>) -> Option<Flow> {
+        let Some(now) = now else {
+            self.counted.remove(id);
+            return None;
+        };
+        let is_same = before.is_some_and(|before| Flow { reported_at: None, ..before.clone() } == *now);
+        let is_recent = self.counted.get(id).is_some_and(|at| at.elapsed() < BETWEEN_COUNTS);
+        if is_same || (is_recent && before.is_some()) {
+            return before.cloned();
+        }
+        self.counted.insert(id.clone(), Instant::now());
+        Some(Flow { reported_at: Some(Time(Timestamp::now())), ..now.clone() })
+    }
+
+    async fn write<K>(&mut self, api: Api<K>, found: &K, before: Value, wanted: Value) -> Result<(), PublishError>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
+        let object = format!("{}/{}", K::kind(&()), found.name_any());
+        let key = format!("{object}/{}/{}", found.namespace().unwrap_or_default(), found.uid().unwrap_or_default());
+        if without_nulls(&wanted) == without_nulls(&before) {
+            self.written.remove(&key);
+            return Ok(());
+        }
+        if let Some((seen, written)) = self.written.get(&key)
+            && *seen == before
+            && is_same(written, &wanted)
+        {
+            return Ok(());
+        }
+        let patch = Patch::Merge(json!({ "status": wanted }));
+        match api.patch_status(&found.name_any(), &PatchParams::default(), &patch).await {
+            Ok(_) => {
+                self.written.insert(key, (before, wanted));
+                Ok(())
+            }
+            // It is gone, and so is whoever would read it.
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(source) => Err(PublishError { object, source }),
+        }
+    }
+}
+
+fn namespaced<K>(client: &Client, found: &K) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    Api::namespaced(client.clone(), &found.namespace().unwrap_or_default())
+}
+
+/// Conditions with their times: that of a condition whose status stays is kept.
+fn conditions(reports: &[ConditionReport], before: &[Condition], generation: Option<i64>) -> Vec<Condition> {
+    let now = Time(Timestamp::now());
+    let condition = |report: &ConditionReport| {
+        let known = before.iter().find(|condition| condition.type_ == report.kind);
+        let known = known.filter(|condition| condition.status == report.status.as_str());
+        Condition {
+            type_: report.kind.to_owned(),
+            status: report.status.as_str().to_owned(),
+            reason: report.reason.to_owned(),
+            message: report.message.clone(),
+            observed_generation: generation,
+            last_transition_time: known.map_or_else(|| now.clone(), |condition| condition.last_transition_time.clone()),
+        }
+    };
+    reports.iter().map(condition).collect()
+}
+
+/// Whether two writes say the same, whenever they are made.
+fn is_same(one: &Value, other: &Value) -> bool {
+    timeless(one) == timeless(other)
+}
+
+fn timeless(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let times = ["lastTransitionTime", "reportedAt"];
+            let others = fields.iter().filter(|(key, value)| !times.contains(&key.as_str()) && !value.is_null());
+            Value::Object(others.map(|(key, value)| (key.clone(), timeless(value))).collect())
+        }
+        Value::Array(values) => values.iter().map(timeless).collect(),
+        other => other.clone(),
+    }
+}
+
+/// An API server keeps no field that is null.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let present = fields.iter().filter(|(_, value)| !value.is_null());
+            Value::Object(present.map(|(key, value)| (key.clone(), without_nulls(value))).collect())
+        }
+        Value::Array(values) => values.iter().map(without_nulls).collect(),
+        other => other.clone(),
+    }
+}
