@@ -10,7 +10,7 @@ mod objects;
 pub(crate) mod page;
 
 use kube::core::Status;
-use prost::{DecodeError, Message};
+use prost::Message;
 
 /// An object that can be read from Kubernetes' protobuf.
 #[cfg(feature = "metadata")]
@@ -19,7 +19,7 @@ pub(crate) trait InProtobuf: Sized {
     ///
     /// # Errors
     /// When the bytes are no protobuf, or a field is of another type.
-    fn of_protobuf(bytes: &[u8]) -> Result<Self, DecodeError>;
+    fn of_protobuf(bytes: &[u8]) -> Result<Self, prost::DecodeError>;
 }
 
 /// Reads a refusal; none of an answer that is something else.
