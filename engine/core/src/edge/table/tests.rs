@@ -83,3 +83,21 @@ async fn tables_are_for_two() {
     let table = Table::of(&consumers(vec![node("shop"), task("all").0, node("pay")])).unwrap();
     assert_eq!((table.selections, table.keys.as_slice()), (2, [KEY.to_owned()].as_slice()));
 }
+
+/// A batch of a signal that no selection takes counts as not selected where it was sent, and nowhere else.
+#[tokio::test]
+async fn signals_that_nobody_takes_are_counted_where_they_were_sent() {
+    let asked = Arc::default();
+    let nodes: Vec<_> = ["shop", "pay"].map(|name| Arc::new(of_namespace(name, &asked, Vec::new()))).into();
+    let only_metrics = SignalSet::from_iter([Signal::Metrics]);
+    let consumer =
+        |node: &Arc<TransformNode>| Consumer { signals: only_metrics, target: Target::Transform(Arc::clone(node)) };
+    let route = Route::new(nodes.iter().map(consumer).collect());
+    let sender = Arc::new(ComponentTelemetry::new(["default".to_owned()]));
+    let output = Output::new(0, route, Arc::clone(&sender), Arc::default(), WhenRefused::Answer);
+    let (batch, receipt) = Batch::new(logs(&[(KEY, "shop")], [1, 2]));
+    output.send(batch).now_or_never().unwrap();
+    assert_eq!(receipt.now_or_never(), Some(Outcome::Delivered));
+    assert_eq!(sender.read().discarded[UNSELECTED], 2);
+    assert!(nodes.iter().all(|node| node.telemetry.read().received.is_empty()));
+}
