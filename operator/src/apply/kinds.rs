@@ -12,8 +12,10 @@ use kube::core::PartialObjectMeta;
 pub(super) enum Phase {
     /// Where the others are.
     Namespaces,
-    /// Who workloads are and what they may.
+    /// Who workloads are and what may be allowed.
     Access,
+    /// Who may what, which the API server judges by what is there already.
+    Bindings,
     /// What workloads read.
     Files,
     /// How workloads are reached.
@@ -56,9 +58,9 @@ pub(super) const KINDS: [Kind; 14] = [
     cluster("", "Namespace", "namespaces", Phase::Namespaces),
     namespaced("", "v1", "ServiceAccount", "serviceaccounts", Phase::Access),
     cluster(RBAC, "ClusterRole", "clusterroles", Phase::Access),
-    cluster(RBAC, "ClusterRoleBinding", "clusterrolebindings", Phase::Access),
+    cluster(RBAC, "ClusterRoleBinding", "clusterrolebindings", Phase::Bindings),
     namespaced(RBAC, "v1", "Role", "roles", Phase::Access),
-    namespaced(RBAC, "v1", "RoleBinding", "rolebindings", Phase::Access),
+    namespaced(RBAC, "v1", "RoleBinding", "rolebindings", Phase::Bindings),
     namespaced("", "v1", "Secret", "secrets", Phase::Files),
     namespaced("", "v1", "Service", "services", Phase::Services),
     namespaced("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", Phase::NetworkPolicies),

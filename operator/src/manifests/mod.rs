@@ -26,6 +26,13 @@ pub struct Document {
     value: Value,
 }
 
+impl Document {
+    /// The manifest as it was written.
+    pub fn into_value(self) -> Value {
+        self.value
+    }
+}
+
 /// Reads files, directories and standard input, in the order of their names.
 ///
 /// # Errors

@@ -5,3 +5,5 @@
 
 mod cases;
 mod order;
+mod pods;
+mod rights;

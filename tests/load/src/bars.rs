@@ -93,7 +93,7 @@ pub struct Verdict {
 }
 
 /// The bars that are no comparison with the null hop.
-const OTHERS: [&Bar; 10] = [
+const OTHERS: [&Bar; 11] = [
     &churn::BAR,
     &conformance::BAR,
     &fanout::BAR,

@@ -9,8 +9,9 @@ use cluster::{Cluster, Image, ImageOptions, wait_until};
 
 use crate::LIMIT;
 
-/// The images of the engine and of what the tests' pods run.
+/// The images of the engine, of the manager, and of what the tests' pods run.
 pub(crate) const ENGINE: &str = "cluster.local/telemetry-engine:test";
+pub(crate) const MANAGER: &str = "cluster.local/telemetry-manager:test";
 pub(crate) const POD: &str = "cluster.local/printer:test";
 /// The most that the image of a debug build may hold, in MiB.
 const DEBUG_MEBIBYTES: u32 = 400;
@@ -25,7 +26,7 @@ impl Installation {
     /// Makes the images of the programs of this build, and a namespace.
     pub(crate) async fn new(cluster: &'static Cluster, prefix: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for (name, program) in [(ENGINE, "telemetry-engine"), (POD, "pod")] {
+        for (name, program) in [(ENGINE, "telemetry-engine"), (MANAGER, "telemetry-manager"), (POD, "pod")] {
             let stripped = folder.path().join(program);
             let strip = Command::new("objcopy").arg("--strip-debug").arg(binary(program)).arg(&stripped).status();
             assert!(strip.unwrap().success(), "objcopy of {program}");

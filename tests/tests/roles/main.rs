@@ -6,6 +6,7 @@
 
 mod installation;
 mod logs;
+mod manager;
 mod oracle;
 
 use std::time::Duration;

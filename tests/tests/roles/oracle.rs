@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsS
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status};
 
 /// Attributes by name.
@@ -32,7 +33,9 @@ impl Oracle {
     pub(crate) async fn serve(&self, address: Ipv4Addr) -> SocketAddr {
         let listener = tokio::net::TcpListener::bind((address, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let service = LogsServiceServer::new(self.clone()).max_decoding_message_size(64 << 20);
+        let service = LogsServiceServer::new(self.clone())
+            .accept_compressed(CompressionEncoding::Gzip)
+            .max_decoding_message_size(64 << 20);
         let incoming = tonic::transport::server::TcpIncoming::from(listener);
         tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
         address
