@@ -27,7 +27,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the manager: watches pipelines, and makes the cluster so that what they ask for runs.
-    Run(run::RunArguments),
+    Run(Box<run::RunArguments>),
     /// Prints what would run for the pipelines in files: every condition, every object, every configuration. Needs no
     /// cluster. Values of Secrets are not shown.
     Render(RenderArguments),
@@ -82,7 +82,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => {
             // The manager has the streams to itself.
             drop((out, errors));
-            return ended(run::run(arguments));
+            return ended(run::run(*arguments));
         }
         Command::Render(arguments) => render(&arguments, &mut out, &mut errors),
         Command::Validate(arguments) => validate(&arguments, &mut out, &mut errors),

@@ -211,10 +211,10 @@ fn builds_from_options() {
     let context =
         BuildContext { id, signals: SignalSet::ALL, lanes, services: engine_core::service::Services::default() };
     let only = condition(&[(NAMESPACE, &texts(&["shop"]))]);
-    let dropping = Options { keep: None, drop: Some(only.clone()) };
+    let dropping = Options { drop: Some(only.clone()), ..Options::default() };
     let built = Select::build(&dropping, &context).unwrap();
     assert_eq!(selected(&built, namespaces(&["shop", "other"])), (vec![1], 1));
-    let both = Options { keep: Some(only.clone()), drop: Some(only) };
+    let both = Options { keep: Some(only.clone()), drop: Some(only), ..Options::default() };
     assert!(Select::build(&both, &context).is_err());
     assert!(engine_core::registry::find(engine_config::Kind::Transform, "select").is_some());
 }

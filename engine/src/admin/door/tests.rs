@@ -12,10 +12,11 @@ use super::super::series::Series;
 use super::super::state::{Facts, State};
 use super::*;
 use crate::logging::Repeats;
+use crate::reload::Reloads;
 
 fn state() -> State {
     let facts = Facts { role: None, config_hash: "abc".to_owned(), memory_limit: 1 << 20, series: Series::default() };
-    State::new(facts, Arc::new(Repeats::default()))
+    State::new(facts, Arc::new(Repeats::default()), Reloads::channel().0)
 }
 
 fn with_token(text: &str) -> (tempfile::TempDir, Door) {
