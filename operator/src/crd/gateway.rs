@@ -118,7 +118,7 @@ pub struct ResourceAmounts {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Agent {
-    /// Taints of nodes that it runs on nonetheless, besides those that the manager tolerates anyway.
+    /// Taints of nodes that it runs on nonetheless. Unset means all taints: logs are wanted of every node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     #[x_kube(
@@ -135,7 +135,7 @@ pub struct Agent {
     /// What each pod may use. A value that is unset is what the manager finds right.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-    /// PriorityClass of its pods. Unset means that of the installation.
+    /// PriorityClass of its pods. Unset means that of the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub priority_class_name: Option<String>,

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod cases;
+mod limits;
 mod order;
 mod pods;
 mod rights;
+mod samples;

@@ -16,7 +16,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("sources", &["transport", "kubernetes", "engine-core", "otlp", "engine-config"]),
     ("transforms", &["transport", "kubernetes", "engine-core", "otlp", "engine-config"]),
     ("sinks", &["transport", "kubernetes", "engine-core", "otlp", "engine-config"]),
-    // Leases only: `operator_takes_leases_only` says so.
+    // Leases and the following of objects: `the_manager_takes_no_engine` says so.
     ("telemetry-manager", &["kubernetes", "engine-config"]),
     ("telemetry-engine", &["sources", "transforms", "sinks", "transport", "engine-core", "otlp", "engine-config"]),
     // Tests may use anything.
@@ -57,14 +57,15 @@ fn dependencies_point_one_way() {
     none("dependencies against the layers", findings);
 }
 
-/// The manager takes nothing of the engine with it: of the cluster's crate only the leases, which stand without it.
+/// The manager takes nothing of the engine with it: of the cluster's crate only leases and the following of objects, which
+/// stand without it.
 #[test]
-fn the_manager_takes_leases_only() {
+fn the_manager_takes_no_engine() {
     let manager = metadata().workspace_packages().into_iter().find(|package| package.name == "telemetry-manager");
     let manager = manager.expect("the manager is there");
     let of_cluster = manager.dependencies.iter().filter(|dependency| dependency.name == "kubernetes");
     let with_engine =
-        of_cluster.filter(|dependency| dependency.uses_default_features || !dependency.features.is_empty());
+        of_cluster.filter(|dependency| dependency.uses_default_features || dependency.features != ["follow"]);
     none("features of `kubernetes`", with_engine.map(|dependency| format!("{:?}", dependency.features)).collect());
 }
 
