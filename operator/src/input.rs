@@ -90,6 +90,8 @@ pub struct EngineReport {
     pub config_hash: String,
     /// Why it does not run the one that it was given last.
     pub problem: Option<String>,
+    /// Why it does not reach the gateway; of agents only.
+    pub failure: Option<String>,
 }
 
 /// What became of the data of one pipeline, in records.

@@ -88,6 +88,11 @@ fn accept(
         let alone = config::gateway(signal.gateway(), &[pipeline], module, settings, &input.tokens);
         let mut problems = judge(&alone, &Environment::Unknown);
         problems.extend(agent(&[pipeline], module, input).iter().flat_map(|agent| judge(agent, &Environment::Unknown)));
+        if size(&alone) > MOST_CONFIG {
+            let message = format!("the certificates of this pipeline are larger than {} KiB", MOST_CONFIG / 1024);
+            found.result = Err(vec![Problem::new(Reason::ConfigurationTooLarge, message)]);
+            continue;
+        }
         if !problems.is_empty() {
             let problem = |text| Problem::new(Reason::ConfigurationInvalid, text);
             problems.dedup();

@@ -3,6 +3,9 @@
 
 use std::num::NonZeroUsize;
 
+use crate::collect::SecretName;
+use crate::role::Role;
+
 /// Settings of one installation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -42,13 +45,23 @@ impl Default for Settings {
             engine_version: env!("CARGO_PKG_VERSION").to_owned(),
             cluster_domain: "cluster.local".to_owned(),
             cluster_name: String::new(),
-            api_server_ports: vec![443, 6443],
+            api_server_ports: vec![443, 6443, 8443, 16443],
             max_pipelines: None,
         }
     }
 }
 
+/// The Secret with the tokens of an installation.
+pub const TOKENS_SECRET: &str = "telemetry-tokens";
+
 impl Settings {
+    /// Whether a Secret holds what the manager gives to engines: values of all pipelines, and the tokens.
+    pub fn is_own_secret(&self, secret: &SecretName) -> bool {
+        let is_here = secret.namespace == self.namespace || secret.namespace == self.agent_namespace;
+        let is_of_role = Role::ALL.iter().any(|role| secret.name.starts_with(role.name()));
+        is_here && (is_of_role || secret.name == TOKENS_SECRET)
+    }
+
     /// Namespaces that log pipelines leave out unless they say otherwise: those of Kubernetes, of a service mesh, and our
     /// own, whose logs tell of the logs that are sent.
     pub fn system_namespaces(&self) -> [&str; 5] {

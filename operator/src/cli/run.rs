@@ -43,7 +43,7 @@ pub(super) struct RunArguments {
     #[arg(long, env = "KUBERNETES_SERVICE_HOST", default_value = "", hide_env_values = true)]
     cluster_name: String,
     /// A port at which engines reach the API server, for network policies; may be given several times.
-    #[arg(long = "api-server-port", value_name = "PORT", default_values_t = [443, 6443])]
+    #[arg(long = "api-server-port", value_name = "PORT", default_values_t = [443, 6443, 8443, 16443])]
     api_server_ports: Vec<u16>,
     /// How many pipelines of a kind may run, the oldest first. Default: no limit.
     #[arg(long, value_name = "COUNT")]

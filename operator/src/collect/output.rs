@@ -1,7 +1,7 @@
 //! The backend of a pipeline, from what it writes.
 
 use engine_config::sinks::otlp::{Compression, Protocol};
-use engine_config::{Scheme, SensitiveText};
+use engine_config::{Endpoint, Scheme, SensitiveText};
 
 use super::model::{Authentication, Header, Output, Tls};
 use super::resolve::Resolver;
@@ -19,7 +19,21 @@ pub(super) fn output(written: &crd::OtlpOutput, resolver: &mut Resolver<'_>) -> 
     let endpoint = resolver.plain("endpoint", &written.endpoint).and_then(|text| {
         let encryption = if insecure { Encryption::Off } else { Encryption::On };
         let read = endpoint::read(&text, protocol, encryption);
-        read.map_err(|error| invalid_endpoint(resolver, &error)).ok()
+        // What comes from a Secret may hold one, so it is not repeated.
+        let said = |error: String| match written.endpoint.secret_key_ref() {
+            Some(from) => {
+                let expected = match protocol {
+                    Protocol::Grpc => "<host>:<port>",
+                    Protocol::Http => "http://<host>[:<port>] or https://<host>[:<port>]",
+                };
+                format!(
+                    "Key '{}' in Secret '{}' of Namespace '{}' holds no address; expected {expected}",
+                    from.key, from.name, from.namespace
+                )
+            }
+            None => error,
+        };
+        read.map_err(|error| invalid_endpoint(resolver, &said(error))).ok()
     });
     let authentication = written.authentication.as_ref().map(|written| authentication(written, resolver));
     let headers: Vec<Option<Header>> = written.headers.iter().map(|header| self::header(header, resolver)).collect();
@@ -86,6 +100,15 @@ fn authentication(written: &crd::Authentication, resolver: &mut Resolver<'_>) ->
         return None;
     };
     let token_url = resolver.plain("authentication.oauth2.tokenURL", &oauth2.token_url);
+    let token_url = token_url.filter(|text| {
+        let is_url = text.parse::<Endpoint>().is_ok_and(|url| url.scheme() == Scheme::Https);
+        if !is_url {
+            let message = "authentication.oauth2.tokenURL is no address of an authorization server; expected \
+                           https://<host>[:<port>]/<path>";
+            resolver.problem(Reason::ConfigurationInvalid, message);
+        }
+        is_url
+    });
     let client_id = resolver.text("authentication.oauth2.clientID", &oauth2.client_id);
     let client_secret = resolver.text("authentication.oauth2.clientSecret", &oauth2.client_secret);
     let parameters = oauth2.params.iter().map(|(name, value)| (name.clone(), SensitiveText::new(value.expose())));

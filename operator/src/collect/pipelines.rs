@@ -103,7 +103,7 @@ impl Seen {
         let mut expiries = Vec::new();
         let mut output = None;
         if let Some(written) = written {
-            let mut resolver = Resolver::new(&input.secrets, module);
+            let mut resolver = Resolver::new(&input.settings, &input.secrets, module);
             output = super::output::output(written, &mut resolver);
             problems.append(&mut resolver.problems);
         }

@@ -8,18 +8,24 @@ use super::model::{SecretKey, SecretName, Text};
 use super::module::Module;
 use crate::crd::{OtlpOutput, SecretKeyRef, ValueOrRef, ValueType};
 use crate::input::SecretView;
+use crate::settings::Settings;
 use crate::validate::{Problem, Reason};
 
 /// Reads values and notes what stands in the way.
 pub(super) struct Resolver<'i> {
+    settings: &'i Settings,
     secrets: &'i BTreeMap<SecretName, SecretView>,
     module: &'i Module,
     pub(super) problems: Vec<Problem>,
 }
 
 impl<'i> Resolver<'i> {
-    pub(super) fn new(secrets: &'i BTreeMap<SecretName, SecretView>, module: &'i Module) -> Self {
-        Self { secrets, module, problems: Vec::new() }
+    pub(super) fn new(
+        settings: &'i Settings,
+        secrets: &'i BTreeMap<SecretName, SecretView>,
+        module: &'i Module,
+    ) -> Self {
+        Self { settings, secrets, module, problems: Vec::new() }
     }
 
     /// The text at a field; `None` if it cannot be had, which is a problem then.
@@ -47,6 +53,16 @@ impl<'i> Resolver<'i> {
     fn secret(&mut self, field: &str, reference: &SecretKeyRef) -> Option<Text> {
         let secret = name_of(reference);
         let namespace = &secret.namespace;
+        if !is_name(namespace) || !is_name(&secret.name) {
+            let message = format!("'{field}' names no Secret: no object can be named {secret}");
+            self.problem(Reason::ReferencedSecretInvalid, message);
+            return None;
+        }
+        if self.settings.is_own_secret(&secret) {
+            let message = format!("{secret} belongs to the manager and may not be used");
+            self.problem(Reason::ReferencedSecretForbidden, message);
+            return None;
+        }
         if !self.module.allows_secrets_of(namespace) {
             let message = format!(
                 "{secret} may not be used: add '{namespace}' to spec.secrets.namespaces of the Telemetry object, or \
@@ -109,7 +125,13 @@ pub(super) fn references(output: &OtlpOutput) -> impl Iterator<Item = SecretName
         values.extend([&tls.ca, &tls.cert, &tls.key].into_iter().flatten());
     }
     let names: Vec<SecretName> = values.into_iter().filter_map(ValueType::secret_key_ref).map(name_of).collect();
-    names.into_iter()
+    names.into_iter().filter(|secret| is_name(&secret.namespace) && is_name(&secret.name))
+}
+
+/// Whether Kubernetes lets an object be named so.
+fn is_name(text: &str) -> bool {
+    let is_allowed = |found: char| found.is_ascii_lowercase() || found.is_ascii_digit() || matches!(found, '-' | '.');
+    !text.is_empty() && text.len() <= 253 && text.chars().all(is_allowed)
 }
 
 fn name_of(reference: &SecretKeyRef) -> SecretName {

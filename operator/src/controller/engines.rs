@@ -109,7 +109,15 @@ impl Engines {
 
     fn add(&mut self, view: &mut EngineView, engine: &Engine, status: &Status, now: Instant) {
         let problem = status.reload.as_ref().and_then(|reload| reload.problem.clone());
-        view.reports.push(EngineReport { pod: engine.pod.clone(), config_hash: status.config_hash.clone(), problem });
+        let is_agent = engine.role.workload() == Workload::DaemonSet;
+        let failing = status
+            .components
+            .iter()
+            .filter(|found| found.sink.is_some() && is_agent)
+            .find(|found| found.health.state == ComponentState::Degraded);
+        let failure = failing.and_then(|found| found.health.last_error.as_ref()).map(|error| error.message.clone());
+        let (pod, config_hash) = (engine.pod.clone(), status.config_hash.clone());
+        view.reports.push(EngineReport { pod, config_hash, problem, failure });
         for component in &status.components {
             let (Some(pipeline), Some(sink)) = (&component.pipeline, &component.sink) else { continue };
             let ledger = &sink.ledger;

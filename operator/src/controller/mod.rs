@@ -17,6 +17,7 @@ mod workloads;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use engine_config::SecretString;
@@ -33,8 +34,8 @@ use self::observe::Observed;
 use self::publish::Publisher;
 use self::secrets::Secrets;
 use self::serve::Health;
-use crate::apply::{Applier, ObjectRef, Ownership, Report};
-use crate::input::{EngineView, Input, Tokens};
+use crate::apply::{Applier, Ownership, Report};
+use crate::input::{EngineView, Input, SecretView, Tokens};
 use crate::plan::{Desired, plan};
 use crate::role::Role;
 use crate::settings::Settings;
@@ -48,10 +49,14 @@ const TOGETHER: Duration = Duration::from_millis(50);
 /// Between two tries after the first failure; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long what follows applying may take.
+const AT_MOST: Duration = Duration::from_secs(60);
 /// How often engines are asked.
 const BETWEEN_ASKING: Duration = Duration::from_secs(30);
 /// The same while one of them does not run yet what it should.
 const BETWEEN_ASKING_SOON: Duration = Duration::from_secs(2);
+/// So long after a change; what takes longer is told as soon as it is asked the usual way.
+const SOON_AT_MOST: Duration = Duration::from_secs(180);
 
 /// What the manager is started with.
 #[derive(Clone, Debug)]
@@ -84,6 +89,8 @@ struct Told {
     views: Mutex<BTreeMap<Role, EngineView>>,
     wanted: Mutex<BTreeMap<Role, String>>,
     status_token: Mutex<Option<SecretString>>,
+    /// Whether engines were asked since this manager leads.
+    asked: AtomicBool,
 }
 
 /// Runs until `stop`. Gives the lead back then, so that nobody waits for it.
@@ -199,6 +206,8 @@ impl Manager {
                     tracing::warn!(error = &error, "not everything is as it should be, another try follows");
                     let wait = pause;
                     pause = (pause * 2).min(LONGEST_PAUSE);
+                    // Whatever changes meanwhile, a cluster that does not answer is not asked without end.
+                    tokio::time::sleep(wait.min(FIRST_PAUSE * 4)).await;
                     wait
                 }
             };
@@ -218,18 +227,30 @@ impl Manager {
         };
         let desired = plan(&input);
         *self.told.wanted.lock() = desired.configs.iter().map(|(role, config)| (*role, config.hash.clone())).collect();
-        let report = leader.applier.apply(desired.objects.clone(), |object| is_kept(object, &input)).await;
+        let report = leader.applier.apply(desired.objects.clone(), |object| self.observed.is_in_use(object)).await;
         let mut problems = said(&report);
-        if let Err(error) = touch::gateways(&self.client, &self.settings, &desired, &self.observed).await {
-            problems.push(error);
-        }
-        problems.extend(self.publish(leader, &desired).await);
+        let rest = async {
+            let mut problems = Vec::new();
+            let touched = touch::gateways(&self.client, &self.settings, &desired, &self.observed, &report).await;
+            problems.extend(touched.err());
+            // What is said of the flow of data comes from engines. Until they were asked, what was said before stands.
+            if self.told.asked.load(Ordering::Relaxed) || desired.configs.is_empty() {
+                problems.extend(self.publish(leader, &desired).await);
+            }
+            problems
+        };
+        let Ok(others) = tokio::time::timeout(AT_MOST, rest).await else {
+            return Err("the API server does not answer".to_owned());
+        };
+        problems.extend(others);
         if !problems.is_empty() {
             return Err(problems.join("; "));
         }
         let next = desired.next_change.map_or(i64::MAX, |at| at.saturating_sub(input.now));
-        // Clocks are looked at every minute; an hour later at the latest everything is compared once more.
-        Ok(Duration::from_secs(u64::try_from(next).unwrap_or(0).clamp(60, 3600)))
+        // A right that was missing may have come without a word. An hour later at the latest everything is compared once more.
+        let is_forbidden = input.secrets.values().any(|secret| *secret == SecretView::Forbidden);
+        let longest = if is_forbidden { 60 } else { 3600 };
+        Ok(Duration::from_secs(u64::try_from(next).unwrap_or(0).clamp(60, longest)))
     }
 
     async fn see(&self, leader: &mut Leader) -> Result<Option<Input>, String> {
@@ -278,12 +299,6 @@ fn ownership(settings: &Settings) -> Ownership {
     Ownership { instance: settings.namespace.clone(), namespaces }
 }
 
-/// Secrets of another version's engines stay until the last of their pods has gone.
-fn is_kept(object: &ObjectRef, input: &Input) -> bool {
-    let is_rolling = |role: &Role| input.workloads.get(role).is_some_and(|workload| !workload.is_rolled_out());
-    object.kind == "Secret" && Role::ALL.iter().any(|role| object.name.starts_with(role.name()) && is_rolling(role))
-}
-
 /// What is not as it should be. What passes by itself is tried again without a word.
 fn said(report: &Report) -> Vec<String> {
     let failed = report.failed.iter().map(|(object, error)| {
@@ -314,7 +329,11 @@ async fn ask_engines(
     mut leading: watch::Receiver<bool>,
 ) {
     let mut engines = Engines::new();
+    let mut wanted_since: (BTreeMap<Role, String>, Instant) = (BTreeMap::new(), Instant::now());
     loop {
+        if !*leading.borrow() {
+            told.asked.store(false, Ordering::Relaxed);
+        }
         if leading.wait_for(|leads| *leads).await.is_err() {
             return;
         }
@@ -323,6 +342,9 @@ async fn ask_engines(
         if let Some(token) = token {
             let views = engines.ask(&observed.engines(), &token).await;
             let wanted = told.wanted.lock().clone();
+            if wanted_since.0 != wanted {
+                wanted_since = (wanted.clone(), Instant::now());
+            }
             let runs_wanted = |(role, view): (&Role, &EngineView)| {
                 let hash = wanted.get(role);
                 view.reports.len() == view.asked as usize
@@ -332,14 +354,15 @@ async fn ask_engines(
             {
                 wait = BETWEEN_ASKING;
             }
-            if wanted.is_empty() {
+            if wanted.is_empty() || wanted_since.1.elapsed() >= SOON_AT_MOST {
                 wait = BETWEEN_ASKING;
             }
+            let is_first = !told.asked.swap(true, Ordering::Relaxed);
             let is_new = {
                 let mut known = told.views.lock();
                 let is_new = *known != views;
                 *known = views;
-                is_new
+                is_new || is_first
             };
             if is_new {
                 changed.notify_one();

@@ -15,11 +15,11 @@ use super::cache::Cache;
 use super::engines::Engine;
 use super::publish::{PublishError, Publisher};
 use super::workloads;
-use crate::apply::MANAGED_BY;
+use crate::apply::{MANAGED_BY, ObjectRef};
 use crate::collect::PipelineId;
 use crate::crd::{LogPipeline, MetricPipeline, Telemetry, TracePipeline, forget_copies};
 use crate::input::{Input, Tokens};
-use crate::role::{Role, Signal};
+use crate::role::{Role, Signal, Workload};
 use crate::settings::Settings;
 use crate::status::PipelineReport;
 
@@ -110,6 +110,19 @@ impl Observed {
     /// The pods of gateways.
     pub(super) fn gateway_pods(&self) -> Vec<Arc<Pod>> {
         self.gateway_pods.all()
+    }
+
+    /// Whether pods of a role still use something that is not wanted any more: they deliver what they hold, or wait to be
+    /// replaced by those of another version. It goes with the last of them.
+    pub(super) fn is_in_use(&self, object: &ObjectRef) -> bool {
+        let kept = ["ClusterRole", "ClusterRoleBinding", "NetworkPolicy", "Secret", "ServiceAccount"];
+        let role = Role::ALL.into_iter().find(|role| object.name.starts_with(role.name()));
+        let Some(role) = role.filter(|_| kept.contains(&object.kind.as_str())) else { return false };
+        let pods = match role.workload() {
+            Workload::Deployment => self.gateway_pods.all(),
+            Workload::DaemonSet => self.agent_pods.all(),
+        };
+        pods.iter().any(|pod| workloads::role_of(pod) == Some(role) && workloads::uses(pod, object, role))
     }
 
     /// All Telemetry objects.

@@ -137,7 +137,7 @@ impl Publisher {
         {
             return Ok(());
         }
-        let patch = Patch::Merge(json!({ "status": wanted }));
+        let patch = Patch::Merge(json!({ "status": replacing(&before, &wanted) }));
         match api.patch_status(&found.name_any(), &PatchParams::default(), &patch).await {
             Ok(_) => {
                 self.written.insert(key, (before, wanted));
@@ -173,6 +173,17 @@ fn conditions(reports: &[ConditionReport], before: &[Condition], generation: Opt
         }
     };
     reports.iter().map(condition).collect()
+}
+
+/// A merge patch that leaves nothing of what was there before.
+fn replacing(before: &Value, wanted: &Value) -> Value {
+    let (Value::Object(before), Value::Object(fields)) = (before, wanted) else { return wanted.clone() };
+    let mut patch = fields.clone();
+    for (key, before) in before {
+        let now = fields.get(key).map_or(Value::Null, |wanted| replacing(before, wanted));
+        patch.insert(key.clone(), now);
+    }
+    Value::Object(patch)
 }
 
 /// Whether two writes say the same, whenever they are made.

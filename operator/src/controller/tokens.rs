@@ -11,9 +11,8 @@ use kube::{Api, Client};
 use rand::RngExt;
 
 use crate::input::Tokens;
+use crate::settings::TOKENS_SECRET;
 
-/// Where they are kept. It is not of a role, and stays when the last role goes.
-const TOKENS_SECRET: &str = "telemetry-tokens";
 const AGENTS: &str = "agents";
 const STATUS: &str = "status";
 const CONFLICT: u16 = 409;

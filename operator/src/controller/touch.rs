@@ -9,8 +9,11 @@ use sha2::{Digest, Sha256};
 
 use super::observe::Observed;
 use super::workloads;
+use crate::apply::Report;
 use crate::plan::Desired;
 use crate::render::config::RoleConfig;
+use crate::render::objects::config_secret;
+use crate::role::Role;
 use crate::settings::Settings;
 
 /// What the configuration of a pod is, as the manager has told its kubelet.
@@ -22,10 +25,17 @@ pub(super) async fn gateways(
     settings: &Settings,
     desired: &Desired,
     observed: &Observed,
+    report: &Report,
 ) -> Result<(), String> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), &settings.namespace);
     for pod in observed.gateway_pods() {
-        let config = workloads::role_of(&pod).and_then(|role| desired.configs.get(&role));
+        // A kubelet that looks before the Secret is there has looked in vain.
+        let is_applied = |role: &Role| {
+            let name = config_secret(*role, &settings.engine_version);
+            report.written.iter().chain(&report.unchanged).any(|object| object.kind == "Secret" && object.name == name)
+        };
+        let role = workloads::role_of(&pod).filter(is_applied);
+        let config = role.and_then(|role| desired.configs.get(&role));
         let Some(config) = config.filter(|_| pod.metadata.deletion_timestamp.is_none()) else { continue };
         let digest = digest(config);
         if pod.annotations().get(CONFIG_ANNOTATION) == Some(&digest) {

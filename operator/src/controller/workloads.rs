@@ -5,8 +5,9 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
+use crate::apply::ObjectRef;
 use crate::input::WorkloadView;
-use crate::render::objects::NAME_LABEL;
+use crate::render::objects::{NAME_LABEL, VERSION_LABEL, config_secret};
 use crate::role::Role;
 
 /// Reasons for which a container waits that pass by themselves.
@@ -46,9 +47,23 @@ pub(super) fn role_of(pod: &Pod) -> Option<Role> {
     Role::ALL.into_iter().find(|role| role.name() == name)
 }
 
+/// Whether a pod of a role uses an object of that role. A Secret is of one version of the engine.
+pub(super) fn uses(pod: &Pod, object: &ObjectRef, role: Role) -> bool {
+    if object.kind != "Secret" {
+        return true;
+    }
+    let version = pod.metadata.labels.as_ref().and_then(|labels| labels.get(VERSION_LABEL));
+    version.is_some_and(|version| config_secret(role, version) == object.name)
+}
+
 /// What keeps a pod of the role from running, in words.
 fn problem(role: Role, pods: &[Arc<Pod>]) -> Option<String> {
-    let mut of_role: Vec<_> = pods.iter().filter(|pod| role_of(pod) == Some(role)).collect();
+    // What has ended, or is about to, is replaced already.
+    let is_there = |pod: &&Arc<Pod>| {
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        pod.metadata.deletion_timestamp.is_none() && phase != Some("Failed") && phase != Some("Succeeded")
+    };
+    let mut of_role: Vec<_> = pods.iter().filter(is_there).filter(|pod| role_of(pod) == Some(role)).collect();
     of_role.sort_by_key(|pod| pod.metadata.name.clone());
     of_role.into_iter().find_map(|pod| of_pod(pod))
 }
@@ -63,10 +78,6 @@ fn of_pod(pod: &Pod) -> Option<String> {
     if let Some(condition) = unscheduled {
         let message = condition.message.as_deref().or(condition.reason.as_deref()).unwrap_or_default();
         return Some(format!("Pod is not scheduled: {message}"));
-    }
-    if status.phase.as_deref() == Some("Failed") {
-        let reason = status.reason.as_deref().unwrap_or("it has ended with an error");
-        return Some(format!("Pod is in the failed state due to: {reason}"));
     }
     let containers = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
     containers.into_iter().find_map(|container| Some((container, reason(container)?))).map(|(container, reason)| {

@@ -22,6 +22,21 @@ pub struct Gateway {
     /// What each pod may use. A value that is unset is what the manager finds right.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
+    /// Who may send to it, by a NetworkPolicy. Unset means everybody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clients: Option<Clients>,
+}
+
+/// Who may send to a gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct Clients {
+    /// Namespaces whose pods may send. Nobody else may, from outside of the cluster neither.
+    #[schemars(
+        length(min = 1, max = 1000),
+        inner(regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"), length(max = 63)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub namespaces: Vec<String>,
 }
 
 /// How many pods a gateway has.
@@ -90,6 +105,10 @@ pub struct AutoScaling {
     validation = (
         "!(has(self.requests) && has(self.requests.memory) && has(self.limits) && has(self.limits.memory)) || quantity(string(self.requests.memory)).compareTo(quantity(string(self.limits.memory))) <= 0",
         "'requests.memory' must not be greater than 'limits.memory'",
+    ),
+    validation = (
+        "!(has(self.limits) && has(self.limits.memory)) || quantity(string(self.limits.memory)).compareTo(quantity('64Mi')) >= 0",
+        "'limits.memory' must be at least 64Mi",
     )
 )]
 pub struct Resources {

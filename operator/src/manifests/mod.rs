@@ -97,6 +97,7 @@ fn items(mut value: Value) -> Vec<Value> {
 /// Adds a manifest to an input, if it is of a kind that plans are made of. Says what is wrong with it.
 pub fn add(document: Document, input: &mut Input) -> Vec<String> {
     let Document { place, value } = document;
+    let name = value["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
     let group = value.get("apiVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
     let result = match (group.as_str(), kind.as_str()) {
@@ -130,8 +131,31 @@ pub fn add(document: Document, input: &mut Input) -> Vec<String> {
         },
         _ => Ok(()),
     };
-    let problems = result.err().unwrap_or_default();
+    let mut problems = result.err().unwrap_or_default();
+    let is_ours = ["LogPipeline", "MetricPipeline", "TracePipeline", "Telemetry"].contains(&kind.as_str());
+    if is_ours && problems.is_empty() {
+        problems.extend(wrong_name(&name, &kind, input));
+    }
     problems.into_iter().map(|problem| format!("{place}: {kind}: {problem}")).collect()
+}
+
+/// What is wrong with the name of an object that was added last. Without an API server nobody else looks.
+fn wrong_name(name: &str, kind: &str, input: &mut Input) -> Option<String> {
+    let is_allowed = |found: char| found.is_ascii_lowercase() || found.is_ascii_digit() || matches!(found, '-' | '.');
+    let is_at_end = |found: char| found.is_ascii_lowercase() || found.is_ascii_digit();
+    let is_name =
+        name.len() <= 253 && name.chars().all(is_allowed) && name.starts_with(is_at_end) && name.ends_with(is_at_end);
+    let count = match kind {
+        "LogPipeline" => input.logs.iter().filter(|found| found.metadata.name.as_deref() == Some(name)).count(),
+        "MetricPipeline" => input.metrics.iter().filter(|found| found.metadata.name.as_deref() == Some(name)).count(),
+        "TracePipeline" => input.traces.iter().filter(|found| found.metadata.name.as_deref() == Some(name)).count(),
+        _ => 1,
+    };
+    match (is_name, count) {
+        (false, _) => Some(format!("metadata.name: '{name}' is no name; expected small letters, digits, '-' and '.'")),
+        (true, 2..) => Some(format!("metadata.name: '{name}' is that of another {kind} already")),
+        (true, _) => None,
+    }
 }
 
 fn typed<T: DeserializeOwned>(value: Value, kind: &str) -> Result<T, Vec<String>> {

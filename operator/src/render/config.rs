@@ -92,8 +92,6 @@ pub struct RoleConfig {
     pub settings_hash: String,
     /// The files beside it, by name.
     pub files: BTreeMap<String, Vec<u8>>,
-    /// The ports of what it sends to.
-    pub backend_ports: BTreeSet<u16>,
     /// Whether applications send to it.
     pub takes_from_applications: bool,
     /// Whether agents send to it.
@@ -125,14 +123,12 @@ pub fn gateway(
         builder.transform(AGENTS_PODS, pods(module), &[AGENTS]);
     }
     let keeps_originals = keeps_originals(pipelines);
-    let mut ports = BTreeSet::new();
     for pipeline in pipelines {
         let pushed = pipeline.inputs.otlp.as_ref().map(|namespaces| pushed(&mut builder, pipeline, namespaces));
         let runtime = pipeline.inputs.runtime.as_ref();
         let printed = runtime.map(|runtime| printed(&mut builder, pipeline, runtime, keeps_originals));
         let inputs: Vec<&str> = pushed.iter().chain(&printed).map(String::as_str).collect();
         let options = sink::options(pipeline, &mut files);
-        ports.extend(sink::ports(&options));
         let keys = SinkKeys { pipeline: Some(label(&pipeline.id.name)), ..SinkKeys::default() };
         builder.sink(&id(pipeline, BACKEND), options, &inputs, keys);
     }
@@ -140,7 +136,7 @@ pub fn gateway(
         takes_from_applications: takes_from_applications(pipelines),
         takes_from_agents: takes_from_agents(pipelines),
         holds_secrets: pipelines.iter().any(|pipeline| pipeline.output.holds_secrets()),
-        ..finish(config, files, ports)
+        ..finish(config, files)
     }
 }
 
@@ -194,7 +190,7 @@ pub fn log_agent(pipelines: &[&Pipeline], module: &Module, settings: &Settings, 
     };
     let keys = SinkKeys { acknowledge: Acknowledge::Delivered, ..SinkKeys::default() };
     builder.sink("gateway", sink, &["mark"], keys);
-    RoleConfig { expands_environment: true, ..finish(config, files, BTreeSet::from([AGENTS_PORT])) }
+    RoleConfig { expands_environment: true, ..finish(config, files) }
 }
 
 /// The headless Service by which agents find the pods of a gateway.
@@ -213,7 +209,7 @@ fn literal(text: &str) -> String {
     text.replace("${", "$${")
 }
 
-fn finish(config: EngineConfig, files: Files, backend_ports: BTreeSet<u16>) -> RoleConfig {
+fn finish(config: EngineConfig, files: Files) -> RoleConfig {
     let toml = config.to_toml(catalog());
     let settings = EngineConfig::new(config.settings.clone()).to_toml(catalog());
     let hash = config_hash(&[SourceFile::new("engine.toml", toml.as_str())]);
@@ -222,7 +218,6 @@ fn finish(config: EngineConfig, files: Files, backend_ports: BTreeSet<u16>) -> R
         hash,
         settings_hash: digest(settings.as_bytes()),
         files: files.into_entries(),
-        backend_ports,
         takes_from_applications: false,
         takes_from_agents: false,
         holds_secrets: false,

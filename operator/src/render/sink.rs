@@ -36,19 +36,6 @@ pub(super) fn options(pipeline: &Pipeline, files: &mut Files) -> OtlpSink {
     options
 }
 
-/// The ports that the sink connects to.
-pub(super) fn ports(options: &OtlpSink) -> Vec<u16> {
-    let mut ports = vec![options.endpoint.port()];
-    if let Some(oauth2) = options.auth.as_ref().and_then(|auth| auth.oauth2.as_ref()) {
-        // Paths and queries of a token endpoint are none of an address.
-        let authority = oauth2.token_url.split_once("://").map_or("", |(_, rest)| rest);
-        let authority = authority.split(['/', '?']).next().unwrap_or_default();
-        let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-        ports.push(port.unwrap_or(443));
-    }
-    ports
-}
-
 fn paths(signal: Signal, path: &str) -> Paths {
     let path = Some(path.to_owned());
     match signal {

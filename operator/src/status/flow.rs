@@ -32,26 +32,19 @@ pub(super) fn condition(pipeline: &Collected, runs: bool, input: &Input) -> Cond
     let recent = &engines.flows.get(&label(&pipeline.id.name)).unwrap_or(&nothing).recent;
     let failure = recent.failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();
     if recent.dropped > 0 && recent.delivered == 0 {
-        let message = format!(
-            "Backend is not reachable or rejecting {data}{failure}. All {data} are dropped in the {title}: {} in the last \
-             minutes",
-            recent.dropped
-        );
+        let message =
+            format!("Backend is not reachable or rejecting {data}{failure}. All {data} are dropped in the {title}");
         return of(Verdict::False, "GatewayAllTelemetryDataDropped", message);
     }
     if recent.dropped > 0 {
-        let message = format!(
-            "Backend is reachable, but rejecting {data}{failure}. Some {data} are dropped in the {title}: {} in the last \
-             minutes",
-            recent.dropped
-        );
+        let message =
+            format!("Backend is reachable, but rejecting {data}{failure}. Some {data} are dropped in the {title}");
         return of(Verdict::False, "GatewaySomeTelemetryDataDropped", message);
     }
     if recent.refused > 0 {
         let message = format!(
-            "The {title} is unable to receive {data} at current rate: {} were turned away in the last minutes, and their \
-             senders still have them. Raise the gateway's scaling or resources in the Telemetry object",
-            recent.refused
+            "The {title} is unable to receive {data} at current rate: some are turned away, and their senders still have \
+             them. Raise the gateway's scaling or resources in the Telemetry object"
         );
         return of(Verdict::False, "GatewayThrottling", message);
     }

@@ -96,6 +96,10 @@ fn of_role(
         let message = format!("{} of {} pods do not run the newest configuration yet", others.len(), reports.len());
         return words.condition(Verdict::Unknown, "ConfigurationRollingOut", message);
     }
+    if let Some((pod, failure)) = reports.iter().find_map(|report| Some((&report.pod, report.failure.as_ref()?))) {
+        let message = format!("Pod {pod} does not reach the gateway, and what it reads waits on its node: {failure}");
+        return words.condition(Verdict::False, "AgentNotDelivering", message);
+    }
     words.condition(Verdict::True, words.ready, format!("The {title} {kind} is ready"))
 }
 

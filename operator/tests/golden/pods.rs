@@ -133,8 +133,39 @@ fn credentials_are_in_one_secret() {
     }
 }
 
+/// Service accounts mount no token by themselves; the pods that look at the cluster ask for theirs.
+#[test]
+fn tokens_are_mounted_where_used() {
+    let accounts = of_kind("ServiceAccount");
+    assert_eq!(accounts.len(), 4);
+    assert!(accounts.iter().all(|account| account["automountServiceAccountToken"] == false));
+    for workload in of_kind("Deployment").iter().chain(&of_kind("DaemonSet")) {
+        let pod = &workload["spec"]["template"]["spec"];
+        assert_eq!(pod["automountServiceAccountToken"], true);
+        assert_eq!(pod["serviceAccountName"], workload["metadata"]["name"]);
+    }
+}
+
+/// Who may send to a gateway is a choice: where namespaces are named, their pods and nobody else.
+#[test]
+fn clients_can_be_named() {
+    let of = |name: &str| {
+        let input = inputs().into_iter().find(|(case, _)| case == name).unwrap().1;
+        let objects = plan(&input).objects.into_iter().map(|object| serde_json::to_value(object).unwrap());
+        let policy = objects.into_iter().find(|object| object["kind"] == "NetworkPolicy").unwrap();
+        policy["spec"]["ingress"][1].clone()
+    };
+    assert!(of("objects_of_a_trace_pipeline")["from"].is_null(), "everybody");
+    let named = of("objects_of_a_gateway_for_some_namespaces");
+    let expected = json!([{ "namespaceSelector": { "matchExpressions": [
+        { "key": "kubernetes.io/metadata.name", "operator": "In", "values": ["payments", "shop"] },
+    ] } }]);
+    assert_eq!(named["from"], expected);
+}
+
 /// Nobody talks to anybody in both namespaces but for what policies allow: applications to gateways, agents to the log
-/// gateway at a port of their own, the manager to ask how engines are; engines to names, the API server and their backends.
+/// gateway at a port of their own, the manager to ask how engines are; agents to names, the API server and the gateway.
+/// Gateways may send anywhere: where backends are is told by their pipelines.
 #[test]
 fn networks_are_closed() {
     let policies = installed("manager/network-policies.yaml");
@@ -157,18 +188,20 @@ fn networks_are_closed() {
     for policy in of_kind("NetworkPolicy") {
         let spec = &policy["spec"];
         assert_eq!(spec["policyTypes"], json!(["Ingress", "Egress"]));
-        let (ingress, egress) = (ports(&spec["ingress"]), ports(&spec["egress"]));
-        assert_eq!(egress[0], "anybody 53 53 443 6443", "names and the API server");
-        match policy["metadata"]["name"].as_str().unwrap() {
-            "telemetry-log-gateway" => {
-                assert_eq!(ingress, ["named 8888", "anybody 4317 4318", "named 4319"]);
-                assert_eq!(egress[1], "anybody 4317", "the backend of its pipeline");
-            }
-            "telemetry-log-agent" => {
-                assert_eq!(ingress, ["named 8888"]);
-                assert_eq!(egress[1], "named 4319");
-            }
-            _ => assert_eq!(ingress, ["named 8888", "anybody 4317 4318"]),
+        let ingress = ports(&spec["ingress"]);
+        let name = policy["metadata"]["name"].as_str().unwrap();
+        if name == "telemetry-log-agent" {
+            assert_eq!(ingress, ["named 8888"]);
+            let names = "53 53 5353 5353 8053 8053";
+            assert_eq!(
+                ports(&spec["egress"]),
+                [format!("anybody {names} 443 6443 8443 16443"), "named 4319".to_owned()]
+            );
+            continue;
         }
+        assert_eq!(spec["egress"], json!([{}]), "backends are anywhere");
+        let agents = (name == "telemetry-log-gateway").then_some("named 4319");
+        let expected: Vec<&str> = ["named 8888", "anybody 4317 4318"].into_iter().chain(agents).collect();
+        assert_eq!(ingress, expected);
     }
 }

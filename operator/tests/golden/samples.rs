@@ -54,3 +54,24 @@ fn mistakes_in_manifests_are_told() {
         assert!(said.contains(words) && said.contains("document 1: TracePipeline"), "{spec}: {said}");
     }
 }
+
+/// Names that no object can have, and names that stand twice, are told before anything is made of them.
+#[test]
+fn names_are_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pipelines.yaml");
+    let pipeline = |name: &str| {
+        format!(
+            "apiVersion: telemetry.kyma-project.io/v1beta1\nkind: TracePipeline\nmetadata: {{ name: \"{name}\" }}\n\
+             spec: {{ output: {{ otlp: {{ endpoint: {{ value: \"a.b:4317\" }} }} }} }}\n---\n"
+        )
+    };
+    let names = ["MyShop", "", "grüße", "shop", "shop"];
+    std::fs::write(&file, names.map(pipeline).concat()).unwrap();
+    let mut input = Input::default();
+    let documents = manifests::read(&[file]).unwrap();
+    let said: Vec<String> = documents.into_iter().flat_map(|document| manifests::add(document, &mut input)).collect();
+    assert_eq!(said.len(), 4, "{said:?}");
+    assert!(said[..3].iter().all(|problem| problem.contains("is no name")), "{said:?}");
+    assert!(said[3].contains("'shop' is that of another TracePipeline already"), "{said:?}");
+}

@@ -29,7 +29,8 @@ use crate::settings::Settings;
 pub const NAME_LABEL: &str = "app.kubernetes.io/name";
 const PART_OF: (&str, &str) = ("app.kubernetes.io/part-of", "telemetry");
 const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
-const VERSION_LABEL: &str = "app.kubernetes.io/version";
+/// Label with the version of the engine.
+pub const VERSION_LABEL: &str = "app.kubernetes.io/version";
 
 /// A role that is to run.
 #[derive(Clone, Debug)]
@@ -69,14 +70,10 @@ pub fn namespace_of(role: Role, settings: &Settings) -> &str {
 
 /// Name of the Secret with the configuration of a role. Each version of the engine has its own, so that during an upgrade
 /// the old one never meets a key of the new one.
-pub fn config_secret(role: Role, settings: &Settings) -> String {
+pub fn config_secret(role: Role, engine_version: &str) -> String {
     let is_allowed = |found: char| found.is_ascii_lowercase() || found.is_ascii_digit() || found == '.';
-    let version: String = settings
-        .engine_version
-        .to_ascii_lowercase()
-        .chars()
-        .map(|found| if is_allowed(found) { found } else { '-' })
-        .collect();
+    let version: String =
+        engine_version.to_ascii_lowercase().chars().map(|found| if is_allowed(found) { found } else { '-' }).collect();
     format!("{}-{}", role.name(), version.trim_matches(['-', '.']))
 }
 
@@ -84,7 +81,7 @@ fn secret(running: &RunningRole<'_>, settings: &Settings) -> Secret {
     let mut data: BTreeMap<String, ByteString> =
         running.config.files.iter().map(|(name, content)| (name.clone(), ByteString(content.clone()))).collect();
     data.insert(CONFIG_FILE.to_owned(), ByteString(running.config.toml.clone().into_bytes()));
-    let name = config_secret(running.role, settings);
+    let name = config_secret(running.role, &settings.engine_version);
     Secret { metadata: metadata(running.role, &name, settings), data: Some(data), ..Secret::default() }
 }
 

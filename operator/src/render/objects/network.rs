@@ -10,7 +10,7 @@ use k8s_openapi::api::networking::v1::{
     NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
     NetworkPolicySpec,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::core::DynamicObject;
 
@@ -23,7 +23,8 @@ use crate::settings::Settings;
 const MANAGER: &str = "telemetry-manager";
 /// The label that Kubernetes gives every namespace.
 const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
-const DNS_PORT: u16 = 53;
+/// Where names are asked for: the port of the Service, and those of the pods behind it.
+const DNS_PORTS: [u16; 3] = [53, 5353, 8053];
 
 pub(super) fn objects(running: &RunningRole<'_>, settings: &Settings) -> Vec<DynamicObject> {
     let mut objects = Vec::new();
@@ -73,8 +74,8 @@ fn policy(running: &RunningRole<'_>, settings: &Settings) -> NetworkPolicy {
         ports: Some(vec![tcp(STATUS_PORT)]),
     }];
     if running.config.takes_from_applications {
-        ingress
-            .push(NetworkPolicyIngressRule { from: None, ports: Some(vec![tcp(OTLP_GRPC_PORT), tcp(OTLP_HTTP_PORT)]) });
+        let from = running.gateway.clients.as_ref().map(|clients| vec![pods_in(&clients.namespaces)]);
+        ingress.push(NetworkPolicyIngressRule { from, ports: Some(vec![tcp(OTLP_GRPC_PORT), tcp(OTLP_HTTP_PORT)]) });
     }
     if running.config.takes_from_agents {
         ingress.push(NetworkPolicyIngressRule {
@@ -82,23 +83,25 @@ fn policy(running: &RunningRole<'_>, settings: &Settings) -> NetworkPolicy {
             ports: Some(vec![tcp(AGENTS_PORT)]),
         });
     }
-    let names = [tcp(DNS_PORT), NetworkPolicyPort { protocol: Some("UDP".to_owned()), ..tcp(DNS_PORT) }];
-    let api_server = settings.api_server_ports.iter().copied().map(tcp);
-    let anywhere = NetworkPolicyEgressRule { to: None, ports: Some(names.into_iter().chain(api_server).collect()) };
-    let backends: Vec<NetworkPolicyPort> = running.config.backend_ports.iter().copied().map(tcp).collect();
-    let backends = match running.role {
-        Role::LogAgent => Some(vec![pods_of(Role::LogGateway.name(), &settings.namespace)]),
-        Role::LogGateway | Role::MetricGateway | Role::TraceRouter => None,
-    }
-    .map_or(NetworkPolicyEgressRule { to: None, ports: Some(backends.clone()) }, |to| NetworkPolicyEgressRule {
-        to: Some(to),
-        ports: Some(backends),
-    });
+    let egress = match running.role {
+        // A backend is anywhere, and many networks judge by the address and port behind a Service, which nobody tells.
+        Role::LogGateway | Role::MetricGateway | Role::TraceRouter => vec![NetworkPolicyEgressRule::default()],
+        Role::LogAgent => {
+            let udp = |port| NetworkPolicyPort { protocol: Some("UDP".to_owned()), ..tcp(port) };
+            let names = DNS_PORTS.into_iter().flat_map(|port| [tcp(port), udp(port)]);
+            let api_server = settings.api_server_ports.iter().copied().map(tcp);
+            let gateways = vec![pods_of(Role::LogGateway.name(), &settings.namespace)];
+            vec![
+                NetworkPolicyEgressRule { to: None, ports: Some(names.chain(api_server).collect()) },
+                NetworkPolicyEgressRule { to: Some(gateways), ports: Some(vec![tcp(AGENTS_PORT)]) },
+            ]
+        }
+    };
     let spec = NetworkPolicySpec {
         pod_selector: Some(selector(running.role)),
         policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
         ingress: Some(ingress),
-        egress: Some(vec![anywhere, backends]),
+        egress: Some(egress),
     };
     NetworkPolicy { metadata: metadata(running.role, running.role.name(), settings), spec: Some(spec) }
 }
@@ -109,6 +112,17 @@ fn tcp(port: u16) -> NetworkPolicyPort {
         protocol: Some("TCP".to_owned()),
         ..NetworkPolicyPort::default()
     }
+}
+
+/// All pods of some namespaces.
+fn pods_in(namespaces: &[String]) -> NetworkPolicyPeer {
+    let one_of = LabelSelectorRequirement {
+        key: NAMESPACE_LABEL.to_owned(),
+        operator: "In".to_owned(),
+        values: Some(namespaces.to_vec()),
+    };
+    let selector = LabelSelector { match_expressions: Some(vec![one_of]), ..LabelSelector::default() };
+    NetworkPolicyPeer { namespace_selector: Some(selector), ..NetworkPolicyPeer::default() }
 }
 
 fn pods_of(name: &str, namespace: &str) -> NetworkPolicyPeer {

@@ -256,7 +256,7 @@ fn volumes(role: Role, settings: &Settings) -> Vec<Volume> {
     let config = Volume {
         name: "config".to_owned(),
         secret: Some(SecretVolumeSource {
-            secret_name: Some(config_secret(role, settings)),
+            secret_name: Some(config_secret(role, &settings.engine_version)),
             // Readable for the engine's group only.
             default_mode: Some(0o440),
             ..SecretVolumeSource::default()
