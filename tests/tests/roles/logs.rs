@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use cluster::{Cluster, or_skip, wait_until};
 use serde_json::Value;
 
-use crate::LIMIT;
 use crate::installation::{ENGINE, Installation, POD};
 use crate::oracle::{Oracle, Run};
+use crate::{LIMIT, TURN};
 
 const MANIFEST: &str = include_str!("manifests/logs.yaml");
 const PRINTERS: &str = include_str!("manifests/printers.yaml");
@@ -20,6 +20,7 @@ const RUNS: usize = 3;
 /// their files rotate, and all agents and gateways are replaced twice. Of pods that opt out not one line does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_line_arrives_once_across_rollouts() {
+    let _turn = TURN.lock().await;
     let Some(cluster) = or_skip(Cluster::shared(2).await) else { return };
     let installation = Installation::new(cluster, "logs").await;
     let oracle = Oracle::default();

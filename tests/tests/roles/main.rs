@@ -11,5 +11,8 @@ mod oracle;
 
 use std::time::Duration;
 
+/// One scenario at a time: pods of both would share two cores, and what is slow is no longer what is tested.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// How long anything may take that a test waits for.
 const LIMIT: Duration = Duration::from_secs(180);

@@ -5,9 +5,9 @@ use std::path::Path;
 use cluster::{Cluster, or_skip, wait_until};
 use serde_json::Value;
 
-use crate::LIMIT;
 use crate::installation::{ENGINE, Installation, MANAGER, POD};
 use crate::oracle::Oracle;
+use crate::{LIMIT, TURN};
 
 const PRINTERS: &str = include_str!("manifests/printers.yaml");
 /// Lines that a container prints before it ends and is started again.
@@ -20,6 +20,7 @@ const NAMESPACES: [&str; 2] = ["telemetry-system", "telemetry-agents"];
 /// after the uninstallation nothing is left.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn logs_flow_from_the_first_pipeline_to_the_last() {
+    let _turn = TURN.lock().await;
     let Some(cluster) = or_skip(Cluster::shared(2).await) else { return };
     let printers = Installation::new(cluster, "shop").await;
     let manager = Manager::install(cluster).await;
