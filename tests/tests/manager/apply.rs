@@ -168,6 +168,8 @@ impl Ground {
             let managers = found.metadata.managed_fields.take().unwrap();
             let ours = managers.iter().find(|entry| entry.manager.as_deref() == Some("telemetry-manager"));
             let has_status = found.data.as_object_mut().unwrap().remove("status").is_some();
+            // Controllers note something there in their own time, such as the revision of a Deployment.
+            found.metadata.annotations.get_or_insert_default().retain(|key, _| key == APPLIED);
             let version = found.metadata.resource_version.take().filter(|_| !has_status);
             let ours = serde_json::to_string(&ours).unwrap();
             state.insert(ObjectKey(object).to_string(), format!("{version:?} {ours} {}", json!(found)));
