@@ -87,7 +87,7 @@ impl From<kube::Error> for ApplyError {
 }
 
 /// An error with its causes on one line; causes that their errors have said already are left out.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -19,6 +19,7 @@ mod report;
 mod write;
 
 pub use error::ApplyError;
+pub(crate) use error::chain;
 pub use report::{ObjectRef, Report};
 
 use std::collections::{BTreeMap, HashSet};

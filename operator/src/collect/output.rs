@@ -50,7 +50,12 @@ pub(super) fn output(written: &crd::OtlpOutput, resolver: &mut Resolver<'_>) -> 
         None => Some(Tls::default()),
     };
     let endpoint = endpoint?;
-    let (authentication, tls) = (transposed(authentication)?, tls?);
+    let authentication = match authentication {
+        // It was written and could not be read.
+        Some(None) => return None,
+        read => read.flatten(),
+    };
+    let tls = tls?;
     if let Some(Authentication::OAuth2 { .. }) = &authentication
         && protocol == Protocol::Grpc
         && endpoint.scheme() == Scheme::Http
@@ -77,15 +82,6 @@ pub(super) fn output(written: &crd::OtlpOutput, resolver: &mut Resolver<'_>) -> 
 
 fn invalid_endpoint(resolver: &mut Resolver<'_>, what: &str) {
     resolver.problems.push(Problem::new(Reason::EndpointInvalid, format!("OTLP output endpoint invalid: {what}")));
-}
-
-/// `Some(None)` is something that could not be read.
-fn transposed<T>(read: Option<Option<T>>) -> Option<Option<T>> {
-    match read {
-        Some(Some(value)) => Some(Some(value)),
-        Some(None) => None,
-        None => Some(None),
-    }
 }
 
 fn authentication(written: &crd::Authentication, resolver: &mut Resolver<'_>) -> Option<Authentication> {
@@ -116,7 +112,6 @@ fn authentication(written: &crd::Authentication, resolver: &mut Resolver<'_>) ->
         token_url: token_url?,
         client_id: client_id?,
         client_secret: client_secret?,
-        // One text is one scope, or several with spaces between.
         scopes: oauth2.scopes.clone(),
         parameters: parameters.collect(),
     })

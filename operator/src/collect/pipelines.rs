@@ -14,7 +14,7 @@ use crate::crd::{
 use crate::input::Input;
 use crate::role::Signal;
 use crate::settings::Settings;
-use crate::validate::{Expiry, Problem, Reason, tls, unsupported};
+use crate::validate::{Expiry, Problem, Reason, name, tls, unsupported};
 
 /// A pipeline as it was seen.
 #[derive(Clone, Debug)]
@@ -35,10 +35,9 @@ pub struct Collected {
 
 /// All pipelines, in the order of their kinds and names. Those that are being deleted are none any more.
 pub fn pipelines(input: &Input, module: &Module) -> Vec<Collected> {
-    let alive = |deleted: bool| !deleted;
-    let logs = input.logs.iter().filter(|found| alive(found.metadata.deletion_timestamp.is_some()));
-    let metrics = input.metrics.iter().filter(|found| alive(found.metadata.deletion_timestamp.is_some()));
-    let traces = input.traces.iter().filter(|found| alive(found.metadata.deletion_timestamp.is_some()));
+    let logs = input.logs.iter().filter(|found| found.metadata.deletion_timestamp.is_none());
+    let metrics = input.metrics.iter().filter(|found| found.metadata.deletion_timestamp.is_none());
+    let traces = input.traces.iter().filter(|found| found.metadata.deletion_timestamp.is_none());
     let mut all: Vec<Collected> = logs
         .map(|found| log_pipeline(found, input, module))
         .chain(metrics.map(|found| metric_pipeline(found, input, module)))
@@ -163,12 +162,10 @@ fn nothing_collected(inputs: &Inputs, others: &[Problem]) -> Option<Problem> {
 }
 
 /// Kubernetes gives containers names of small letters, digits and `-`.
-fn wrong_container(name: &str) -> Option<Problem> {
-    let is_allowed = |found: char| found.is_ascii_lowercase() || found.is_ascii_digit() || found == '-';
-    let is_name = !name.is_empty() && name.len() <= 63 && name.chars().all(is_allowed);
-    (!is_name).then(|| {
+fn wrong_container(container: &str) -> Option<Problem> {
+    (!name::is_label(container)).then(|| {
         let message = format!(
-            "input.runtime.containers: no container can have the name '{name}'; expected small letters, digits and '-'"
+            "input.runtime.containers: no container can have the name '{container}'; expected small letters, digits and '-'"
         );
         Problem::new(Reason::SelectorInvalid, message)
     })

@@ -9,7 +9,7 @@ use super::module::Module;
 use crate::crd::{OtlpOutput, SecretKeyRef, ValueOrRef, ValueType};
 use crate::input::SecretView;
 use crate::settings::Settings;
-use crate::validate::{Problem, Reason};
+use crate::validate::{Problem, Reason, name};
 
 /// Reads values and notes what stands in the way.
 pub(super) struct Resolver<'i> {
@@ -53,7 +53,7 @@ impl<'i> Resolver<'i> {
     fn secret(&mut self, field: &str, reference: &SecretKeyRef) -> Option<Text> {
         let secret = name_of(reference);
         let namespace = &secret.namespace;
-        if !is_name(namespace) || !is_name(&secret.name) {
+        if !can_be(&secret) {
             let message = format!("'{field}' names no Secret: no object can be named {secret}");
             self.problem(Reason::ReferencedSecretInvalid, message);
             return None;
@@ -125,13 +125,12 @@ pub(super) fn references(output: &OtlpOutput) -> impl Iterator<Item = SecretName
         values.extend([&tls.ca, &tls.cert, &tls.key].into_iter().flatten());
     }
     let names: Vec<SecretName> = values.into_iter().filter_map(ValueType::secret_key_ref).map(name_of).collect();
-    names.into_iter().filter(|secret| is_name(&secret.namespace) && is_name(&secret.name))
+    names.into_iter().filter(can_be)
 }
 
-/// Whether Kubernetes lets an object be named so.
-fn is_name(text: &str) -> bool {
-    let is_allowed = |found: char| found.is_ascii_lowercase() || found.is_ascii_digit() || matches!(found, '-' | '.');
-    !text.is_empty() && text.len() <= 253 && text.chars().all(is_allowed)
+/// Whether there can be such a Secret.
+fn can_be(secret: &SecretName) -> bool {
+    name::is_label(&secret.namespace) && name::is_object_name(&secret.name)
 }
 
 fn name_of(reference: &SecretKeyRef) -> SecretName {

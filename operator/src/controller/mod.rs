@@ -34,7 +34,7 @@ use self::observe::Observed;
 use self::publish::Publisher;
 use self::secrets::Secrets;
 use self::serve::Health;
-use crate::apply::{Applier, Ownership, Report};
+use crate::apply::{Applier, Ownership, Report, chain};
 use crate::input::{EngineView, Input, SecretView, Tokens};
 use crate::plan::{Desired, plan};
 use crate::role::Role;
@@ -246,6 +246,10 @@ impl Manager {
         if !problems.is_empty() {
             return Err(problems.join("; "));
         }
+        if !report.is_complete() {
+            // Somebody was faster, or something is on its way out.
+            return Ok(FIRST_PAUSE);
+        }
         let next = desired.next_change.map_or(i64::MAX, |at| at.saturating_sub(input.now));
         // A right that was missing may have come without a word. An hour later at the latest everything is compared once more.
         let is_forbidden = input.secrets.values().any(|secret| *secret == SecretView::Forbidden);
@@ -278,6 +282,7 @@ impl Manager {
     }
 
     async fn publish(&self, leader: &mut Leader, desired: &Desired) -> Vec<String> {
+        leader.publisher.forget_others(desired);
         let mut problems = Vec::new();
         for (id, report) in &desired.pipelines {
             let result = self.observed.publish(&mut leader.publisher, id, report).await;
@@ -299,26 +304,10 @@ fn ownership(settings: &Settings) -> Ownership {
     Ownership { instance: settings.namespace.clone(), namespaces }
 }
 
-/// What is not as it should be. What passes by itself is tried again without a word.
+/// What is not as it should be and does not pass by itself.
 fn said(report: &Report) -> Vec<String> {
-    let failed = report.failed.iter().map(|(object, error)| {
-        if !error.is_passing() {
-            tracing::warn!(%object, %error, "an object is not as it should be");
-        }
-        format!("{object}: {error}")
-    });
-    failed.collect()
-}
-
-/// An error with its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
+    let lasting = report.failed.iter().filter(|(_, error)| !error.is_passing());
+    lasting.map(|(object, error)| format!("{object}: {error}")).collect()
 }
 
 /// Asks engines while this manager leads, more often while they do not run yet what they should.
@@ -338,6 +327,7 @@ async fn ask_engines(
             return;
         }
         let token = told.status_token.lock().clone();
+        // Without a token nothing runs yet.
         let mut wait = BETWEEN_ASKING_SOON;
         if let Some(token) = token {
             let views = engines.ask(&observed.engines(), &token).await;
@@ -345,16 +335,7 @@ async fn ask_engines(
             if wanted_since.0 != wanted {
                 wanted_since = (wanted.clone(), Instant::now());
             }
-            let runs_wanted = |(role, view): (&Role, &EngineView)| {
-                let hash = wanted.get(role);
-                view.reports.len() == view.asked as usize
-                    && view.reports.iter().all(|report| Some(&report.config_hash) == hash)
-            };
-            if !wanted.is_empty() && wanted.keys().all(|role| views.contains_key(role)) && views.iter().all(runs_wanted)
-            {
-                wait = BETWEEN_ASKING;
-            }
-            if wanted.is_empty() || wanted_since.1.elapsed() >= SOON_AT_MOST {
+            if wanted.is_empty() || is_told(&wanted, &views) || wanted_since.1.elapsed() >= SOON_AT_MOST {
                 wait = BETWEEN_ASKING;
             }
             let is_first = !told.asked.swap(true, Ordering::Relaxed);
@@ -370,4 +351,13 @@ async fn ask_engines(
         }
         tokio::time::sleep(wait).await;
     }
+}
+
+/// Whether all engines that were asked say that they run what they should.
+fn is_told(wanted: &BTreeMap<Role, String>, views: &BTreeMap<Role, EngineView>) -> bool {
+    wanted.iter().all(|(role, hash)| {
+        views.get(role).is_some_and(|view| {
+            view.reports.len() == view.asked as usize && view.reports.iter().all(|report| report.config_hash == *hash)
+        })
+    })
 }

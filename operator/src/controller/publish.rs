@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::collect::PipelineId;
 use crate::crd::{Flow, LogPipeline, MetricPipeline, Telemetry, TracePipeline};
+use crate::plan::Desired;
 use crate::status::{ConditionReport, PipelineReport, TelemetryReport};
 
 /// Counts are written at most so often.
@@ -44,6 +45,14 @@ pub(super) struct PublishError {
 impl Publisher {
     pub(super) fn new(client: Client) -> Self {
         Self { client, written: BTreeMap::new(), counted: BTreeMap::new() }
+    }
+
+    /// Forgets what was written for objects that are gone. What is forgotten of others is compared with what they hold.
+    pub(super) fn forget_others(&mut self, desired: &Desired) {
+        self.counted.retain(|id, _| desired.pipelines.contains_key(id));
+        if self.written.len() > 2 * (desired.pipelines.len() + desired.telemetries.len()) {
+            self.written.clear();
+        }
     }
 
     /// Writes the status of a LogPipeline.

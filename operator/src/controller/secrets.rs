@@ -17,6 +17,11 @@ use tokio::time::Instant;
 use crate::collect::SecretName;
 use crate::input::SecretView;
 
+/// A right that is missing for less than this may be one that an API server has not learned of yet.
+const FORBIDDEN_AFTER: Duration = Duration::from_secs(120);
+/// A watch that was forbidden goes on without a word when it is not any more, so it is begun anew so often.
+const ANEW_AFTER: Duration = Duration::from_secs(60);
+
 /// Followers by name.
 pub(super) struct Secrets {
     client: Client,
@@ -30,11 +35,6 @@ struct Followed {
     task: AbortHandle,
 }
 
-/// A right that is missing for less than this may be one that an API server has not learned of yet.
-const FORBIDDEN_AFTER: Duration = Duration::from_secs(120);
-/// A watch that was forbidden goes on without a word when it is not any more, so it is begun anew so often.
-const ANEW_AFTER: Duration = Duration::from_secs(60);
-
 impl Secrets {
     pub(super) fn new(client: Client, changed: Arc<Notify>) -> Self {
         Self { client, changed, followed: BTreeMap::new() }
@@ -44,7 +44,7 @@ impl Secrets {
     pub(super) fn follow(&mut self, names: &BTreeSet<SecretName>) -> Option<BTreeMap<SecretName, SecretView>> {
         self.followed.retain(|name, _| names.contains(name));
         for (name, followed) in &mut self.followed {
-            let is_forbidden = *followed.seen.lock() == Some(SecretView::Forbidden);
+            let is_forbidden = followed.view() == Some(SecretView::Forbidden);
             if is_forbidden && followed.since.elapsed() >= ANEW_AFTER {
                 *followed = Followed::start(self.client.clone(), name, Arc::clone(&self.changed), followed.view());
             }
@@ -55,7 +55,7 @@ impl Secrets {
                 self.followed.insert(name.clone(), followed);
             }
         }
-        let seen = self.followed.iter().map(|(name, followed)| Some((name.clone(), followed.seen.lock().clone()?)));
+        let seen = self.followed.iter().map(|(name, followed)| Some((name.clone(), followed.view()?)));
         seen.collect()
     }
 }

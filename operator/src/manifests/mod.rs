@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::collect::SecretName;
 use crate::crd::{LogPipeline, MetricPipeline, Telemetry, TracePipeline};
 use crate::input::{Input, SecretView};
+use crate::validate::name;
 
 /// A value as YAML.
 pub fn yaml(value: &Value) -> String {
@@ -141,17 +142,13 @@ pub fn add(document: Document, input: &mut Input) -> Vec<String> {
 
 /// What is wrong with the name of an object that was added last. Without an API server nobody else looks.
 fn wrong_name(name: &str, kind: &str, input: &mut Input) -> Option<String> {
-    let is_allowed = |found: char| found.is_ascii_lowercase() || found.is_ascii_digit() || matches!(found, '-' | '.');
-    let is_at_end = |found: char| found.is_ascii_lowercase() || found.is_ascii_digit();
-    let is_name =
-        name.len() <= 253 && name.chars().all(is_allowed) && name.starts_with(is_at_end) && name.ends_with(is_at_end);
     let count = match kind {
         "LogPipeline" => input.logs.iter().filter(|found| found.metadata.name.as_deref() == Some(name)).count(),
         "MetricPipeline" => input.metrics.iter().filter(|found| found.metadata.name.as_deref() == Some(name)).count(),
         "TracePipeline" => input.traces.iter().filter(|found| found.metadata.name.as_deref() == Some(name)).count(),
         _ => 1,
     };
-    match (is_name, count) {
+    match (name::is_object_name(name), count) {
         (false, _) => Some(format!("metadata.name: '{name}' is no name; expected small letters, digits, '-' and '.'")),
         (true, 2..) => Some(format!("metadata.name: '{name}' is that of another {kind} already")),
         (true, _) => None,

@@ -1,6 +1,7 @@
 //! What can be wrong with a pipeline, and in which words it is told.
 
 pub mod endpoint;
+pub mod name;
 mod problem;
 pub mod tls;
 pub mod unsupported;
