@@ -71,6 +71,8 @@ pub enum News<K> {
 pub enum Interruption {
     /// We lack the right to list or watch.
     Forbidden,
+    /// The server knows no such kind: its definition is missing, or the server has not read it yet.
+    Unknown,
     /// Anything else; it may be over soon.
     Other,
 }

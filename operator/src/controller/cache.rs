@@ -4,14 +4,29 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use kube::runtime::reflector::{self, Store};
+use kube::runtime::watcher::Event;
 use kube::{Api, Resource};
-use kubernetes::{News, Selection, follow};
+use kubernetes::{Interruption, News, Selection, follow};
 use serde::de::DeserializeOwned;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 /// A kind of object, as last heard of.
-pub(super) struct Cache<K: Resource<DynamicType = ()> + 'static>(Store<K>);
+pub(super) struct Cache<K: Resource<DynamicType = ()> + 'static> {
+    store: Store<K>,
+    known: watch::Receiver<Known>,
+}
+
+/// How much is known of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// Nothing yet.
+    Nothing,
+    /// That the cluster has no such kind.
+    NoKind,
+    /// Everything, as of some time.
+    All,
+}
 
 impl<K> Cache<K>
 where
@@ -26,25 +41,56 @@ where
         tasks: &mut JoinSet<()>,
     ) -> Self {
         let (store, mut writer) = reflector::store();
+        let (knows, known) = watch::channel(Known::Nothing);
         tasks.spawn(async move {
-            let take = |news| {
-                let News::Event(event) = news else { return };
-                writer.apply_watcher_event(&event.modify(trim));
-                changed.notify_one();
+            let take = |news| match news {
+                News::Event(event) => {
+                    let is_whole = matches!(event, Event::InitDone);
+                    writer.apply_watcher_event(&event.modify(trim));
+                    if is_whole {
+                        knows.send_replace(Known::All);
+                    }
+                    changed.notify_one();
+                }
+                // Objects of a kind go before it does, and they were told of.
+                News::Interrupted(Interruption::Unknown, problem) if *knows.borrow() == Known::Nothing => {
+                    tracing::warn!(
+                        kind = &*K::kind(&()),
+                        problem,
+                        "this cluster has no such kind, and nothing of it changes"
+                    );
+                    knows.send_replace(Known::NoKind);
+                    changed.notify_one();
+                }
+                News::Interrupted(..) => {}
             };
             follow(api, selection, take).await;
         });
-        Self(store)
+        Self { store, known }
     }
 
     /// Waits until everything has been listed once: before that, what is missing says nothing.
     pub(super) async fn listed(&self) {
+        self.until(|known| known == Known::All).await;
+    }
+
+    /// The same, or until it is known that the cluster has no such kind.
+    pub(super) async fn listed_or_unknown(&self) {
+        self.until(|known| known != Known::Nothing).await;
+    }
+
+    /// Whether everything has been listed once.
+    pub(super) fn is_listed(&self) -> bool {
+        *self.known.borrow() == Known::All
+    }
+
+    async fn until(&self, is: impl Fn(Known) -> bool) {
         // An error says that the task has ended, which is the end of everything.
-        self.0.wait_until_ready().await.ok();
+        self.known.clone().wait_for(|known| is(*known)).await.ok();
     }
 
     /// All objects.
     pub(super) fn all(&self) -> Vec<Arc<K>> {
-        self.0.state()
+        self.store.state()
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! An engine that does not answer is one that does not report; what it counts is not guessed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -47,8 +47,16 @@ pub(super) struct Engines {
     client: Client<HttpConnector, Empty<Bytes>>,
     /// What pods have counted for pipelines, the oldest first.
     history: BTreeMap<(String, String), VecDeque<(Instant, Counted)>>,
-    /// Where the next sample of agents begins.
-    turn: usize,
+    /// What agents said when they were asked last, by their pods.
+    agents: BTreeMap<String, Heard>,
+}
+
+/// What an agent said.
+#[derive(Debug)]
+struct Heard {
+    at: Instant,
+    /// Absent where it did not answer.
+    report: Option<EngineReport>,
 }
 
 /// Counts of one pipeline in one pod.
@@ -64,7 +72,7 @@ impl Engines {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(PATIENCE));
         let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(PATIENCE).build(connector);
-        Self { client, history: BTreeMap::new(), turn: 0 }
+        Self { client, history: BTreeMap::new(), agents: BTreeMap::new() }
     }
 
     /// Asks once. `engines` are all that run; the views are of all roles among them.
@@ -78,46 +86,54 @@ impl Engines {
         });
         let answers: Vec<_> = answers.buffer_unordered(AT_ONCE).collect().await;
         let mut views: BTreeMap<Role, EngineView> = BTreeMap::new();
-        for engine in &asked {
-            views.entry(engine.role).or_default().asked += 1;
-        }
         let now = Instant::now();
         for (engine, result) in answers {
-            match result {
-                Ok(status) => self.add(views.entry(engine.role).or_default(), &engine, &status, now),
-                Err(error) => tracing::debug!(pod = engine.pod, error, "an engine does not report"),
+            let view = views.entry(engine.role).or_default();
+            let report = match result {
+                Ok(status) => {
+                    self.count(view, &engine, &status, now);
+                    Some(report(&engine, &status))
+                }
+                Err(error) => {
+                    tracing::debug!(pod = engine.pod, error, "an engine does not report");
+                    None
+                }
+            };
+            if is_agent(&engine) {
+                self.agents.insert(engine.pod, Heard { at: now, report });
+            } else {
+                view.asked += 1;
+                view.reports.extend(report);
             }
+        }
+        self.forget(engines);
+        // What an agent said stands until it is asked again.
+        for engine in engines.iter().filter(|engine| is_agent(engine)) {
+            let Some(heard) = self.agents.get(&engine.pod) else { continue };
+            let view = views.entry(engine.role).or_default();
+            view.asked += 1;
+            view.reports.extend(heard.report.clone());
         }
         for view in views.values_mut() {
             view.reports.sort_by(|one, other| one.pod.cmp(&other.pod));
         }
-        self.forget(engines);
         views
     }
 
-    /// All gateways, and as many agents as may be asked, others each time.
-    fn sample(&mut self, engines: &[Engine]) -> Vec<Engine> {
-        let is_agent = |engine: &&Engine| engine.role.workload() == Workload::DaemonSet;
-        let agents: Vec<&Engine> = engines.iter().filter(is_agent).collect();
-        let first = if agents.is_empty() { 0 } else { self.turn % agents.len() };
-        self.turn = first + AGENTS_ASKED;
-        let turn =
-            agents.iter().cycle().skip(first).take(AGENTS_ASKED.min(agents.len())).map(|engine| (*engine).clone());
-        let gateways = engines.iter().filter(|engine| !is_agent(engine)).cloned();
-        gateways.chain(turn).collect()
+    /// All gateways, and as many agents as may be asked. Half of them are those that are not well, so that it is soon known
+    /// when they are; the others take turns.
+    fn sample(&self, engines: &[Engine]) -> Vec<Engine> {
+        let (mut agents, gateways): (Vec<&Engine>, Vec<&Engine>) = engines.iter().partition(|engine| is_agent(engine));
+        let heard = |engine: &Engine| self.agents.get(&engine.pod);
+        // Whoever was never asked comes first.
+        agents.sort_by_key(|engine| heard(engine).map(|heard| heard.at));
+        let is_unwell = |engine: &&&Engine| heard(engine).is_some_and(|heard| !heard.is_well());
+        let unwell: Vec<&Engine> = agents.iter().filter(is_unwell).take(AGENTS_ASKED / 2).copied().collect();
+        let others = agents.into_iter().filter(|engine| !unwell.contains(engine)).take(AGENTS_ASKED - unwell.len());
+        gateways.into_iter().chain(unwell.iter().copied()).chain(others).cloned().collect()
     }
 
-    fn add(&mut self, view: &mut EngineView, engine: &Engine, status: &Status, now: Instant) {
-        let problem = status.reload.as_ref().and_then(|reload| reload.problem.clone());
-        let is_agent = engine.role.workload() == Workload::DaemonSet;
-        let failing = status
-            .components
-            .iter()
-            .filter(|found| found.sink.is_some() && is_agent)
-            .find(|found| found.health.state == ComponentState::Degraded);
-        let failure = failing.and_then(|found| found.health.last_error.as_ref()).map(|error| error.message.clone());
-        let (pod, config_hash) = (engine.pod.clone(), status.config_hash.clone());
-        view.reports.push(EngineReport { pod, config_hash, problem, failure });
+    fn count(&mut self, view: &mut EngineView, engine: &Engine, status: &Status, now: Instant) {
         for component in &status.components {
             let (Some(pipeline), Some(sink)) = (&component.pipeline, &component.sink) else { continue };
             let ledger = &sink.ledger;
@@ -153,7 +169,32 @@ impl Engines {
     }
 
     fn forget(&mut self, engines: &[Engine]) {
-        self.history.retain(|(pod, _), _| engines.iter().any(|engine| engine.pod == *pod));
+        let pods: BTreeSet<&str> = engines.iter().map(|engine| engine.pod.as_str()).collect();
+        self.history.retain(|(pod, _), _| pods.contains(pod.as_str()));
+        self.agents.retain(|pod, _| pods.contains(pod.as_str()));
+    }
+}
+
+impl Heard {
+    fn is_well(&self) -> bool {
+        self.report.as_ref().is_some_and(|report| report.problem.is_none() && report.failure.is_none())
+    }
+}
+
+fn is_agent(engine: &Engine) -> bool {
+    engine.role.workload() == Workload::DaemonSet
+}
+
+/// What an engine says of its configuration. Whether a sink is well is a matter of pipelines in a gateway; an agent has one.
+fn report(engine: &Engine, status: &Status) -> EngineReport {
+    let is_failing = |state| is_agent(engine) && state == ComponentState::Degraded;
+    let failing =
+        status.components.iter().filter(|found| found.sink.is_some()).find(|found| is_failing(found.health.state));
+    EngineReport {
+        pod: engine.pod.clone(),
+        config_hash: status.config_hash.clone(),
+        problem: status.reload.as_ref().and_then(|reload| reload.problem.clone()),
+        failure: failing.and_then(|found| found.health.last_error.as_ref()).map(|error| error.message.clone()),
     }
 }
 
@@ -189,4 +230,43 @@ async fn status_of(
     }
     let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await.map_err(|error| error.to_string())?;
     serde_json::from_slice(&body.to_bytes()).map_err(|error| format!("its status cannot be read: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agents(count: u8) -> Vec<Engine> {
+        let agent = |number| Engine {
+            role: Role::LogAgent,
+            pod: format!("agent-{number:03}"),
+            address: IpAddr::from([127, 0, 0, number]),
+        };
+        (0..count).map(agent).collect()
+    }
+
+    fn heard(engines: &mut Engines, sample: &[Engine], at: Instant, ill: &str) {
+        for engine in sample {
+            let problem = (engine.pod == ill).then(|| "no disk".to_owned());
+            let report = EngineReport { pod: engine.pod.clone(), config_hash: String::new(), problem, failure: None };
+            engines.agents.insert(engine.pod.clone(), Heard { at, report: Some(report) });
+        }
+    }
+
+    /// All agents have their turn, and one that is not well is asked each time.
+    #[tokio::test(start_paused = true)]
+    async fn agents_take_turns_and_the_unwell_are_asked_again() {
+        let (all, mut engines) = (agents(100), Engines::new());
+        let mut seen = BTreeSet::new();
+        for round in 0..6 {
+            let sample = engines.sample(&all);
+            assert_eq!(sample.len(), AGENTS_ASKED);
+            let is_known = seen.contains("agent-007");
+            assert!(!is_known || sample.iter().any(|engine| engine.pod == "agent-007"), "round {round}");
+            seen.extend(sample.iter().map(|engine| engine.pod.clone()));
+            heard(&mut engines, &sample, Instant::now(), "agent-007");
+            tokio::time::advance(Duration::from_secs(30)).await;
+        }
+        assert_eq!(seen.len(), 100, "nobody is left out");
+    }
 }

@@ -6,6 +6,7 @@
 
 mod cache;
 mod engines;
+mod events;
 mod observe;
 mod publish;
 mod secrets;
@@ -109,7 +110,7 @@ pub async fn run(client: Client, start: Start, stop: CancellationToken) -> Resul
     let lease = LeaseOptions {
         namespace: settings.namespace.clone(),
         name: LEASE.to_owned(),
-        identity,
+        identity: identity.clone(),
         duration: LEASE_DURATION,
     };
     let candidate = Candidate::new(client.clone(), lease);
@@ -119,7 +120,7 @@ pub async fn run(client: Client, start: Start, stop: CancellationToken) -> Resul
         let stop = stop_leading.clone();
         tokio::spawn(async move { candidate.run(&leads, stop).await })
     };
-    let manager = Manager::new(client, settings, observed, changed, leading);
+    let manager = Manager { client, settings, identity, observed, changed, leading, told: Arc::default() };
     tokio::select! {
         () = manager.run(&health, &mut tasks) => {}
         () = stop.cancelled() => {}
@@ -134,6 +135,7 @@ pub async fn run(client: Client, start: Start, stop: CancellationToken) -> Resul
 struct Manager {
     client: Client,
     settings: Settings,
+    identity: String,
     observed: Arc<Observed>,
     changed: Arc<Notify>,
     leading: watch::Receiver<bool>,
@@ -150,16 +152,6 @@ struct Leader {
 }
 
 impl Manager {
-    fn new(
-        client: Client,
-        settings: Settings,
-        observed: Arc<Observed>,
-        changed: Arc<Notify>,
-        leading: watch::Receiver<bool>,
-    ) -> Self {
-        Self { client, settings, observed, changed, leading, told: Arc::default() }
-    }
-
     async fn run(mut self, health: &Health, tasks: &mut JoinSet<()>) {
         self.observed.listed().await;
         health.is_ready();
@@ -186,7 +178,7 @@ impl Manager {
     async fn lead(&self) {
         let mut leader = Leader {
             applier: Applier::new(self.client.clone(), ownership(&self.settings)),
-            publisher: Publisher::new(self.client.clone()),
+            publisher: Publisher::new(self.client.clone(), &self.identity),
             secrets: Secrets::new(self.client.clone(), Arc::clone(&self.changed)),
             tokens: None,
             namespace_uid: None,

@@ -57,11 +57,12 @@ impl Observed {
         }
     }
 
-    /// Waits until everything has been listed once.
+    /// Waits until everything has been listed once. A kind of pipeline that the cluster does not have keeps nobody from the
+    /// others.
     pub(super) async fn listed(&self) {
-        self.logs.listed().await;
-        self.metrics.listed().await;
-        self.traces.listed().await;
+        self.logs.listed_or_unknown().await;
+        self.metrics.listed_or_unknown().await;
+        self.traces.listed_or_unknown().await;
         self.telemetries.listed().await;
         self.deployments.listed().await;
         self.daemon_sets.listed().await;
@@ -112,9 +113,23 @@ impl Observed {
         self.gateway_pods.all()
     }
 
+    /// Whether pipelines of a signal were listed. What has not been seen is not gone.
+    fn is_listed(&self, signal: Signal) -> bool {
+        match signal {
+            Signal::Logs => self.logs.is_listed(),
+            Signal::Metrics => self.metrics.is_listed(),
+            Signal::Traces => self.traces.is_listed(),
+        }
+    }
+
     /// Whether pods of a role still use something that is not wanted any more: they deliver what they hold, or wait to be
-    /// replaced by those of another version. It goes with the last of them.
+    /// replaced by those of another version. It goes with the last of them. Nothing goes of a role whose pipelines have not
+    /// been seen.
     pub(super) fn is_in_use(&self, object: &ObjectRef) -> bool {
+        let is_its = |role: &Role| object.name.starts_with(role.name()) || object.name == role.signal().service();
+        if Role::ALL.iter().any(|role| is_its(role) && !self.is_listed(role.signal())) {
+            return true;
+        }
         let kept = ["ClusterRole", "ClusterRoleBinding", "NetworkPolicy", "Secret", "ServiceAccount"];
         let role = Role::ALL.into_iter().find(|role| object.name.starts_with(role.name()));
         let Some(role) = role.filter(|_| kept.contains(&object.kind.as_str())) else { return false };

@@ -1,6 +1,6 @@
 //! Writes what is said of pipelines and of the module into their status, and only what has changed.
 //!
-//! A condition's time is that at which its status was written. Counts are written at most once a minute, so that a busy
+//! What has changed is told by Events too. A condition's time is that at which its status was written. Counts are written at most once a minute, so that a busy
 //! pipeline is no reason for more.
 
 use std::collections::BTreeMap;
@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::events::{Events, news};
 use crate::collect::PipelineId;
 use crate::crd::{Flow, LogPipeline, MetricPipeline, Telemetry, TracePipeline};
 use crate::plan::Desired;
@@ -27,6 +28,7 @@ const BETWEEN_COUNTS: Duration = Duration::from_secs(60);
 /// Who writes status, and what was written last.
 pub(super) struct Publisher {
     client: Client,
+    events: Events,
     /// What an object held before the last write to it, and what was written: until the cache has heard of the write, it
     /// still shows the former.
     written: BTreeMap<String, (Value, Value)>,
@@ -43,8 +45,10 @@ pub(super) struct PublishError {
 }
 
 impl Publisher {
-    pub(super) fn new(client: Client) -> Self {
-        Self { client, written: BTreeMap::new(), counted: BTreeMap::new() }
+    /// `identity` tells this manager from others.
+    pub(super) fn new(client: Client, identity: &str) -> Self {
+        let events = Events::new(client.clone(), identity);
+        Self { client, events, written: BTreeMap::new(), counted: BTreeMap::new() }
     }
 
     /// Forgets what was written for objects that are gone. What is forgotten of others is compared with what they hold.
@@ -65,7 +69,8 @@ impl Publisher {
         let status = found.status.clone().unwrap_or_default();
         let mut wanted = self.pipeline(id, report, &status.conditions, status.flow.as_ref());
         wanted["unsupportedMode"] = json!(report.unsupported_mode);
-        self.write(Api::<LogPipeline>::all(self.client.clone()), found, json!(status), wanted).await
+        let news = news(&report.conditions, &status.conditions);
+        self.write(Api::<LogPipeline>::all(self.client.clone()), found, json!(status), wanted, &news).await
     }
 
     /// Writes the status of a MetricPipeline.
@@ -77,7 +82,8 @@ impl Publisher {
     ) -> Result<(), PublishError> {
         let status = found.status.clone().unwrap_or_default();
         let wanted = self.pipeline(id, report, &status.conditions, status.flow.as_ref());
-        self.write(Api::<MetricPipeline>::all(self.client.clone()), found, json!(status), wanted).await
+        let news = news(&report.conditions, &status.conditions);
+        self.write(Api::<MetricPipeline>::all(self.client.clone()), found, json!(status), wanted, &news).await
     }
 
     /// Writes the status of a TracePipeline.
@@ -89,7 +95,8 @@ impl Publisher {
     ) -> Result<(), PublishError> {
         let status = found.status.clone().unwrap_or_default();
         let wanted = self.pipeline(id, report, &status.conditions, status.flow.as_ref());
-        self.write(Api::<TracePipeline>::all(self.client.clone()), found, json!(status), wanted).await
+        let news = news(&report.conditions, &status.conditions);
+        self.write(Api::<TracePipeline>::all(self.client.clone()), found, json!(status), wanted, &news).await
     }
 
     /// Writes the status of a Telemetry object.
@@ -101,7 +108,8 @@ impl Publisher {
             "endpoints": report.endpoints,
         });
         let api = namespaced(&self.client, found);
-        self.write(api, found, json!(found.status), wanted).await
+        let news = news(&report.conditions, &before);
+        self.write(api, found, json!(found.status), wanted, &news).await
     }
 
     fn pipeline(
@@ -130,7 +138,14 @@ impl Publisher {
         Some(Flow { reported_at: Some(Time(Timestamp::now())), ..now.clone() })
     }
 
-    async fn write<K>(&mut self, api: Api<K>, found: &K, before: Value, wanted: Value) -> Result<(), PublishError>
+    async fn write<K>(
+        &mut self,
+        api: Api<K>,
+        found: &K,
+        before: Value,
+        wanted: Value,
+        news: &[&ConditionReport],
+    ) -> Result<(), PublishError>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
@@ -150,6 +165,7 @@ impl Publisher {
         match api.patch_status(&found.name_any(), &PatchParams::default(), &patch).await {
             Ok(_) => {
                 self.written.insert(key, (before, wanted));
+                self.events.tell(&found.object_ref(&()), news).await;
                 Ok(())
             }
             // It is gone, and so is whoever would read it.

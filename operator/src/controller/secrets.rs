@@ -10,7 +10,7 @@ use kube::runtime::watcher::Event;
 use kube::{Api, Client};
 use kubernetes::{Interruption, News, Selection, follow};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -22,6 +22,9 @@ const FORBIDDEN_AFTER: Duration = Duration::from_secs(120);
 /// A watch that was forbidden goes on without a word when it is not any more, so it is begun anew so often.
 const ANEW_AFTER: Duration = Duration::from_secs(60);
 
+/// A Secret that is deleted may be made anew at once, as `kubectl replace --force` does. So long it counts as it was.
+const GONE_AFTER: Duration = Duration::from_secs(30);
+
 /// Followers by name.
 pub(super) struct Secrets {
     client: Client,
@@ -30,7 +33,7 @@ pub(super) struct Secrets {
 }
 
 struct Followed {
-    seen: Arc<Mutex<Option<SecretView>>>,
+    seen: Arc<Mutex<Seen>>,
     since: Instant,
     task: AbortHandle,
 }
@@ -60,16 +63,44 @@ impl Secrets {
     }
 }
 
+/// What was seen of a Secret.
+#[derive(Debug, Default)]
+struct Seen {
+    view: Option<SecretView>,
+    /// Since when one that was there is not any more.
+    gone: Option<Instant>,
+}
+
+impl Seen {
+    /// What it counts as now.
+    fn counts_as(&self) -> Option<SecretView> {
+        match self.gone {
+            Some(since) if since.elapsed() >= GONE_AFTER => Some(SecretView::Missing),
+            _ => self.view.clone(),
+        }
+    }
+
+    /// Takes what was seen now.
+    fn take(&mut self, now: SecretView) {
+        if now == SecretView::Missing && matches!(self.view, Some(SecretView::Present(_))) {
+            self.gone.get_or_insert_with(Instant::now);
+        } else {
+            *self = Self { view: Some(now), gone: None };
+        }
+    }
+}
+
 impl Followed {
     fn view(&self) -> Option<SecretView> {
-        self.seen.lock().clone()
+        self.seen.lock().counts_as()
     }
 
     fn start(client: Client, name: &SecretName, changed: Arc<Notify>, known: Option<SecretView>) -> Self {
-        let seen = Arc::new(Mutex::new(known));
+        let seen = Arc::new(Mutex::new(Seen { view: known, gone: None }));
         let kept = Arc::clone(&seen);
         let api: Api<Secret> = Api::namespaced(client, &name.namespace);
         let fields = format!("metadata.name={}", name.name);
+        let (gone, gone_since) = watch::channel(None);
         let selection = Selection { fields: Some(fields), labels: None, page_size: NonZeroU32::MIN };
         let task = tokio::spawn(async move {
             // Until a list is complete, what was known stays.
@@ -91,26 +122,39 @@ impl Followed {
                     News::Event(Event::Delete(_)) => SecretView::Missing,
                     News::Interrupted(Interruption::Forbidden, _) => {
                         let since = *forbidden_since.get_or_insert_with(Instant::now);
-                        let is_known = matches!(*kept.lock(), Some(SecretView::Present(_) | SecretView::Missing));
+                        let is_known = matches!(kept.lock().view, Some(SecretView::Present(_) | SecretView::Missing));
                         if is_known && since.elapsed() < FORBIDDEN_AFTER {
                             return;
                         }
                         SecretView::Forbidden
                     }
-                    News::Interrupted(Interruption::Other, _) => return,
+                    News::Interrupted(Interruption::Other | Interruption::Unknown, _) => return,
                 };
                 if is_event {
                     forbidden_since = None;
                 }
                 let mut seen = kept.lock();
-                if seen.as_ref() != Some(&now) {
-                    *seen = Some(now);
+                let before = (seen.counts_as(), seen.gone);
+                seen.take(now);
+                if (seen.counts_as(), seen.gone) != before {
                     changed.notify_one();
+                    gone.send_replace(seen.gone);
                 }
             };
-            follow(api, selection, take).await;
+            tokio::join!(follow(api, selection, take), tell_of_gone(gone_since, &changed));
         });
         Self { seen, since: Instant::now(), task: task.abort_handle() }
+    }
+}
+
+/// Says that something has changed when what is gone begins to count as missing.
+async fn tell_of_gone(mut gone_since: watch::Receiver<Option<Instant>>, changed: &Notify) {
+    while gone_since.changed().await.is_ok() {
+        let since = *gone_since.borrow_and_update();
+        if let Some(since) = since {
+            tokio::time::sleep_until(since + GONE_AFTER).await;
+            changed.notify_one();
+        }
     }
 }
 
@@ -123,4 +167,36 @@ impl Drop for Followed {
 fn view(secret: Secret) -> SecretView {
     let data = secret.data.unwrap_or_default();
     SecretView::Present(data.into_iter().map(|(key, value)| (key, value.0)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn present(value: &str) -> SecretView {
+        SecretView::Present([("token".to_owned(), value.as_bytes().to_vec())].into())
+    }
+
+    /// A Secret that is deleted counts as it was for a while, and what is made in its place counts at once.
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_made_anew_was_never_gone() {
+        let mut seen = Seen::default();
+        seen.take(present("old"));
+        seen.take(SecretView::Missing);
+        tokio::time::advance(GONE_AFTER / 2).await;
+        assert_eq!(seen.counts_as(), Some(present("old")));
+        seen.take(present("new"));
+        assert_eq!(seen.counts_as(), Some(present("new")));
+        seen.take(SecretView::Missing);
+        tokio::time::advance(GONE_AFTER).await;
+        assert_eq!(seen.counts_as(), Some(SecretView::Missing));
+    }
+
+    /// One that never was there is missing from the beginning.
+    #[tokio::test(start_paused = true)]
+    async fn one_that_never_was_is_missing() {
+        let mut seen = Seen::default();
+        seen.take(SecretView::Missing);
+        assert_eq!(seen.counts_as(), Some(SecretView::Missing));
+    }
 }

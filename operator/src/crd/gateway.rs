@@ -25,6 +25,21 @@ pub struct Gateway {
     /// Who may send to it, by a NetworkPolicy. Unset means everybody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clients: Option<Clients>,
+    /// Where it may send to, by a NetworkPolicy. Unset means `Anywhere`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub egress: Option<Egress>,
+}
+
+/// Where a gateway may send to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Egress {
+    /// Anywhere.
+    #[default]
+    Anywhere,
+    /// To names, the API server, and the backends and authorization servers of its pipelines: to all pods of the Namespace of
+    /// one that is in the cluster, and at the port of one that is not. Addresses of the link, where clouds tell credentials
+    /// of nodes, are none.
+    Backends,
 }
 
 /// Who may send to a gateway.

@@ -24,7 +24,8 @@ mod trace_pipeline;
 mod value;
 
 pub use gateway::{
-    Agent, AutoScaling, Clients, Gateway, Replicas, ResourceAmounts, Resources, Scaling, ScalingType, StaticScaling,
+    Agent, AutoScaling, Clients, Egress, Gateway, Replicas, ResourceAmounts, Resources, Scaling, ScalingType,
+    StaticScaling,
 };
 pub use input::{ContainerSelector, NamespaceSelector, OtlpInput, Switch};
 pub use log_pipeline::{LogInput, LogOutput, LogPipeline, LogPipelineSpec, LogRuntimeInput};

@@ -26,6 +26,7 @@ use engine_config::{
     ServerAuth, Settings as EngineSettings, SignalSet, SinkKeys, SourceFile, Span, StatusSettings,
 };
 
+use super::destination::Destination;
 use super::files::{DIRECTORY, Files, digest};
 use super::sink;
 use crate::collect::{Module, Pipeline, RuntimeLogs, Selection};
@@ -80,6 +81,9 @@ const CONTAINER: &str = "k8s.container.name";
 const CONNECTION_AGE: Span = Span::secs(600);
 /// To how many gateways an agent is connected.
 const AGENT_CONNECTIONS: NonZeroU16 = NonZeroU16::new(2).expect("not zero");
+/// Longest attempt of an agent: a gateway may hold data of a pod that it does not know yet, and what is sent again while the
+/// first of it is still on its way comes twice. A gateway that is gone is known by its pings after 40 s at most.
+const AGENT_ATTEMPT: Span = Span::secs(60);
 
 /// What an engine of a role is to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +100,8 @@ pub struct RoleConfig {
     pub takes_from_applications: bool,
     /// Whether agents send to it.
     pub takes_from_agents: bool,
+    /// Where it sends to, for the network.
+    pub destinations: BTreeSet<Destination>,
     /// Whether values that can be secret stand in `toml`.
     pub holds_secrets: bool,
     /// Whether variables stand in `toml`: the name of a node is known to its pods only.
@@ -111,16 +117,16 @@ pub fn gateway(
     tokens: &OwnTokens,
 ) -> RoleConfig {
     let mut files = Files::default();
-    let mut config = EngineConfig::new(engine_settings(role, module, settings, &mut files, tokens));
+    let mut config = EngineConfig::new(engine_settings(role, &mut files, tokens));
     let mut builder = Builder { config: &mut config, signals: signals(role.signal()) };
     if takes_from_applications(pipelines) {
         builder.source(APPS, apps());
-        builder.transform(APPS_PODS, pods(module), &[APPS]);
+        builder.transform(APPS_PODS, pods(module, settings), &[APPS]);
     }
     if takes_from_agents(pipelines) {
         let token = files.own(AGENTS_TOKEN, tokens.agents.expose());
         builder.source(AGENTS, agents(token));
-        builder.transform(AGENTS_PODS, pods(module), &[AGENTS]);
+        builder.transform(AGENTS_PODS, pods(module, settings), &[AGENTS]);
     }
     let keeps_originals = keeps_originals(pipelines);
     for pipeline in pipelines {
@@ -135,6 +141,7 @@ pub fn gateway(
     RoleConfig {
         takes_from_applications: takes_from_applications(pipelines),
         takes_from_agents: takes_from_agents(pipelines),
+        destinations: pipelines.iter().flat_map(|pipeline| Destination::of(&pipeline.output)).collect(),
         holds_secrets: pipelines.iter().any(|pipeline| pipeline.output.holds_secrets()),
         ..finish(config, files)
     }
@@ -153,7 +160,7 @@ pub fn takes_from_agents(pipelines: &[&Pipeline]) -> bool {
 /// The configuration of the log agents: what all pipelines want together.
 pub fn log_agent(pipelines: &[&Pipeline], module: &Module, settings: &Settings, tokens: &OwnTokens) -> RoleConfig {
     let mut files = Files::default();
-    let mut own = engine_settings(Role::LogAgent, module, settings, &mut files, tokens);
+    let mut own = engine_settings(Role::LogAgent, &mut files, tokens);
     own.kubernetes.node = Some(format!("${{{NODE_VARIABLE}}}"));
     own.kubernetes.cluster_name = own.kubernetes.cluster_name.as_deref().map(literal);
     let mut config = EngineConfig::new(own);
@@ -170,7 +177,7 @@ pub fn log_agent(pipelines: &[&Pipeline], module: &Module, settings: &Settings, 
         ..KubernetesLogs::default()
     };
     builder.source("containers", source);
-    let pods = pods(module);
+    let pods = pods(module, settings);
     let pod_labels = pods.pod_labels.iter().map(|key| literal(key)).collect();
     builder.transform("pods", KubernetesAttributes { pod_labels, ..pods }, &["containers"]);
     let mark = BTreeMap::from([(MARK_INPUT.to_owned(), AttributeValue::String(RUNTIME_INPUT.to_owned()))]);
@@ -186,6 +193,7 @@ pub fn log_agent(pipelines: &[&Pipeline], module: &Module, settings: &Settings, 
     let sink = OtlpSink {
         auth: Some(Auth { bearer: Some(BearerAuth { token }), ..Auth::default() }),
         spread: Some(Spread { addresses: AGENT_CONNECTIONS, node: Some(format!("${{{NODE_VARIABLE}}}")) }),
+        timeout: AGENT_ATTEMPT,
         ..OtlpSink::new(endpoint)
     };
     let keys = SinkKeys { acknowledge: Acknowledge::Delivered, ..SinkKeys::default() };
@@ -220,18 +228,13 @@ fn finish(config: EngineConfig, files: Files) -> RoleConfig {
         files: files.into_entries(),
         takes_from_applications: false,
         takes_from_agents: false,
+        destinations: BTreeSet::new(),
         holds_secrets: false,
         expands_environment: false,
     }
 }
 
-fn engine_settings(
-    role: Role,
-    module: &Module,
-    settings: &Settings,
-    files: &mut Files,
-    tokens: &OwnTokens,
-) -> EngineSettings {
+fn engine_settings(role: Role, files: &mut Files, tokens: &OwnTokens) -> EngineSettings {
     let mut own = EngineSettings::default();
     own.engine.role = Some(role.component().to_owned());
     own.secrets.directory = Some(PathBuf::from(DIRECTORY));
@@ -242,8 +245,6 @@ fn engine_settings(
     if role != Role::LogAgent {
         own.shutdown.delay = SHUTDOWN_DELAY;
     }
-    let cluster_name = module.cluster_name.as_deref().unwrap_or(&settings.cluster_name);
-    own.kubernetes.cluster_name = Some(cluster_name).filter(|name| !name.is_empty()).map(str::to_owned);
     own
 }
 
@@ -272,8 +273,14 @@ fn agents(token: SecretRef) -> OtlpSource {
     OtlpSource { grpc: Some(listener), http: None }
 }
 
-fn pods(module: &Module) -> KubernetesAttributes {
-    let mut options = KubernetesAttributes { service: module.service_names, ..KubernetesAttributes::default() };
+fn pods(module: &Module, settings: &Settings) -> KubernetesAttributes {
+    let cluster_name = module.cluster_name.as_deref().unwrap_or(&settings.cluster_name);
+    let mut options = KubernetesAttributes {
+        service: module.service_names,
+        // Here it changes without a restart.
+        cluster_name: Some(cluster_name).filter(|name| !name.is_empty()).map(str::to_owned),
+        ..KubernetesAttributes::default()
+    };
     options.attributes.insert(KubernetesAttribute::CloudProvider);
     options.pod_labels = module.pod_labels.clone();
     options

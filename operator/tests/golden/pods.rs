@@ -205,3 +205,38 @@ fn networks_are_closed() {
         assert_eq!(ingress, expected);
     }
 }
+
+/// Where a gateway may send to is a choice too: names, the API server, and what its pipelines name. What is in the cluster is
+/// named by its namespace, what is outside by its port, and addresses of the link, where clouds tell credentials, by nobody.
+#[test]
+fn egress_can_follow_the_backends() {
+    let case = "objects_of_gateways_that_send_to_their_backends";
+    let input = inputs().into_iter().find(|(name, _)| name == case).unwrap().1;
+    let objects = plan(&input).objects.into_iter().map(|object| serde_json::to_value(object).unwrap());
+    let policy = objects.into_iter().find(|object| object["kind"] == "NetworkPolicy").unwrap();
+    let namespace = |name: &str| {
+        json!([{ "namespaceSelector": { "matchExpressions": [
+            { "key": "kubernetes.io/metadata.name", "operator": "In", "values": [name] },
+        ] } }])
+    };
+    let outside = json!([
+        { "ipBlock": { "cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"] } },
+        { "ipBlock": { "cidr": "::/0", "except": ["fe80::/10"] } },
+    ]);
+    let at = |port: u16| json!([{ "port": port, "protocol": "TCP" }]);
+    let egress = policy["spec"]["egress"].as_array().unwrap();
+    let needs: Vec<_> = egress[0]["ports"].as_array().unwrap().iter().map(|port| port["port"].to_string()).collect();
+    assert_eq!(needs.join(" "), "53 53 5353 5353 8053 8053 443 6443 8443 16443");
+    let expected = [
+        json!({ "to": [{ "ipBlock": { "cidr": "192.0.2.7/32" } }], "ports": at(4317) }),
+        json!({ "to": namespace("shop") }),
+        json!({ "to": outside, "ports": at(4317) }),
+        json!({ "to": namespace("shop") }),
+        json!({ "to": outside, "ports": at(8443) }),
+        json!({ "to": outside, "ports": at(443) }),
+    ];
+    for rule in &expected {
+        assert!(egress[1..].contains(rule), "{rule} is missing in {egress:#?}");
+    }
+    assert_eq!(egress.len(), 1 + 5, "each once: {egress:#?}");
+}

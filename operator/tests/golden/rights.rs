@@ -106,6 +106,7 @@ in telemetry-system: apps/statefulsets: get list watch
 in telemetry-system: autoscaling/horizontalpodautoscalers: get list watch create patch delete
 in telemetry-system: coordination.k8s.io/leases (telemetry-manager): get update
 in telemetry-system: coordination.k8s.io/leases: create
+in telemetry-system: events.k8s.io/events: create patch
 in telemetry-system: networking.k8s.io/networkpolicies: get list watch create patch delete
 in telemetry-system: policy/poddisruptionbudgets: get list watch create patch delete
 in telemetry-system: rbac.authorization.k8s.io/rolebindings: get list watch
@@ -120,7 +121,8 @@ in telemetry-agents: autoscaling/horizontalpodautoscalers: get list watch
 in telemetry-agents: networking.k8s.io/networkpolicies: get list watch create patch delete
 in telemetry-agents: policy/poddisruptionbudgets: get list watch
 in telemetry-agents: rbac.authorization.k8s.io/rolebindings: get list watch
-in telemetry-agents: rbac.authorization.k8s.io/roles: get list watch"
+in telemetry-agents: rbac.authorization.k8s.io/roles: get list watch
+in default: events.k8s.io/events: create patch"
     );
     assert_eq!(all.join("\n"), expected);
     let is_banned = |line: &&String| {

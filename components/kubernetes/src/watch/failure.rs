@@ -9,6 +9,8 @@ use crate::protobuf::page::PageError;
 const GONE: u16 = 410;
 /// The status of answers to those who have no right to what they ask for.
 const FORBIDDEN: u16 = 403;
+/// The status of answers to those who ask for a kind that there is none of.
+const NOT_FOUND: u16 = 404;
 /// Statuses of refusals that have nothing to do with what was asked for: who asks, and how often.
 const OF_THE_CALLER: [u16; 4] = [401, FORBIDDEN, 408, 429];
 /// What an API server says that has seen less than its client, as one that was restored from a backup.
@@ -68,6 +70,7 @@ impl Failure {
     pub(super) fn interruption(&self) -> Interruption {
         match self {
             Self::Refused(status) if status.code == FORBIDDEN => Interruption::Forbidden,
+            Self::Refused(status) if status.code == NOT_FOUND => Interruption::Unknown,
             _ => Interruption::Other,
         }
     }

@@ -191,7 +191,7 @@ impl Preparation {
 
     fn cluster(&self, edits: &mut TextEdits) {
         if self.options.attributes.contains(&Name::ClusterName)
-            && let Some(name) = self.metadata.cluster_name()
+            && let Some(name) = self.options.cluster_name.as_deref().or_else(|| self.metadata.cluster_name())
         {
             edits.fill(&[Name::ClusterName.key()], &[name]);
         }

@@ -211,6 +211,16 @@ async fn the_cluster_is_everybodys() {
     assert_eq!(count(&transform, "records_unmatched_no_identity"), 3);
 }
 
+/// The name of the cluster that a transform says goes before that of the process.
+#[tokio::test]
+async fn a_cluster_may_be_named_here() {
+    let options = Options { cluster_name: Some("eu-2".to_owned()), ..Options::default() };
+    let transform = transform(&cluster(), &options);
+    let applied = apply(&transform, Batch::unacknowledged(logs(&[("host.name", "node-1")], 0..1)));
+    let found = attributes(&applied.emitted[0].1);
+    assert!(found.contains(&("k8s.cluster.name".to_owned(), "eu-2".to_owned())), "{found:?}");
+}
+
 /// A connection that is not new leads to the pod that made it, over IPv4 as IPv6 writes it, too; the id of a resource wins.
 #[tokio::test(start_paused = true)]
 async fn by_connection() {

@@ -60,7 +60,8 @@ pub struct OtlpSink {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
     /// Longest time of one attempt, from connecting to the answer. An attempt that takes longer has failed and is made
-    /// again as `retry` says.
+    /// again as `retry` says, and what had arrived all the same arrives twice: in front of an engine that holds data or
+    /// waits for its own backend it must be longer than that. A peer that is gone is found out by pings within 40 s.
     #[serde(default = "default_timeout")]
     #[schemars(extend("x-minimum" = "10ms", "x-maximum" = "10m"))]
     pub timeout: Span,

@@ -25,6 +25,11 @@ pub struct KubernetesAttributes {
     pub attributes: BTreeSet<KubernetesAttribute>,
     /// How the `service.*` attributes are found.
     pub service: ServiceNames,
+    /// Name of the cluster, for `k8s.cluster.name`. Default: `kubernetes.cluster_name`, which an engine takes at its start
+    /// only; this one changes while it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub cluster_name: Option<String>,
     /// Labels of pods that become attributes `k8s.pod.label.KEY`. A `*` at the end takes all keys that begin so.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub pod_labels: BTreeSet<String>,
@@ -63,7 +68,7 @@ pub enum KubernetesAttribute {
     /// Type of the node's machine.
     #[serde(rename = "host.type")]
     HostType,
-    /// Name of the cluster: `kubernetes.cluster_name`. Set on all resources, whatever they are of.
+    /// Name of the cluster, as `cluster_name` says. Set on all resources, whatever they are of.
     #[serde(rename = "k8s.cluster.name")]
     ClusterName,
     /// Id of the cluster: that of its namespace `kube-system`. Set on all resources, whatever they are of.
@@ -202,6 +207,7 @@ impl Default for KubernetesAttributes {
         Self {
             attributes: KubernetesAttribute::DEFAULT.into(),
             service: ServiceNames::default(),
+            cluster_name: None,
             pod_labels: BTreeSet::new(),
             pod_annotations: BTreeSet::new(),
             namespace_labels: BTreeSet::new(),

@@ -5,6 +5,7 @@
 //! be in the same namespace or in none.
 
 mod access;
+mod egress;
 mod network;
 mod pods;
 pub mod resources;

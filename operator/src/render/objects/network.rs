@@ -7,14 +7,13 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::networking::v1::{
-    NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
-    NetworkPolicySpec,
+    NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::core::DynamicObject;
 
-use super::{NAME_LABEL, RunningRole, metadata, object, selector};
+use super::{NAME_LABEL, RunningRole, egress, metadata, object, selector};
 use crate::render::config::{AGENTS_PORT, OTLP_GRPC_PORT, OTLP_HTTP_PORT, STATUS_PORT, agents_service};
 use crate::role::Role;
 use crate::settings::Settings;
@@ -24,7 +23,7 @@ const MANAGER: &str = "telemetry-manager";
 /// The label that Kubernetes gives every namespace.
 const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
 /// Where names are asked for: the port of the Service, and those of the pods behind it.
-const DNS_PORTS: [u16; 3] = [53, 5353, 8053];
+pub(super) const DNS_PORTS: [u16; 3] = [53, 5353, 8053];
 
 pub(super) fn objects(running: &RunningRole<'_>, settings: &Settings) -> Vec<DynamicObject> {
     let mut objects = Vec::new();
@@ -83,30 +82,16 @@ fn policy(running: &RunningRole<'_>, settings: &Settings) -> NetworkPolicy {
             ports: Some(vec![tcp(AGENTS_PORT)]),
         });
     }
-    let egress = match running.role {
-        // A backend is anywhere, and many networks judge by the address and port behind a Service, which nobody tells.
-        Role::LogGateway | Role::MetricGateway | Role::TraceRouter => vec![NetworkPolicyEgressRule::default()],
-        Role::LogAgent => {
-            let udp = |port| NetworkPolicyPort { protocol: Some("UDP".to_owned()), ..tcp(port) };
-            let names = DNS_PORTS.into_iter().flat_map(|port| [tcp(port), udp(port)]);
-            let api_server = settings.api_server_ports.iter().copied().map(tcp);
-            let gateways = vec![pods_of(Role::LogGateway.name(), &settings.namespace)];
-            vec![
-                NetworkPolicyEgressRule { to: None, ports: Some(names.chain(api_server).collect()) },
-                NetworkPolicyEgressRule { to: Some(gateways), ports: Some(vec![tcp(AGENTS_PORT)]) },
-            ]
-        }
-    };
     let spec = NetworkPolicySpec {
         pod_selector: Some(selector(running.role)),
         policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
         ingress: Some(ingress),
-        egress: Some(egress),
+        egress: Some(egress::rules(running, settings)),
     };
     NetworkPolicy { metadata: metadata(running.role, running.role.name(), settings), spec: Some(spec) }
 }
 
-fn tcp(port: u16) -> NetworkPolicyPort {
+pub(super) fn tcp(port: u16) -> NetworkPolicyPort {
     NetworkPolicyPort {
         port: Some(IntOrString::Int(port.into())),
         protocol: Some("TCP".to_owned()),
@@ -114,8 +99,12 @@ fn tcp(port: u16) -> NetworkPolicyPort {
     }
 }
 
+pub(super) fn udp(port: u16) -> NetworkPolicyPort {
+    NetworkPolicyPort { protocol: Some("UDP".to_owned()), ..tcp(port) }
+}
+
 /// All pods of some namespaces.
-fn pods_in(namespaces: &[String]) -> NetworkPolicyPeer {
+pub(super) fn pods_in(namespaces: &[String]) -> NetworkPolicyPeer {
     let one_of = LabelSelectorRequirement {
         key: NAMESPACE_LABEL.to_owned(),
         operator: "In".to_owned(),
@@ -125,7 +114,7 @@ fn pods_in(namespaces: &[String]) -> NetworkPolicyPeer {
     NetworkPolicyPeer { namespace_selector: Some(selector), ..NetworkPolicyPeer::default() }
 }
 
-fn pods_of(name: &str, namespace: &str) -> NetworkPolicyPeer {
+pub(super) fn pods_of(name: &str, namespace: &str) -> NetworkPolicyPeer {
     let select = |key: &str, value: &str| LabelSelector {
         match_labels: Some(BTreeMap::from([(key.to_owned(), value.to_owned())])),
         ..LabelSelector::default()
