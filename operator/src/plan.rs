@@ -1,7 +1,7 @@
 //! From what was seen to everything that is to be: objects, configurations and conditions. A pure function: no clock, no
 //! cluster, and equal inputs, in whatever order, give equal bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use engine_config::{ByteSize, Environment, Known, ParseOptions, SourceFile, load};
 use kube::core::DynamicObject;
@@ -34,15 +34,32 @@ pub struct Desired {
     pub next_change: Option<i64>,
 }
 
+/// What the engine has said of configurations, so that it is asked once about each. It makes plans no other, only sooner.
+#[derive(Debug, Default)]
+pub struct Judgements {
+    /// Those of the last plan.
+    before: HashMap<Asked, Vec<String>>,
+    now: HashMap<Asked, Vec<String>>,
+}
+
+/// A configuration and the memory it is to run in, where that is known.
+type Asked = (String, Option<u64>);
+
 /// The plan.
 pub fn plan(input: &Input) -> Desired {
+    plan_again(input, &mut Judgements::default())
+}
+
+/// The plan, where there was one before.
+pub fn plan_again(input: &Input, judgements: &mut Judgements) -> Desired {
+    judgements.before = std::mem::take(&mut judgements.now);
     let telemetry = input.telemetries.iter().find(|found| counts(found, input));
     let module = Module::of(telemetry);
     let mut collected = collect::pipelines(input, &module);
     let mut configs = BTreeMap::new();
     let mut all_objects = Vec::new();
     for signal in Signal::ALL {
-        let accepted = accept(signal, &mut collected, &module, input);
+        let accepted = accept(signal, &mut collected, &module, input, judgements);
         let Some((gateway, agent)) = accepted else { continue };
         let roles = [(signal.gateway(), Some(gateway)), (Role::LogAgent, agent)];
         for (role, config) in roles.into_iter().filter_map(|(role, config)| Some((role, config?))) {
@@ -81,13 +98,14 @@ fn accept(
     collected: &mut [Collected],
     module: &Module,
     input: &Input,
+    judgements: &mut Judgements,
 ) -> Option<(RoleConfig, Option<RoleConfig>)> {
     let settings = &input.settings;
     for found in collected.iter_mut().filter(|found| found.id.signal == signal) {
         let Ok(pipeline) = &found.result else { continue };
         let alone = config::gateway(signal.gateway(), &[pipeline], module, settings, &input.tokens);
-        let mut problems = judge(&alone, &Environment::Unknown);
-        problems.extend(agent(&[pipeline], module, input).iter().flat_map(|agent| judge(agent, &Environment::Unknown)));
+        let mut problems = judgements.of(&alone, None);
+        problems.extend(agent(&[pipeline], module, input).iter().flat_map(|agent| judgements.of(agent, None)));
         if size(&alone) > MOST_CONFIG {
             let message = format!("the certificates of this pipeline are larger than {} KiB", MOST_CONFIG / 1024);
             found.result = Err(vec![Problem::new(Reason::ConfigurationTooLarge, message)]);
@@ -110,8 +128,6 @@ fn accept(
     }
     let limit = resources::of_gateway(module.gateway(signal).resources.as_ref());
     let memory = limit.limits.and_then(|limits| quantity::bytes(&limits.get("memory")?.0));
-    let known = Known { memory_limit: memory.map(ByteSize), ..Known::default() };
-    let environment = Environment::Known(known);
     loop {
         let pipelines = runnable(signal, collected);
         if pipelines.is_empty() {
@@ -128,7 +144,7 @@ fn accept(
             );
             Problem::new(Reason::ConfigurationTooLarge, message)
         } else {
-            match judge(&gateway, &environment).into_iter().next() {
+            match judgements.of(&gateway, memory).into_iter().next() {
                 None => return Some((gateway, agent)),
                 Some(text) => {
                     let field = format!("spec.{}.gateway.resources.limits.memory", signal.section());
@@ -150,6 +166,20 @@ fn refuse_newest(signal: Signal, collected: &mut [Collected], problem: Problem) 
     let running = collected.iter_mut().filter(|found| found.id.signal == signal && found.result.is_ok());
     if let Some(newest) = running.max_by(|one, other| (one.created, &one.id).cmp(&(other.created, &other.id))) {
         newest.result = Err(vec![problem]);
+    }
+}
+
+impl Judgements {
+    /// What the engine itself would say to a configuration, with a limit of its memory.
+    fn of(&mut self, config: &RoleConfig, memory: Option<u64>) -> Vec<String> {
+        let asked = (config.hash.clone(), memory);
+        let before = self.before.remove(&asked).or_else(|| self.now.get(&asked).cloned());
+        let said = before.unwrap_or_else(|| {
+            let known = |memory| Environment::Known(Known { memory_limit: Some(ByteSize(memory)), ..Known::default() });
+            judge(config, &memory.map_or(Environment::Unknown, known))
+        });
+        self.now.insert(asked, said.clone());
+        said
     }
 }
 

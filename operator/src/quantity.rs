@@ -1,26 +1,35 @@
 //! Amounts as Kubernetes writes them: `512Mi`, `1.5G`, `2e9`.
 
-/// An amount in whole units, rounded up; `None` for what is none.
+/// An amount in whole units, rounded up; `None` for what is none, or is less than nothing.
 pub fn bytes(text: &str) -> Option<u64> {
-    const SUFFIXES: [(&str, f64); 12] = [
+    // Below 2^53 every whole number is one of these.
+    amount(text).filter(|amount| (0.0..9e15).contains(amount)).map(|amount| amount.ceil() as u64)
+}
+
+/// An amount in units; `None` for what is none.
+pub fn amount(text: &str) -> Option<f64> {
+    const SUFFIXES: [(&str, f64); 16] = [
         ("Ki", 1024.0),
         ("Mi", 1_048_576.0),
         ("Gi", 1_073_741_824.0),
         ("Ti", 1_099_511_627_776.0),
         ("Pi", 1_125_899_906_842_624.0),
-        ("m", 0.001),
+        ("Ei", 1_152_921_504_606_846_976.0),
+        ("n", 1e-9),
+        ("u", 1e-6),
+        ("m", 1e-3),
         ("k", 1e3),
         ("M", 1e6),
         ("G", 1e9),
         ("T", 1e12),
         ("P", 1e15),
+        ("E", 1e18),
         ("", 1.0),
     ];
     let (number, factor) =
         SUFFIXES.iter().find_map(|(suffix, factor)| text.strip_suffix(suffix).map(|number| (number, factor)))?;
     let amount = number.parse::<f64>().ok()? * factor;
-    // Below 2^53 every whole number is one of these.
-    (amount.is_finite() && (0.0..9e15).contains(&amount)).then_some(amount.ceil() as u64)
+    amount.is_finite().then_some(amount)
 }
 
 #[cfg(test)]

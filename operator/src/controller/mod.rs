@@ -37,7 +37,7 @@ use self::secrets::Secrets;
 use self::serve::Health;
 use crate::apply::{Applier, Ownership, Report, chain};
 use crate::input::{EngineView, Input, SecretView, Tokens};
-use crate::plan::{Desired, plan};
+use crate::plan::{Desired, Judgements, plan_again};
 use crate::role::Role;
 use crate::settings::Settings;
 
@@ -147,6 +147,7 @@ struct Leader {
     applier: Applier,
     publisher: Publisher,
     secrets: Secrets,
+    judgements: Judgements,
     tokens: Option<Tokens>,
     namespace_uid: Option<String>,
 }
@@ -180,6 +181,7 @@ impl Manager {
             applier: Applier::new(self.client.clone(), ownership(&self.settings)),
             publisher: Publisher::new(self.client.clone(), &self.identity),
             secrets: Secrets::new(self.client.clone(), Arc::clone(&self.changed)),
+            judgements: Judgements::default(),
             tokens: None,
             namespace_uid: None,
         };
@@ -217,7 +219,7 @@ impl Manager {
             // Whatever is missing says so when it is there.
             return Ok(LONGEST_PAUSE);
         };
-        let desired = plan(&input);
+        let desired = plan_again(&input, &mut leader.judgements);
         *self.told.wanted.lock() = desired.configs.iter().map(|(role, config)| (*role, config.hash.clone())).collect();
         let report = leader.applier.apply(desired.objects.clone(), |object| self.observed.is_in_use(object)).await;
         let mut problems = said(&report);

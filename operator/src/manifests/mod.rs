@@ -1,5 +1,6 @@
 //! Manifests in files: YAML or JSON, several in one file.
 
+mod rules;
 mod schema;
 
 use std::collections::BTreeMap;
@@ -95,24 +96,36 @@ fn items(mut value: Value) -> Vec<Value> {
     }
 }
 
-/// Adds a manifest to an input, if it is of a kind that plans are made of. Says what is wrong with it.
+/// Adds a manifest to an input, if it is of a kind that plans are made of and an API server would take it. Says what is wrong
+/// with it.
 pub fn add(document: Document, input: &mut Input) -> Vec<String> {
+    let kind = served(&document.value).unwrap_or_default();
+    let problems = judge(kind, &document.value);
+    if problems.is_empty() {
+        return insert(document, input);
+    }
+    problems.into_iter().map(|problem| format!("{}: {kind}: {problem}", document.place)).collect()
+}
+
+/// The same of an object that is there already, whatever an API server says to a new one: rules may be younger than it is.
+pub fn insert(document: Document, input: &mut Input) -> Vec<String> {
     let Document { place, value } = document;
+    let is_served = served(&value).is_some();
     let name = value["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
     let group = value.get("apiVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
     let result = match (group.as_str(), kind.as_str()) {
         ("telemetry.kyma-project.io/v1beta1", "LogPipeline") => {
-            typed::<LogPipeline>(value, &kind).map(|found| input.logs.push(found))
+            typed::<LogPipeline>(value).map(|found| input.logs.push(found))
         }
         ("telemetry.kyma-project.io/v1beta1", "MetricPipeline") => {
-            typed::<MetricPipeline>(value, &kind).map(|found| input.metrics.push(found))
+            typed::<MetricPipeline>(value).map(|found| input.metrics.push(found))
         }
         ("telemetry.kyma-project.io/v1beta1", "TracePipeline") => {
-            typed::<TracePipeline>(value, &kind).map(|found| input.traces.push(found))
+            typed::<TracePipeline>(value).map(|found| input.traces.push(found))
         }
         ("operator.kyma-project.io/v1beta1", "Telemetry") => {
-            typed::<Telemetry>(value, &kind).map(|found| input.telemetries.push(found))
+            typed::<Telemetry>(value).map(|found| input.telemetries.push(found))
         }
         ("telemetry.kyma-project.io" | "operator.kyma-project.io", _) => {
             Err(vec!["apiVersion has no version; expected v1beta1".to_owned()])
@@ -133,8 +146,7 @@ pub fn add(document: Document, input: &mut Input) -> Vec<String> {
         _ => Ok(()),
     };
     let mut problems = result.err().unwrap_or_default();
-    let is_ours = ["LogPipeline", "MetricPipeline", "TracePipeline", "Telemetry"].contains(&kind.as_str());
-    if is_ours && problems.is_empty() {
+    if is_served && problems.is_empty() {
         problems.extend(wrong_name(&name, &kind, input));
     }
     problems.into_iter().map(|problem| format!("{place}: {kind}: {problem}")).collect()
@@ -155,11 +167,23 @@ fn wrong_name(name: &str, kind: &str, input: &mut Input) -> Option<String> {
     }
 }
 
-fn typed<T: DeserializeOwned>(value: Value, kind: &str) -> Result<T, Vec<String>> {
-    let problems = schema::check(kind, &value);
-    if !problems.is_empty() {
-        return Err(problems);
+/// What an API server would refuse an object of a kind for, if there is none of its name yet; of other kinds nothing.
+pub fn judge(kind: &str, object: &Value) -> Vec<String> {
+    schema::check(kind, object)
+}
+
+/// The kind of an object, if it is one of ours in the version that is served.
+fn served(value: &Value) -> Option<&str> {
+    let text = |key| value.get(key).and_then(Value::as_str);
+    let kind = text("kind")?;
+    match (text("apiVersion")?, kind) {
+        ("telemetry.kyma-project.io/v1beta1", "LogPipeline" | "MetricPipeline" | "TracePipeline")
+        | ("operator.kyma-project.io/v1beta1", "Telemetry") => Some(kind),
+        _ => None,
     }
+}
+
+fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Vec<String>> {
     serde_json::from_value(value).map_err(|error| vec![error.to_string()])
 }
 

@@ -28,7 +28,8 @@ pub(crate) fn inputs() -> Vec<(String, Input)> {
         let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
         let mut input = Input { now: NOW, ..Input::default() };
         for document in manifests::read(std::slice::from_ref(file)).unwrap() {
-            let problems = manifests::add(document, &mut input);
+            // An API server refuses some of it, where it knows of all rules.
+            let problems = manifests::insert(document, &mut input);
             assert_eq!(problems, Vec::<String>::new(), "{name}");
         }
         if name.contains("at_most_two") {

@@ -4,7 +4,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use telemetry_manager::input::Input;
-use telemetry_manager::plan::plan;
+use telemetry_manager::plan::{Judgements, plan, plan_again};
 
 use crate::cases::inputs;
 
@@ -63,4 +63,16 @@ fn wrong_pipelines_change_nothing() {
     assert!(valid.logs.len() < all.logs.len(), "there are wrong ones");
     let alone = plan(&valid);
     assert!(alone.objects == expected.objects && alone.configs == expected.configs);
+}
+
+/// What was judged for a plan before changes nothing of the next, whatever that one was of.
+#[test]
+fn plans_do_not_depend_on_those_before() {
+    let mut judgements = Judgements::default();
+    for (name, input) in inputs() {
+        let expected = plan(&input);
+        for _ in 0..2 {
+            assert_eq!(plan_again(&input, &mut judgements), expected, "{name}");
+        }
+    }
 }

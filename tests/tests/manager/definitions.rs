@@ -3,17 +3,22 @@
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 use telemetry_manager::crd::{LogPipeline, MetricPipeline, Telemetry, TracePipeline};
+use telemetry_manager::manifests;
 
 use crate::{Keeping, apply, client, object, objects};
 
 /// A kind, a spec, and what the refusal says; nothing where it is accepted.
 type Case = (&'static str, Value, Option<&'static str>);
 
-/// Tries every case and names all that go another way.
+/// Tries every case and names all that go another way, here or where `telemetry-manager validate` judges them.
 async fn check(cases: Vec<Case>) {
     let Some(client) = client().await else { return };
     let mut findings = Vec::new();
     for (kind, spec, expected) in cases {
+        let offline = manifests::judge(kind, &object(kind, "tried", spec.clone()));
+        if offline.is_empty() != expected.is_none() {
+            findings.push(format!("{kind} {spec}\n  without an API server: {offline:?}"));
+        }
         let tried = apply(&client, &object(kind, "tried", spec.clone()), Keeping::Nothing).await;
         let is_right = match (&tried, expected) {
             (Ok(_), None) => true,
