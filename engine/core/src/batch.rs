@@ -226,6 +226,13 @@ impl Debts {
         debts
     }
 
+    /// Whether they can stay charged for a while without being in the way of requests: they are charged, to a budget that is
+    /// light.
+    pub(crate) fn may_stay_charged(&self) -> bool {
+        let mut charges = self.charges().peekable();
+        charges.peek().is_some() && charges.all(|charge| charge.is_light())
+    }
+
     /// Whether records that the engine tells of itself are among those of the batch.
     pub(crate) fn are_of_the_engine(&self) -> bool {
         self.ties.iter().any(|tie| matches!(tie, Tie::Engine))

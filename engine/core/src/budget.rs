@@ -116,6 +116,11 @@ impl Charge {
         Ok(())
     }
 
+    /// Whether little of its budget is in use: a quarter at most.
+    pub fn is_light(&self) -> bool {
+        self.budget.used() <= self.budget.limit() / 4
+    }
+
     /// Another charge against the same budget.
     ///
     /// # Errors

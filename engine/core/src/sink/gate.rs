@@ -3,6 +3,7 @@
 //! All requests of a sink share one gate, so that an absent backend sees one attempt at a time instead of
 //! `concurrency` of them. Not here: how often one request is tried.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -23,6 +24,8 @@ pub struct Backoff {
 pub(super) struct Gate {
     backoff: Backoff,
     state: Mutex<State>,
+    /// Beside the state, for those who ask with every batch.
+    closed: AtomicBool,
     changed: Notify,
 }
 
@@ -52,7 +55,12 @@ impl Backoff {
 
 impl Gate {
     pub(super) fn new(backoff: Backoff) -> Self {
-        Self { backoff, state: Mutex::new(State::Open), changed: Notify::new() }
+        Self { backoff, state: Mutex::new(State::Open), closed: AtomicBool::new(false), changed: Notify::new() }
+    }
+
+    /// Whether the backend answers, as far as is known.
+    pub(super) fn is_open(&self) -> bool {
+        !self.closed.load(Ordering::Relaxed)
     }
 
     /// Waits for leave to attempt.
@@ -96,7 +104,10 @@ impl Pass<'_> {
     /// The backend answered, whatever it said. True when it did not before.
     pub(super) fn answered(mut self) -> bool {
         self.reported = true;
-        let before = std::mem::replace(&mut *self.gate.state.lock(), State::Open);
+        let mut state = self.gate.state.lock();
+        let before = std::mem::replace(&mut *state, State::Open);
+        self.gate.closed.store(false, Ordering::Relaxed);
+        drop(state);
         let opened = matches!(before, State::Closed { .. });
         if opened {
             self.gate.changed.notify_waiters();
@@ -116,6 +127,7 @@ impl Pass<'_> {
         };
         let until = Instant::now() + self.gate.backoff.wait(failures, asked);
         *state = State::Closed { failures, until, probing: false };
+        self.gate.closed.store(true, Ordering::Relaxed);
         drop(state);
         self.gate.changed.notify_waiters();
         closed_now

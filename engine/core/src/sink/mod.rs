@@ -8,6 +8,7 @@ mod apart;
 mod batching;
 mod gate;
 mod handle;
+mod kept;
 mod part;
 mod request;
 #[cfg(test)]
@@ -299,11 +300,9 @@ impl SinkInlet {
             return;
         }
         // Queued first, answered then: whoever is told OK can rely on it. From here on the buffer accounts for the
-        // bytes, and the charge of the request is given back with its debts. The share of the buffer does not cover what
-        // goes beyond it: that stays charged until it is delivered.
-        let is_beyond = room.bytes > driver.max_buffer();
-        let kept = if is_beyond { debts.only_ties() } else { debts.only_origin() };
-        match driver.enqueue(driver.kept_alone(wire), kept, room) {
+        // bytes, and the charge of the request is given back with its debts, but for what `kept` says.
+        let (wire, kept) = driver.kept(wire, &debts, room.bytes);
+        match driver.enqueue(wire, kept, room) {
             Ok(()) => debts.answer(&Outcome::Delivered),
             Err(_) => debts.answer(&Outcome::retry(SHUTDOWN)),
         }
@@ -350,11 +349,6 @@ impl Driver {
         for part in &self.parts {
             part.work.notify_one();
         }
-    }
-
-    /// A slice of a much larger allocation would keep all of it alive while the buffer accounts for the slice only.
-    fn kept_alone(&self, wire: Wire) -> Wire {
-        if wire.retained_bytes() > wire.len().saturating_mul(2) { wire.into_compact() } else { wire }
     }
 
     fn enqueue(&self, wire: Wire, debts: Debts, room: Arc<Room>) -> Result<(), Box<Item>> {

@@ -231,6 +231,14 @@ impl Part {
         answer_all(owed, &Outcome::retry(reason));
     }
 
+    /// Copies what is a slice of something larger.
+    pub(super) fn keep_alone(&self, max_buffer: usize) {
+        let mut state = self.state.lock();
+        for item in state.queues.iter_mut().flat_map(|queue| &mut queue.items) {
+            item.keep_alone(max_buffer);
+        }
+    }
+
     /// This part's line at one moment.
     pub(super) fn line(&self) -> Line {
         let state = self.state.lock();

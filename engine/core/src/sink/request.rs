@@ -125,11 +125,13 @@ impl Request {
             };
             failures += 1;
             if pass.failed(asked) {
+                driver.keep_alone();
                 tracing::warn!(sink = %driver.id, %reason, "the backend does not take data, trying again until it does");
             }
             driver.telemetry.error("retry", reason);
             self.degraded();
             items = self.return_overdue(items, asked);
+            items.iter_mut().for_each(|item| item.keep_alone(driver.max_buffer()));
             let wait = driver.settings.backoff.wait(failures, asked);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}

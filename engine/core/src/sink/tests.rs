@@ -430,6 +430,73 @@ async fn what_is_larger_than_the_buffer_does_not_starve() {
     assert_eq!(budget.used(), 0);
 }
 
+/// One of two resources of a request, charged to a budget with all of it: a slice that keeps the request in memory.
+fn slice(budget: &crate::budget::Budget, numbers: std::ops::Range<u64>) -> (Batch, Receipt) {
+    let resources = [logs(&[("service.name", "shop")], numbers), large(0..1)];
+    let request = Wire::concat(resources.iter().map(crate::test_kit::wire)).into_compact();
+    let charge = budget.try_charge(request.len()).unwrap();
+    let mut is_first = true;
+    let slice = request.select(|_| std::mem::take(&mut is_first));
+    let (batch, receipt) = Batch::new(slice.into());
+    (batch.charged(charge), receipt)
+}
+
+/// A slice that leaves soon is not copied, and keeps its request charged until it is delivered.
+#[tokio::test(start_paused = true)]
+async fn slices_that_leave_soon_keep_their_request_charged() {
+    let (sink, gate) = gated();
+    let driven = drive(&sink, settings(Acknowledge::Buffered));
+    let budget = crate::budget::Budget::new(1 << 20);
+    let (batch, receipt) = slice(&budget, 0..200);
+    let charged = budget.used();
+    driven.take(batch);
+    assert_eq!((receipt.await, budget.used()), (Outcome::Delivered, charged));
+    gate.add_permits(1);
+    assert_eq!(driven.drained().await.counts.delivered, 200);
+    assert_eq!(budget.used(), 0);
+}
+
+/// Slices are copied, and their request is no longer charged, when the budget of requests is not light and when the backend
+/// does not answer: those in flight, those that wait, and those that come.
+#[tokio::test(start_paused = true)]
+async fn slices_that_stay_are_copied() {
+    let budget = crate::budget::Budget::new(100_000);
+    let (sink, gate) = gated();
+    let driven = drive(&sink, settings(Acknowledge::Buffered));
+    let (batch, _) = slice(&budget, 0..200);
+    assert!(budget.used() > budget.limit() / 4, "the budget is not light");
+    driven.take(batch);
+    assert_eq!(budget.used(), 0);
+    gate.add_permits(1);
+    driven.drained().await;
+
+    let budget = crate::budget::Budget::new(1 << 20);
+    let refusals = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&refusals);
+    let refusing = ScriptedSink::new(move |_| {
+        let held = Arc::clone(&held);
+        Box::pin(async move {
+            held.acquire().await.unwrap().forget();
+            Outcome::retry("away")
+        }) as BoxFuture<'static, Outcome>
+    });
+    let mut one_at_a_time = settings(Acknowledge::Buffered);
+    one_at_a_time.concurrency = 1;
+    let driven = drive(&refusing, one_at_a_time);
+    let (in_flight, _) = slice(&budget, 0..200);
+    driven.take(in_flight);
+    refusing.called(1).await;
+    driven.take(slice(&budget, 200..400).0);
+    assert!(budget.used() > 0, "both are slices");
+    refusals.add_permits(1);
+    while budget.used() > 0 {
+        tokio::task::yield_now().await;
+    }
+    driven.take(slice(&budget, 400..600).0);
+    assert_eq!(budget.used(), 0, "what comes is copied at once");
+    assert_eq!(driven.handle.line().held.total(), 600);
+}
+
 /// At the deadline of a drain whoever waits is told Retry, and what was answered OK is counted as lost by shutdown.
 #[tokio::test(start_paused = true)]
 async fn settles_everything_at_the_deadline() {
