@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "bars report on standard output")]
 
 use std::{
+    fmt,
     net::SocketAddr,
     path::Path,
     process::Command,
@@ -69,6 +70,12 @@ struct Held {
     resident_mib: f64,
 }
 
+impl fmt::Display for Held {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} files, {} threads, {:.1} MiB", self.files, self.threads, self.resident_mib)
+    }
+}
+
 fn measure(options: &Options) -> Result<Verdict> {
     let Program::Engine(binary) = options.program()? else { bail!("only the engine takes configurations") };
     let (pairs, seconds) = match options.length {
@@ -79,7 +86,7 @@ fn measure(options: &Options) -> Result<Verdict> {
     let (before, after) = at_random(&binary)?;
     let [files, threads, memory] =
         [after.files - before.files, after.threads - before.threads, after.resident_mib - before.resident_mib];
-    println!("  {RELOADS} reloads at random: {before:?} before, {after:?} after");
+    println!("  {RELOADS} reloads at random: {before} before, {after} after");
     Ok(Verdict {
         measured: format!(
             "no record lost, no request refused, p99 {:.2} x, files {files:+}, threads {threads:+}, memory {memory:+.1} MiB",
