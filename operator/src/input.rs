@@ -1,12 +1,14 @@
 //! Everything that a plan is made of, as it was seen in the cluster or read from files. Values only: whoever has the same
 //! ones gets the same plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engine_config::SecretString;
+use k8s_openapi::api::core::v1::Secret;
 
 use crate::collect::SecretName;
 use crate::crd::{LogPipeline, MetricPipeline, Telemetry, TracePipeline};
+use crate::render::destination::Destination;
 use crate::role::Role;
 use crate::settings::Settings;
 
@@ -29,6 +31,11 @@ pub struct Input {
     pub secrets: BTreeMap<SecretName, SecretView>,
     /// What engines know the manager and one another by.
     pub tokens: Tokens,
+    /// Where roles were to send to until a moment ago: engines that have not learned of a change yet still do, and deliver
+    /// what they hold.
+    pub former_destinations: BTreeMap<Role, BTreeSet<Destination>>,
+    /// What of a role could not be applied the last time, and why.
+    pub failures: BTreeMap<Role, String>,
     /// How the workloads are; absent where there is none.
     pub workloads: BTreeMap<Role, WorkloadView>,
     /// What the engines of a role say; absent where there is none.
@@ -42,8 +49,19 @@ pub enum SecretView {
     Present(BTreeMap<String, Vec<u8>>),
     /// It is not there.
     Missing,
-    /// The manager may not read it.
+    /// The manager may not read it, or nobody may send it anywhere.
     Forbidden,
+}
+
+/// Whether a Secret is for the cluster itself, and no backend is to see it: credentials for registries and for the API server.
+pub fn is_of_the_cluster(secret: &Secret) -> bool {
+    let kinds = [
+        "kubernetes.io/dockercfg",
+        "kubernetes.io/dockerconfigjson",
+        "kubernetes.io/service-account-token",
+        "bootstrap.kubernetes.io/token",
+    ];
+    secret.type_.as_deref().is_some_and(|kind| kinds.contains(&kind))
 }
 
 /// What engines know the manager and one another by. Made once an installation.

@@ -1,12 +1,12 @@
 //! From what was seen to everything that is to be: objects, configurations and conditions. A pure function: no clock, no
 //! cluster, and equal inputs, in whatever order, give equal bytes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use engine_config::{ByteSize, Environment, Known, ParseOptions, SourceFile, load};
 use kube::core::DynamicObject;
 
-use crate::collect::{self, Collected, Module, Pipeline, PipelineId, TELEMETRY_NAME};
+use crate::collect::{self, Collected, Module, Pipeline, PipelineId, SecretName, TELEMETRY_NAME};
 use crate::crd::Telemetry;
 use crate::input::Input;
 use crate::quantity;
@@ -63,8 +63,14 @@ pub fn plan_again(input: &Input, judgements: &mut Judgements) -> Desired {
         let Some((gateway, agent)) = accepted else { continue };
         let roles = [(signal.gateway(), Some(gateway)), (Role::LogAgent, agent)];
         for (role, config) in roles.into_iter().filter_map(|(role, config)| Some((role, config?))) {
-            let running =
-                RunningRole { role, config: &config, gateway: module.gateway(signal), agent: &module.log_agent };
+            let former = input.former_destinations.get(&role);
+            let running = RunningRole {
+                role,
+                config: &config,
+                gateway: module.gateway(signal),
+                agent: &module.log_agent,
+                destinations: config.destinations.iter().chain(former.into_iter().flatten()).cloned().collect(),
+            };
             all_objects.extend(objects::of_role(&running, &input.settings));
             configs.insert(role, config);
         }
@@ -77,6 +83,39 @@ pub fn plan_again(input: &Input, judgements: &mut Judgements) -> Desired {
     let next_change = collected.iter().flat_map(|pipeline| &pipeline.expiries).flat_map(|expiry| expiry.changes());
     let next_change = next_change.filter(|at| *at > input.now).min();
     Desired { objects: all_objects, configs, pipelines, telemetries, next_change }
+}
+
+/// The Secrets that pipelines name and may use: of no other is anything read.
+pub fn secrets(input: &Input) -> BTreeSet<SecretName> {
+    let module = Module::of(input.telemetries.iter().find(|found| counts(found, input)));
+    let named = collect::secrets(&input.logs, &input.metrics, &input.traces);
+    let may_be_used =
+        |name: &SecretName| !input.settings.is_own_secret(name) && module.allows_secrets_of(&name.namespace);
+    named.into_iter().filter(may_be_used).collect()
+}
+
+/// The same of the pipelines of one signal.
+pub fn secrets_of(signal: Signal, input: &Input) -> BTreeSet<SecretName> {
+    match signal {
+        Signal::Logs => collect::secrets(&input.logs, [], []),
+        Signal::Metrics => collect::secrets([], &input.metrics, []),
+        Signal::Traces => collect::secrets([], [], &input.traces),
+    }
+}
+
+impl Desired {
+    /// Leaves everything of these signals as it is.
+    pub fn leave(&mut self, signals: &BTreeSet<Signal>) {
+        if signals.is_empty() {
+            return;
+        }
+        let is_left = |role: Role| signals.contains(&role.signal());
+        self.objects.retain(|object| !objects::role_of(object).is_some_and(is_left));
+        self.configs.retain(|role, _| !is_left(*role));
+        self.pipelines.retain(|id, _| !signals.contains(&id.signal));
+        // What is said of the module is about all signals.
+        self.telemetries.clear();
+    }
 }
 
 /// Whether a Telemetry object is the one that counts.
@@ -101,11 +140,13 @@ fn accept(
     judgements: &mut Judgements,
 ) -> Option<(RoleConfig, Option<RoleConfig>)> {
     let settings = &input.settings;
+    let mut sizes = BTreeMap::new();
     for found in collected.iter_mut().filter(|found| found.id.signal == signal) {
         let Ok(pipeline) = &found.result else { continue };
         let alone = config::gateway(signal.gateway(), &[pipeline], module, settings, &input.tokens);
         let mut problems = judgements.of(&alone, None);
         problems.extend(agent(&[pipeline], module, input).iter().flat_map(|agent| judgements.of(agent, None)));
+        sizes.insert(found.id.clone(), size(&alone));
         if size(&alone) > MOST_CONFIG {
             let message = format!("the certificates of this pipeline are larger than {} KiB", MOST_CONFIG / 1024);
             found.result = Err(vec![Problem::new(Reason::ConfigurationTooLarge, message)]);
@@ -123,7 +164,7 @@ fn accept(
                 "Maximum pipeline count limit exceeded: at most {most} of a kind run, the oldest first. Delete another {}",
                 signal.kind()
             );
-            refuse_newest(signal, collected, Problem::new(Reason::MaxPipelinesExceeded, message));
+            refuse_newest(signal, collected, |_| true, Problem::new(Reason::MaxPipelinesExceeded, message));
         }
     }
     let limit = resources::of_gateway(module.gateway(signal).resources.as_ref());
@@ -135,14 +176,17 @@ fn accept(
         }
         let gateway = config::gateway(signal.gateway(), &pipelines, module, settings, &input.tokens);
         let agent = agent(&pipelines, module, input);
-        let problem = if size(&gateway) > MOST_CONFIG {
+        let (may_be_refused, problem) = if size(&gateway) > MOST_CONFIG {
             let message = format!(
                 "the configuration of all pipelines of this kind would be larger than {} KiB with their certificates. Share \
                  certificates by naming the same Secrets, or delete a {}",
                 MOST_CONFIG / 1024,
                 signal.kind()
             );
-            Problem::new(Reason::ConfigurationTooLarge, message)
+            // Not whoever is new, if somebody who was there before has grown.
+            let fair = MOST_CONFIG / pipelines.len();
+            let is_large = pipelines.iter().map(|pipeline| pipeline.id.clone()).filter(|id| sizes[id] > fair).collect();
+            (is_large, Problem::new(Reason::ConfigurationTooLarge, message))
         } else {
             match judgements.of(&gateway, memory).into_iter().next() {
                 None => return Some((gateway, agent)),
@@ -150,11 +194,11 @@ fn accept(
                     let field = format!("spec.{}.gateway.resources.limits.memory", signal.section());
                     let message =
                         format!("{text}. Raise {field} of the Telemetry object, or delete a {}", signal.kind());
-                    Problem::new(Reason::MemoryExceeded, message)
+                    (BTreeSet::new(), Problem::new(Reason::MemoryExceeded, message))
                 }
             }
         };
-        refuse_newest(signal, collected, problem);
+        refuse_newest(signal, collected, |id| may_be_refused.is_empty() || may_be_refused.contains(id), problem);
     }
 }
 
@@ -162,8 +206,14 @@ fn agent(pipelines: &[&Pipeline], module: &Module, input: &Input) -> Option<Role
     config::takes_from_agents(pipelines).then(|| config::log_agent(pipelines, module, &input.settings, &input.tokens))
 }
 
-fn refuse_newest(signal: Signal, collected: &mut [Collected], problem: Problem) {
+fn refuse_newest(
+    signal: Signal,
+    collected: &mut [Collected],
+    is_meant: impl Fn(&PipelineId) -> bool,
+    problem: Problem,
+) {
     let running = collected.iter_mut().filter(|found| found.id.signal == signal && found.result.is_ok());
+    let running = running.filter(|found| is_meant(&found.id));
     if let Some(newest) = running.max_by(|one, other| (one.created, &one.id).cmp(&(other.created, &other.id))) {
         newest.result = Err(vec![problem]);
     }

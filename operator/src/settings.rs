@@ -55,11 +55,12 @@ impl Default for Settings {
 pub const TOKENS_SECRET: &str = "telemetry-tokens";
 
 impl Settings {
-    /// Whether a Secret holds what the manager gives to engines: values of all pipelines, and the tokens.
+    /// Whether a Secret is of the installation: what the manager gives to engines, the tokens, and with what nodes pull images.
     pub fn is_own_secret(&self, secret: &SecretName) -> bool {
         let is_here = secret.namespace == self.namespace || secret.namespace == self.agent_namespace;
         let is_of_role = Role::ALL.iter().any(|role| secret.name.starts_with(role.name()));
-        is_here && (is_of_role || secret.name == TOKENS_SECRET)
+        let is_of_installation = secret.name == TOKENS_SECRET || self.image_pull_secrets.contains(&secret.name);
+        is_here && (is_of_role || is_of_installation)
     }
 
     /// Namespaces that log pipelines leave out unless they say otherwise: those of Kubernetes, of a service mesh, and our

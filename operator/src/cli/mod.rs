@@ -152,7 +152,7 @@ fn planned(arguments: &FileArguments, errors: &mut dyn Write) -> std::io::Result
     if !is_whole {
         return Ok(None);
     }
-    let named = crate::collect::secrets(&input.logs, &input.metrics, &input.traces);
+    let named = plan::secrets(&input);
     let absent: Vec<SecretName> = named.into_iter().filter(|name| !input.secrets.contains_key(name)).collect();
     input.secrets.extend(absent.into_iter().map(|name| (name, SecretView::Missing)));
     Ok(Some(plan::plan(&input)))

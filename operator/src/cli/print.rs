@@ -77,9 +77,10 @@ fn shown(object: &DynamicObject, desired: &Desired) -> Value {
 /// A configuration without what can be secret in it.
 fn redacted(config: &RoleConfig) -> String {
     let files = [SourceFile::new(CONFIG_FILE, config.toml.as_str())];
-    match parse(&files, catalog(), &Environment::Unknown, &ParseOptions::default()) {
+    let text = match parse(&files, catalog(), &Environment::Unknown, &ParseOptions::default()) {
         Ok(pipeline) if config.holds_secrets => pipeline.to_toml_redacted(catalog()),
         Ok(_) => config.toml.clone(),
-        Err(_) => REDACTED.to_owned(),
-    }
+        Err(_) => return REDACTED.to_owned(),
+    };
+    config.secret_texts.iter().fold(text, |text, secret| text.replace(secret.expose(), REDACTED))
 }

@@ -66,6 +66,8 @@ pub struct Output {
     pub headers: Vec<Header>,
     /// Authorities and certificates.
     pub tls: Tls,
+    /// Texts of a configuration that came from Secrets: addresses, which may hold a key.
+    pub secret_texts: Vec<SensitiveText>,
 }
 
 /// How requests say who sends them.

@@ -64,8 +64,10 @@ pub(super) fn output(written: &crd::OtlpOutput, resolver: &mut Resolver<'_>) -> 
         return None;
     }
     let path = written.path.as_deref().filter(|path| !path.is_empty());
+    let path = path.map(|path| endpoint::joined(&endpoint, path));
     Some(Output {
-        path: path.map(|path| endpoint::joined(&endpoint, path)),
+        secret_texts: secret_texts(written, &endpoint, path.as_deref(), authentication.as_ref()),
+        path,
         endpoint,
         protocol,
         compression: match written.compression {
@@ -78,6 +80,26 @@ pub(super) fn output(written: &crd::OtlpOutput, resolver: &mut Resolver<'_>) -> 
         headers: headers.into_iter().collect::<Option<_>>()?,
         tls,
     })
+}
+
+/// What of the configuration came from a Secret.
+fn secret_texts(
+    written: &crd::OtlpOutput,
+    endpoint: &Endpoint,
+    path: Option<&str>,
+    authentication: Option<&Authentication>,
+) -> Vec<SensitiveText> {
+    let mut texts = Vec::new();
+    if written.endpoint.secret_key_ref().is_some() {
+        texts.push(endpoint.to_string());
+        texts.extend(path.map(str::to_owned));
+    }
+    let oauth2 = written.authentication.as_ref().and_then(|written| written.oauth2.as_ref());
+    let is_secret = oauth2.is_some_and(|oauth2| oauth2.token_url.secret_key_ref().is_some());
+    if let Some(Authentication::OAuth2 { token_url, .. }) = authentication.filter(|_| is_secret) {
+        texts.push(token_url.clone());
+    }
+    texts.into_iter().map(SensitiveText::new).collect()
 }
 
 fn invalid_endpoint(resolver: &mut Resolver<'_>, what: &str) {

@@ -75,8 +75,8 @@ impl<'i> Resolver<'i> {
             Some(SecretView::Present(data)) => data,
             Some(SecretView::Forbidden) => {
                 let message = format!(
-                    "{secret} may not be read: bind the ClusterRole telemetry-secret-reader to the manager's \
-                     ServiceAccount in '{namespace}'"
+                    "{secret} may not be used: bind the ClusterRole telemetry-secret-reader to the manager's \
+                     ServiceAccount in '{namespace}'. Secrets for registries and of ServiceAccounts are never used"
                 );
                 self.problem(Reason::ReferencedSecretForbidden, message);
                 return None;

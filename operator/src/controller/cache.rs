@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::watcher::Event;
@@ -10,6 +11,10 @@ use kubernetes::{Interruption, News, Selection, follow};
 use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// An API server that has just started may not have read the definitions of kinds yet.
+const UNKNOWN_AFTER: Duration = Duration::from_secs(20);
 
 /// A kind of object, as last heard of.
 pub(super) struct Cache<K: Resource<DynamicType = ()> + 'static> {
@@ -43,8 +48,10 @@ where
         let (store, mut writer) = reflector::store();
         let (knows, known) = watch::channel(Known::Nothing);
         tasks.spawn(async move {
+            let mut unknown_since: Option<Instant> = None;
             let take = |news| match news {
                 News::Event(event) => {
+                    unknown_since = None;
                     let is_whole = matches!(event, Event::InitDone);
                     writer.apply_watcher_event(&event.modify(trim));
                     if is_whole {
@@ -54,6 +61,9 @@ where
                 }
                 // Objects of a kind go before it does, and they were told of.
                 News::Interrupted(Interruption::Unknown, problem) if *knows.borrow() == Known::Nothing => {
+                    if unknown_since.get_or_insert_with(Instant::now).elapsed() < UNKNOWN_AFTER {
+                        return;
+                    }
                     tracing::warn!(
                         kind = &*K::kind(&()),
                         problem,

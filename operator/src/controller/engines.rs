@@ -49,12 +49,15 @@ pub(super) struct Engines {
     history: BTreeMap<(String, String), VecDeque<(Instant, Counted)>>,
     /// What agents said when they were asked last, by their pods.
     agents: BTreeMap<String, Heard>,
+    /// What they were to run when they were asked last.
+    wanted: BTreeMap<Role, String>,
 }
 
 /// What an agent said.
 #[derive(Debug)]
 struct Heard {
     at: Instant,
+    role: Role,
     /// Absent where it did not answer.
     report: Option<EngineReport>,
 }
@@ -72,11 +75,21 @@ impl Engines {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(PATIENCE));
         let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(PATIENCE).build(connector);
-        Self { client, history: BTreeMap::new(), agents: BTreeMap::new() }
+        Self { client, history: BTreeMap::new(), agents: BTreeMap::new(), wanted: BTreeMap::new() }
     }
 
-    /// Asks once. `engines` are all that run; the views are of all roles among them.
-    pub(super) async fn ask(&mut self, engines: &[Engine], token: &SecretString) -> BTreeMap<Role, EngineView> {
+    /// Asks once. `engines` are all that run, `wanted` what those of a role are to run; the views are of all roles among them.
+    pub(super) async fn ask(
+        &mut self,
+        engines: &[Engine],
+        wanted: &BTreeMap<Role, String>,
+        token: &SecretString,
+    ) -> BTreeMap<Role, EngineView> {
+        if self.wanted != *wanted {
+            // What was said before is about what was wanted before.
+            self.wanted.clone_from(wanted);
+            self.agents.retain(|_, heard| heard.report.as_ref().is_some_and(|report| runs(report, heard.role, wanted)));
+        }
         let asked = self.sample(engines);
         let client = &self.client;
         let answers = stream::iter(asked.clone()).map(|engine| async move {
@@ -100,7 +113,7 @@ impl Engines {
                 }
             };
             if is_agent(&engine) {
-                self.agents.insert(engine.pod, Heard { at: now, report });
+                self.agents.insert(engine.pod, Heard { at: now, role: engine.role, report });
             } else {
                 view.asked += 1;
                 view.reports.extend(report);
@@ -120,14 +133,14 @@ impl Engines {
         views
     }
 
-    /// All gateways, and as many agents as may be asked. Half of them are those that are not well, so that it is soon known
-    /// when they are; the others take turns.
+    /// All gateways, and as many agents as may be asked. Half of them are those that are not well or do not run what they should,
+    /// so that it is soon known when they do; the others take turns.
     fn sample(&self, engines: &[Engine]) -> Vec<Engine> {
         let (mut agents, gateways): (Vec<&Engine>, Vec<&Engine>) = engines.iter().partition(|engine| is_agent(engine));
         let heard = |engine: &Engine| self.agents.get(&engine.pod);
         // Whoever was never asked comes first.
         agents.sort_by_key(|engine| heard(engine).map(|heard| heard.at));
-        let is_unwell = |engine: &&&Engine| heard(engine).is_some_and(|heard| !heard.is_well());
+        let is_unwell = |engine: &&&Engine| heard(engine).is_some_and(|heard| !heard.is_well(&self.wanted));
         let unwell: Vec<&Engine> = agents.iter().filter(is_unwell).take(AGENTS_ASKED / 2).copied().collect();
         let others = agents.into_iter().filter(|engine| !unwell.contains(engine)).take(AGENTS_ASKED - unwell.len());
         gateways.into_iter().chain(unwell.iter().copied()).chain(others).cloned().collect()
@@ -176,9 +189,17 @@ impl Engines {
 }
 
 impl Heard {
-    fn is_well(&self) -> bool {
-        self.report.as_ref().is_some_and(|report| report.problem.is_none() && report.failure.is_none())
+    fn is_well(&self, wanted: &BTreeMap<Role, String>) -> bool {
+        let is_well = |report: &EngineReport| {
+            report.problem.is_none() && report.failure.is_none() && runs(report, self.role, wanted)
+        };
+        self.report.as_ref().is_some_and(is_well)
     }
+}
+
+/// Whether an engine runs what it is to run.
+fn runs(report: &EngineReport, role: Role, wanted: &BTreeMap<Role, String>) -> bool {
+    wanted.get(&role).is_none_or(|hash| *hash == report.config_hash)
 }
 
 fn is_agent(engine: &Engine) -> bool {
@@ -249,7 +270,7 @@ mod tests {
         for engine in sample {
             let problem = (engine.pod == ill).then(|| "no disk".to_owned());
             let report = EngineReport { pod: engine.pod.clone(), config_hash: String::new(), problem, failure: None };
-            engines.agents.insert(engine.pod.clone(), Heard { at, report: Some(report) });
+            engines.agents.insert(engine.pod.clone(), Heard { at, role: engine.role, report: Some(report) });
         }
     }
 

@@ -3,8 +3,13 @@
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use std::time::Duration;
+
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 use crate::status::{ConditionReport, Verdict};
 
@@ -14,23 +19,42 @@ const CONTROLLER: &str = "telemetry-manager";
 const ACTION: &str = "Reconcile";
 /// Bytes of a message; an API server takes no more.
 const LONGEST_NOTE: usize = 1024;
+/// Events that wait to be written; more are left out.
+const WAITING_AT_MOST: usize = 256;
+/// How long an API server may take for one.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Reasons that say no more than that another one follows.
 const PASSING: [&str; 2] = ["RolloutInProgress", "AgentNotRequired"];
 
-/// Whoever writes them.
+/// Whoever writes them, beside everything else: nothing waits for news.
 pub(super) struct Events {
-    recorder: Recorder,
+    queue: mpsc::Sender<(Event, ObjectReference)>,
+    writer: AbortHandle,
 }
 
 impl Events {
     /// `identity` tells this manager from others.
     pub(super) fn new(client: Client, identity: &str) -> Self {
         let reporter = Reporter { controller: CONTROLLER.to_owned(), instance: Some(identity.to_owned()) };
-        Self { recorder: Recorder::new(client, reporter) }
+        let recorder = Recorder::new(client, reporter);
+        let (queue, mut waiting) = mpsc::channel::<(Event, ObjectReference)>(WAITING_AT_MOST);
+        let writer = tokio::spawn(async move {
+            while let Some((event, object)) = waiting.recv().await {
+                let written = tokio::time::timeout(PATIENCE, recorder.publish(&event, &object)).await;
+                let problem = match written {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(error)) => error.to_string(),
+                    Err(_) => "the API server does not answer".to_owned(),
+                };
+                let name = object.name.as_deref().unwrap_or_default();
+                tracing::debug!(object = name, error = problem, "an event is not written");
+            }
+        });
+        Self { queue, writer: writer.abort_handle() }
     }
 
-    /// Tells of conditions of an object.
-    pub(super) async fn tell(&self, object: &ObjectReference, news: &[&ConditionReport]) {
+    /// Tells of conditions of an object. What does not fit is left out.
+    pub(super) fn tell(&self, object: &ObjectReference, news: &[&ConditionReport]) {
         for report in news {
             let event = Event {
                 type_: match report.status {
@@ -42,11 +66,14 @@ impl Events {
                 action: ACTION.to_owned(),
                 secondary: None,
             };
-            if let Err(error) = self.recorder.publish(&event, object).await {
-                let name = object.name.as_deref().unwrap_or_default();
-                tracing::debug!(object = name, %error, "an event is not written");
-            }
+            self.queue.try_send((event, object.clone())).ok();
         }
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.writer.abort();
     }
 }
 

@@ -7,6 +7,7 @@
 mod cache;
 mod engines;
 mod events;
+mod former;
 mod observe;
 mod publish;
 mod secrets;
@@ -15,7 +16,7 @@ mod tokens;
 mod touch;
 mod workloads;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,14 +32,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::engines::Engines;
+use self::former::FormerDestinations;
 use self::observe::Observed;
 use self::publish::Publisher;
 use self::secrets::Secrets;
 use self::serve::Health;
-use crate::apply::{Applier, Ownership, Report, chain};
+use crate::apply::{Applier, ApplyError, ObjectRef, Ownership, Report, chain};
 use crate::input::{EngineView, Input, SecretView, Tokens};
 use crate::plan::{Desired, Judgements, plan_again};
-use crate::role::Role;
+use crate::role::{Role, Signal};
 use crate::settings::Settings;
 
 /// The Lease of the manager that leads.
@@ -142,12 +144,22 @@ struct Manager {
     told: Arc<Told>,
 }
 
+/// What was seen.
+enum Seen {
+    /// Everything, but for Secrets of pipelines of these signals.
+    Everything(Box<Input>, BTreeSet<Signal>),
+    /// Not everything, and so long that is waited for.
+    NotYet(Duration),
+}
+
 /// What only a leader has.
 struct Leader {
     applier: Applier,
     publisher: Publisher,
     secrets: Secrets,
     judgements: Judgements,
+    former: FormerDestinations,
+    failures: BTreeMap<Role, String>,
     tokens: Option<Tokens>,
     namespace_uid: Option<String>,
 }
@@ -182,6 +194,8 @@ impl Manager {
             publisher: Publisher::new(self.client.clone(), &self.identity),
             secrets: Secrets::new(self.client.clone(), Arc::clone(&self.changed)),
             judgements: Judgements::default(),
+            former: FormerDestinations::default(),
+            failures: BTreeMap::new(),
             tokens: None,
             namespace_uid: None,
         };
@@ -215,14 +229,19 @@ impl Manager {
 
     /// Once: sees, plans, applies, publishes. Says when it has to be done again even if nothing changes.
     async fn reconcile(&self, leader: &mut Leader) -> Result<Duration, String> {
-        let Some(input) = self.see(leader).await? else {
+        let (input, unseen) = match self.see(leader).await? {
+            Seen::Everything(input, unseen) => (*input, unseen),
             // Whatever is missing says so when it is there.
-            return Ok(LONGEST_PAUSE);
+            Seen::NotYet(wait) => return Ok(wait),
         };
-        let desired = plan_again(&input, &mut leader.judgements);
+        let mut desired = plan_again(&input, &mut leader.judgements);
+        leader.former.note(&desired.configs);
+        desired.leave(&unseen);
         *self.told.wanted.lock() = desired.configs.iter().map(|(role, config)| (*role, config.hash.clone())).collect();
-        let report = leader.applier.apply(desired.objects.clone(), |object| self.observed.is_in_use(object)).await;
+        let report =
+            leader.applier.apply(desired.objects.clone(), |object| self.observed.is_in_use(object, &unseen)).await;
         let mut problems = said(&report);
+        leader.failures = failures(&report);
         let rest = async {
             let mut problems = Vec::new();
             let touched = touch::gateways(&self.client, &self.settings, &desired, &self.observed, &report).await;
@@ -237,6 +256,9 @@ impl Manager {
             return Err("the API server does not answer".to_owned());
         };
         problems.extend(others);
+        if let Some(signals) = named(&unseen) {
+            problems.push(format!("a Secret cannot be read, and nothing of {signals} is changed until it can be"));
+        }
         if !problems.is_empty() {
             return Err(problems.join("; "));
         }
@@ -247,11 +269,11 @@ impl Manager {
         let next = desired.next_change.map_or(i64::MAX, |at| at.saturating_sub(input.now));
         // A right that was missing may have come without a word. An hour later at the latest everything is compared once more.
         let is_forbidden = input.secrets.values().any(|secret| *secret == SecretView::Forbidden);
-        let longest = if is_forbidden { 60 } else { 3600 };
+        let longest = if is_forbidden || leader.former.will_change() { 60 } else { 3600 };
         Ok(Duration::from_secs(u64::try_from(next).unwrap_or(0).clamp(60, longest)))
     }
 
-    async fn see(&self, leader: &mut Leader) -> Result<Option<Input>, String> {
+    async fn see(&self, leader: &mut Leader) -> Result<Seen, String> {
         let failed = |what: &str, error: kube::Error| format!("{what}: {error}");
         if leader.namespace_uid.is_none() {
             let uid = observe::namespace_uid(&self.client, &self.settings.namespace).await;
@@ -268,11 +290,17 @@ impl Manager {
         };
         let settings = Settings { namespace_uid: leader.namespace_uid.clone(), ..self.settings.clone() };
         let mut input = self.observed.input(settings, tokens);
-        let names = crate::collect::secrets(&input.logs, &input.metrics, &input.traces);
-        let Some(secrets) = leader.secrets.follow(&names) else { return Ok(None) };
-        input.secrets = secrets;
+        let known = match leader.secrets.follow(&crate::plan::secrets(&input)) {
+            Ok(known) => known,
+            Err(wait) => return Ok(Seen::NotYet(wait)),
+        };
+        let is_unseen = |signal: &Signal| !known.unseen.is_disjoint(&crate::plan::secrets_of(*signal, &input));
+        let unseen = Signal::ALL.into_iter().filter(is_unseen).collect();
+        input.secrets = known.views;
         input.engines = self.told.views.lock().clone();
-        Ok(Some(input))
+        input.former_destinations = leader.former.all();
+        input.failures.clone_from(&leader.failures);
+        Ok(Seen::Everything(Box::new(input), unseen))
     }
 
     async fn publish(&self, leader: &mut Leader, desired: &Desired) -> Vec<String> {
@@ -296,6 +324,26 @@ impl Manager {
 fn ownership(settings: &Settings) -> Ownership {
     let namespaces = vec![settings.namespace.clone(), settings.agent_namespace.clone()];
     Ownership { instance: settings.namespace.clone(), namespaces }
+}
+
+/// What of each role could not be applied and does not pass by itself; the first of it.
+fn failures(report: &Report) -> BTreeMap<Role, String> {
+    let lasting = report.failed.iter().filter(|(_, error)| !error.is_passing());
+    let of_role = |(object, error): &(ObjectRef, ApplyError)| Some((role_of(object)?, format!("{object}: {error}")));
+    // The last one of a role stays in a map.
+    lasting.rev().filter_map(of_role).collect()
+}
+
+/// The role that an object is of.
+fn role_of(object: &ObjectRef) -> Option<Role> {
+    let by_name = Role::ALL.into_iter().find(|role| object.name.starts_with(role.name()));
+    by_name.or_else(|| Signal::ALL.into_iter().find(|signal| object.name == signal.service()).map(Signal::gateway))
+}
+
+/// The kinds of pipeline of signals, in words.
+fn named(signals: &BTreeSet<Signal>) -> Option<String> {
+    let kinds: Vec<String> = signals.iter().map(|signal| format!("{}s", signal.kind())).collect();
+    (!kinds.is_empty()).then(|| kinds.join(" and "))
 }
 
 /// What is not as it should be and does not pass by itself.
@@ -324,8 +372,8 @@ async fn ask_engines(
         // Without a token nothing runs yet.
         let mut wait = BETWEEN_ASKING_SOON;
         if let Some(token) = token {
-            let views = engines.ask(&observed.engines(), &token).await;
             let wanted = told.wanted.lock().clone();
+            let views = engines.ask(&observed.engines(), &wanted, &token).await;
             if wanted_since.0 != wanted {
                 wanted_since = (wanted.clone(), Instant::now());
             }

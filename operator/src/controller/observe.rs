@@ -1,5 +1,6 @@
 //! What the cluster holds of everything that a plan needs.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -96,6 +97,8 @@ impl Observed {
             tokens,
             workloads: deployments.chain(daemon_sets).collect(),
             engines: std::collections::BTreeMap::new(),
+            former_destinations: std::collections::BTreeMap::new(),
+            failures: std::collections::BTreeMap::new(),
         }
     }
 
@@ -125,9 +128,10 @@ impl Observed {
     /// Whether pods of a role still use something that is not wanted any more: they deliver what they hold, or wait to be
     /// replaced by those of another version. It goes with the last of them. Nothing goes of a role whose pipelines have not
     /// been seen.
-    pub(super) fn is_in_use(&self, object: &ObjectRef) -> bool {
+    pub(super) fn is_in_use(&self, object: &ObjectRef, unseen: &BTreeSet<Signal>) -> bool {
         let is_its = |role: &Role| object.name.starts_with(role.name()) || object.name == role.signal().service();
-        if Role::ALL.iter().any(|role| is_its(role) && !self.is_listed(role.signal())) {
+        let is_seen = |signal| self.is_listed(signal) && !unseen.contains(&signal);
+        if Role::ALL.iter().any(|role| is_its(role) && !is_seen(role.signal())) {
             return true;
         }
         let kept = ["ClusterRole", "ClusterRoleBinding", "NetworkPolicy", "Secret", "ServiceAccount"];

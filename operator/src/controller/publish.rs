@@ -165,7 +165,7 @@ impl Publisher {
         match api.patch_status(&found.name_any(), &PatchParams::default(), &patch).await {
             Ok(_) => {
                 self.written.insert(key, (before, wanted));
-                self.events.tell(&found.object_ref(&()), news).await;
+                self.events.tell(&found.object_ref(&()), news);
                 Ok(())
             }
             // It is gone, and so is whoever would read it.

@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::collect::SecretName;
-use crate::input::SecretView;
+use crate::input::{SecretView, is_of_the_cluster};
 
 /// A right that is missing for less than this may be one that an API server has not learned of yet.
 const FORBIDDEN_AFTER: Duration = Duration::from_secs(120);
@@ -24,6 +24,16 @@ const ANEW_AFTER: Duration = Duration::from_secs(60);
 
 /// A Secret that is deleted may be made anew at once, as `kubectl replace --force` does. So long it counts as it was.
 const GONE_AFTER: Duration = Duration::from_secs(30);
+
+/// How long everything waits for the first word about a Secret. What waits for it longer waits alone.
+const UNSEEN_AT_MOST: Duration = Duration::from_secs(10);
+
+/// What is known of the Secrets that are followed.
+pub(super) struct Known {
+    pub(super) views: BTreeMap<SecretName, SecretView>,
+    /// Those of which nothing is known. They need not be missing: an API server that cannot decrypt one says nothing of it.
+    pub(super) unseen: BTreeSet<SecretName>,
+}
 
 /// Followers by name.
 pub(super) struct Secrets {
@@ -43,8 +53,8 @@ impl Secrets {
         Self { client, changed, followed: BTreeMap::new() }
     }
 
-    /// Follows these and no others. Says what they are, or `None` while one of them has not been seen yet.
-    pub(super) fn follow(&mut self, names: &BTreeSet<SecretName>) -> Option<BTreeMap<SecretName, SecretView>> {
+    /// Follows these and no others. Says what they are, or how long to wait for those that have not been seen yet.
+    pub(super) fn follow(&mut self, names: &BTreeSet<SecretName>) -> Result<Known, Duration> {
         self.followed.retain(|name, _| names.contains(name));
         for (name, followed) in &mut self.followed {
             let is_forbidden = followed.view() == Some(SecretView::Forbidden);
@@ -58,8 +68,17 @@ impl Secrets {
                 self.followed.insert(name.clone(), followed);
             }
         }
-        let seen = self.followed.iter().map(|(name, followed)| Some((name.clone(), followed.view()?)));
-        seen.collect()
+        let mut known = Known { views: BTreeMap::new(), unseen: BTreeSet::new() };
+        for (name, followed) in &self.followed {
+            match followed.view() {
+                Some(view) => drop(known.views.insert(name.clone(), view)),
+                None if followed.since.elapsed() < UNSEEN_AT_MOST => {
+                    return Err(UNSEEN_AT_MOST.saturating_sub(followed.since.elapsed()));
+                }
+                None => drop(known.unseen.insert(name.clone())),
+            }
+        }
+        Ok(known)
     }
 }
 
@@ -165,6 +184,9 @@ impl Drop for Followed {
 }
 
 fn view(secret: Secret) -> SecretView {
+    if is_of_the_cluster(&secret) {
+        return SecretView::Forbidden;
+    }
     let data = secret.data.unwrap_or_default();
     SecretView::Present(data.into_iter().map(|(key, value)| (key, value.0)).collect())
 }

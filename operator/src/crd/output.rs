@@ -43,6 +43,7 @@ pub struct OtlpOutput {
     pub authentication: Option<Authentication>,
     /// Headers that every request carries; with `grpc` they are metadata.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub headers: Vec<Header>,
     /// Encryption, and who is trusted. Unset means TLS with the authorities of the system, unless the endpoint begins with
     /// `http://`.

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::collect::SecretName;
 use crate::crd::{LogPipeline, MetricPipeline, Telemetry, TracePipeline};
-use crate::input::{Input, SecretView};
+use crate::input::{Input, SecretView, is_of_the_cluster};
 use crate::validate::name;
 
 /// A value as YAML.
@@ -189,9 +189,12 @@ fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Vec<String>> {
 
 fn seen(secret: Secret) -> Option<(SecretName, SecretView)> {
     let name = SecretName {
-        namespace: secret.metadata.namespace.unwrap_or_else(|| "default".to_owned()),
-        name: secret.metadata.name?,
+        namespace: secret.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned()),
+        name: secret.metadata.name.clone()?,
     };
+    if is_of_the_cluster(&secret) {
+        return Some((name, SecretView::Forbidden));
+    }
     let data = secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
     let texts = secret.string_data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.into_bytes()));
     let all: BTreeMap<String, Vec<u8>> = data.chain(texts).collect();

@@ -23,7 +23,7 @@ use engine_config::transforms::{Attributes, KubernetesAttributes, Resource, Sele
 use engine_config::{
     Acknowledge, AttributeValue, BearerAuth as Tokens, Catalog, Component, ComponentId, ComponentOptions, Endpoint,
     KubernetesAttribute, ListenAddress, MARK_INPUT, MAX_ID_LENGTH, MatchValue, Pipeline as EngineConfig, SecretRef,
-    ServerAuth, Settings as EngineSettings, SignalSet, SinkKeys, SourceFile, Span, StatusSettings,
+    SensitiveText, ServerAuth, Settings as EngineSettings, SignalSet, SinkKeys, SourceFile, Span, StatusSettings,
 };
 
 use super::destination::Destination;
@@ -86,7 +86,7 @@ const AGENT_CONNECTIONS: NonZeroU16 = NonZeroU16::new(2).expect("not zero");
 const AGENT_ATTEMPT: Span = Span::secs(60);
 
 /// What an engine of a role is to run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RoleConfig {
     /// `engine.toml`.
     pub toml: String,
@@ -104,6 +104,8 @@ pub struct RoleConfig {
     pub destinations: BTreeSet<Destination>,
     /// Whether values that can be secret stand in `toml`.
     pub holds_secrets: bool,
+    /// Texts in `toml` that came from Secrets.
+    pub secret_texts: Vec<SensitiveText>,
     /// Whether variables stand in `toml`: the name of a node is known to its pods only.
     pub expands_environment: bool,
 }
@@ -143,6 +145,7 @@ pub fn gateway(
         takes_from_agents: takes_from_agents(pipelines),
         destinations: pipelines.iter().flat_map(|pipeline| Destination::of(&pipeline.output)).collect(),
         holds_secrets: pipelines.iter().any(|pipeline| pipeline.output.holds_secrets()),
+        secret_texts: pipelines.iter().flat_map(|pipeline| pipeline.output.secret_texts.clone()).collect(),
         ..finish(config, files)
     }
 }
@@ -162,7 +165,6 @@ pub fn log_agent(pipelines: &[&Pipeline], module: &Module, settings: &Settings, 
     let mut files = Files::default();
     let mut own = engine_settings(Role::LogAgent, &mut files, tokens);
     own.kubernetes.node = Some(format!("${{{NODE_VARIABLE}}}"));
-    own.kubernetes.cluster_name = own.kubernetes.cluster_name.as_deref().map(literal);
     let mut config = EngineConfig::new(own);
     let mut builder = Builder { config: &mut config, signals: None };
     let wanted: Vec<&RuntimeLogs> = pipelines.iter().filter_map(|pipeline| pipeline.inputs.runtime.as_ref()).collect();
@@ -178,8 +180,12 @@ pub fn log_agent(pipelines: &[&Pipeline], module: &Module, settings: &Settings, 
     };
     builder.source("containers", source);
     let pods = pods(module, settings);
-    let pod_labels = pods.pod_labels.iter().map(|key| literal(key)).collect();
-    builder.transform("pods", KubernetesAttributes { pod_labels, ..pods }, &["containers"]);
+    let pods = KubernetesAttributes {
+        pod_labels: pods.pod_labels.iter().map(|key| literal(key)).collect(),
+        cluster_name: pods.cluster_name.as_deref().map(literal),
+        ..pods
+    };
+    builder.transform("pods", pods, &["containers"]);
     let mark = BTreeMap::from([(MARK_INPUT.to_owned(), AttributeValue::String(RUNTIME_INPUT.to_owned()))]);
     builder.transform("mark", Resource { upsert: mark, ..Resource::default() }, &["pods"]);
     let endpoint = format!(
@@ -230,6 +236,7 @@ fn finish(config: EngineConfig, files: Files) -> RoleConfig {
         takes_from_agents: false,
         destinations: BTreeSet::new(),
         holds_secrets: false,
+        secret_texts: Vec::new(),
         expands_environment: false,
     }
 }

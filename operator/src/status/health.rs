@@ -6,7 +6,7 @@ use super::{AGENT_HEALTHY, ConditionReport, GATEWAY_HEALTHY, Verdict};
 use crate::collect::Collected;
 use crate::input::Input;
 use crate::render::config::RoleConfig;
-use crate::role::{Role, Signal};
+use crate::role::{Role, Signal, Workload};
 
 /// The words of one of the two conditions.
 struct Words {
@@ -14,6 +14,7 @@ struct Words {
     ready: &'static str,
     not_ready: &'static str,
     refused: &'static str,
+    not_applied: &'static str,
     not_generated: &'static str,
 }
 
@@ -22,6 +23,7 @@ const GATEWAY: Words = Words {
     ready: "GatewayReady",
     not_ready: "GatewayNotReady",
     refused: "GatewayConfigurationRefused",
+    not_applied: "GatewayNotApplied",
     not_generated: "GatewayConfigurationNotGenerated",
 };
 
@@ -30,6 +32,7 @@ const AGENT: Words = Words {
     ready: "AgentReady",
     not_ready: "AgentNotReady",
     refused: "AgentConfigurationRefused",
+    not_applied: "AgentNotApplied",
     not_generated: "AgentConfigurationNotGenerated",
 };
 
@@ -74,6 +77,10 @@ fn of_role(
         return words.condition(Verdict::False, words.not_generated, message);
     }
     let kind = role.workload().kind();
+    if let Some(failure) = input.failures.get(&role) {
+        let message = format!("Not everything that the {title} needs could be applied: {failure}");
+        return words.condition(Verdict::False, words.not_applied, message);
+    }
     let Some(workload) = input.workloads.get(&role) else {
         return words.condition(Verdict::False, words.not_ready, format!("The {title} {kind} is not yet created"));
     };
@@ -84,7 +91,7 @@ fn of_role(
         };
     }
     let wanted = configs.get(&role).map(|config| config.hash.as_str()).unwrap_or_default();
-    let reports = input.engines.get(&role).map(|engines| engines.reports.as_slice()).unwrap_or_default();
+    let (asked, reports) = input.engines.get(&role).map_or((0, &[][..]), |engines| (engines.asked, &engines.reports));
     let others: Vec<_> = reports.iter().filter(|report| report.config_hash != wanted).collect();
     if let Some((pod, problem)) =
         others.iter().find_map(|report| report.problem.as_ref().map(|problem| (&report.pod, problem)))
@@ -93,8 +100,14 @@ fn of_role(
         return words.condition(Verdict::False, words.refused, message);
     }
     if !others.is_empty() {
-        let message = format!("{} of {} pods do not run the newest configuration yet", others.len(), reports.len());
+        // No numbers: each of them would be a write.
+        let message = format!("Some pods of the {title} do not run the newest configuration yet");
         return words.condition(Verdict::Unknown, "ConfigurationRollingOut", message);
+    }
+    // All gateways are asked, and some of the agents.
+    if role.workload() == Workload::Deployment && (asked == 0 || reports.len() < asked as usize) {
+        let message = format!("{} of {asked} pods of the {title} are reporting", reports.len());
+        return words.condition(Verdict::Unknown, "GatewayProbingFailed", message);
     }
     if let Some((pod, failure)) = reports.iter().find_map(|report| Some((&report.pod, report.failure.as_ref()?))) {
         let message = format!("Pod {pod} does not reach the gateway, and what it reads waits on its node: {failure}");

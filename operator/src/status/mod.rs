@@ -28,6 +28,9 @@ pub const AGENT_HEALTHY: &str = "AgentHealthy";
 /// Whether data arrives.
 pub const FLOW_HEALTHY: &str = "TelemetryFlowHealthy";
 
+/// Most bytes of what a condition says.
+const LONGEST_MESSAGE: usize = 4096;
+
 /// One condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConditionReport {
@@ -110,7 +113,16 @@ fn generated(pipeline: &Collected, input: &Input) -> ConditionReport {
     let reason =
         problems.iter().map(|problem| problem.reason).min().map_or("ValidationFailed", |reason| reason.as_str());
     let messages: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
-    condition(Verdict::False, reason, messages.join("; "))
+    condition(Verdict::False, reason, shortened(messages.join("; ")))
+}
+
+/// A message of a length that a person reads and an API server keeps.
+fn shortened(mut message: String) -> String {
+    if message.len() > LONGEST_MESSAGE {
+        message.truncate(message.floor_char_boundary(LONGEST_MESSAGE));
+        message.push_str(" ...");
+    }
+    message
 }
 
 fn unsupported_mode(pipeline: &Collected, input: &Input) -> bool {

@@ -51,6 +51,18 @@ fn configurations_fit_into_a_secret() {
     assert!(refused["p0"].contains("900 KiB"), "{refused:?}");
 }
 
+/// Whoever has grown makes room, not those who are new and small.
+#[test]
+fn who_grows_puts_nobody_out() {
+    let old = pipeline("old", 0, json!({ "ca": { "value": authority(880_000) } }));
+    let small = (1..4).map(|number| {
+        pipeline(&format!("p{number}"), number, json!({ "ca": { "value": authority(20_000 + 10 * number) } }))
+    });
+    let traces = std::iter::once(old).chain(small).collect();
+    let refused = refused(&plan(&Input { traces, ..Input::default() }));
+    assert_eq!(refused.keys().collect::<Vec<_>>(), ["old"], "{refused:?}");
+}
+
 /// Equal certificates stand once, however many pipelines have them.
 #[test]
 fn equal_certificates_stand_once() {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod cases;
+mod health;
 mod limits;
 mod order;
 mod pods;

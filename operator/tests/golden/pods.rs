@@ -221,7 +221,7 @@ fn egress_can_follow_the_backends() {
     };
     let outside = json!([
         { "ipBlock": { "cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"] } },
-        { "ipBlock": { "cidr": "::/0", "except": ["fe80::/10"] } },
+        { "ipBlock": { "cidr": "::/0", "except": ["fe80::/10", "fd00:ec2::254/128"] } },
     ]);
     let at = |port: u16| json!([{ "port": port, "protocol": "TCP" }]);
     let egress = policy["spec"]["egress"].as_array().unwrap();

@@ -50,7 +50,7 @@ impl Item {
 }
 
 /// Whether it keeps much more alive than itself.
-fn is_slice(wire: &Wire) -> bool {
+pub(super) fn is_slice(wire: &Wire) -> bool {
     wire.retained_bytes() > wire.len().saturating_mul(2)
 }
 

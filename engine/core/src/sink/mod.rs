@@ -302,8 +302,15 @@ impl SinkInlet {
         // Queued first, answered then: whoever is told OK can rely on it. From here on the buffer accounts for the
         // bytes, and the charge of the request is given back with its debts, but for what `kept` says.
         let (wire, kept) = driver.kept(wire, &debts, room.bytes);
+        let is_slice = kept::is_slice(&wire);
         match driver.enqueue(wire, kept, room) {
-            Ok(()) => debts.answer(&Outcome::Delivered),
+            Ok(()) => {
+                if is_slice && !driver.gate.is_open() {
+                    // The gate has closed meanwhile, and whoever closed it may have looked here already.
+                    driver.part().keep_alone(driver.max_buffer());
+                }
+                debts.answer(&Outcome::Delivered);
+            }
             Err(_) => debts.answer(&Outcome::retry(SHUTDOWN)),
         }
     }

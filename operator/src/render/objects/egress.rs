@@ -3,6 +3,8 @@
 //! Networks judge a connection by the address and port that it has in the end, behind a Service, and no pipeline tells
 //! those. So a backend in the cluster is allowed by its namespace, at every port, and one outside of it by its port.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 use k8s_openapi::api::networking::v1::{IPBlock, NetworkPolicyEgressRule, NetworkPolicyPeer};
 
 use super::RunningRole;
@@ -13,8 +15,10 @@ use crate::render::destination::{Destination, Place};
 use crate::role::Role;
 use crate::settings::Settings;
 
-/// Addresses of the link alone: clouds tell the credentials of a node there, and no backend is.
-const LINK_LOCAL: [(&str, &str); 2] = [("0.0.0.0/0", "169.254.0.0/16"), ("::/0", "fe80::/10")];
+/// Where clouds tell the credentials of a node: addresses of the link, and one that a cloud has for IPv6.
+const NO_BACKEND: [(&str, &[&str]); 2] =
+    [("0.0.0.0/0", &["169.254.0.0/16"]), ("::/0", &["fe80::/10", "fd00:ec2::254/128"])];
+const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
 
 /// What a role may connect to.
 pub(super) fn rules(running: &RunningRole<'_>, settings: &Settings) -> Vec<NetworkPolicyEgressRule> {
@@ -31,7 +35,7 @@ pub(super) fn rules(running: &RunningRole<'_>, settings: &Settings) -> Vec<Netwo
                 Egress::Anywhere => vec![NetworkPolicyEgressRule::default()],
                 Egress::Backends => {
                     let mut rules = vec![own_needs(settings)];
-                    for rule in running.config.destinations.iter().flat_map(|destination| to(destination, settings)) {
+                    for rule in running.destinations.iter().flat_map(|destination| to(destination, settings)) {
                         if !rules.contains(&rule) {
                             rules.push(rule);
                         }
@@ -55,13 +59,14 @@ fn to(destination: &Destination, settings: &Settings) -> Vec<NetworkPolicyEgress
     let inside =
         |namespace: &str| NetworkPolicyEgressRule { to: Some(vec![pods_in(&[namespace.to_owned()])]), ports: None };
     let outside = || {
-        let anywhere = LINK_LOCAL.iter().map(|(all, except)| block(all, Some(except))).collect();
+        let anywhere = NO_BACKEND.iter().map(|(all, except)| block(all, except)).collect();
         NetworkPolicyEgressRule { to: Some(anywhere), ports: ports.clone() }
     };
     match destination.place(&settings.namespace, &settings.cluster_domain) {
+        Place::Address(address) if is_no_backend(address) => Vec::new(),
         Place::Address(address) => {
             let bits = if address.is_ipv4() { 32 } else { 128 };
-            vec![NetworkPolicyEgressRule { to: Some(vec![block(&format!("{address}/{bits}"), None)]), ports }]
+            vec![NetworkPolicyEgressRule { to: Some(vec![block(&format!("{address}/{bits}"), &[])]), ports }]
         }
         Place::Namespace(namespace) => vec![inside(namespace)],
         Place::NamespaceOrOutside(namespace) => vec![inside(namespace), outside()],
@@ -69,7 +74,16 @@ fn to(destination: &Destination, settings: &Settings) -> Vec<NetworkPolicyEgress
     }
 }
 
-fn block(cidr: &str, except: Option<&str>) -> NetworkPolicyPeer {
-    let block = IPBlock { cidr: cidr.to_owned(), except: except.map(|except| vec![except.to_owned()]) };
+/// Whether an address is of those that nobody sends to, however it is written.
+fn is_no_backend(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local() || address == METADATA,
+    }
+}
+
+fn block(cidr: &str, except: &[&str]) -> NetworkPolicyPeer {
+    let except = except.iter().map(|&except| except.to_owned()).collect();
+    let block = IPBlock { cidr: cidr.to_owned(), except: Some(except).filter(|except: &Vec<_>| !except.is_empty()) };
     NetworkPolicyPeer { ip_block: Some(block), ..NetworkPolicyPeer::default() }
 }

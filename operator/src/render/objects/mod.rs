@@ -11,7 +11,7 @@ mod pods;
 pub mod resources;
 mod scaling;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::ByteString;
 use k8s_openapi::Resource;
@@ -21,6 +21,7 @@ use kube::core::DynamicObject;
 use serde::Serialize;
 
 use super::config::RoleConfig;
+use super::destination::Destination;
 use crate::apply::MANAGED_BY;
 use crate::crd::{Agent, Gateway};
 use crate::role::{Role, Workload};
@@ -44,6 +45,14 @@ pub struct RunningRole<'r> {
     pub gateway: &'r Gateway,
     /// The same of agents.
     pub agent: &'r Agent,
+    /// Where it may send to, if that is narrowed.
+    pub destinations: BTreeSet<Destination>,
+}
+
+/// The role that an object is of, by its labels.
+pub fn role_of(object: &DynamicObject) -> Option<Role> {
+    let name = object.metadata.labels.as_ref()?.get(NAME_LABEL)?;
+    Role::ALL.into_iter().find(|role| role.name() == name)
 }
 
 /// Every object of a role.

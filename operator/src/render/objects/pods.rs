@@ -206,7 +206,8 @@ fn ports(running: &RunningRole<'_>) -> Vec<ContainerPort> {
     if running.role.workload() == Workload::Deployment {
         named.extend([("grpc-otlp", OTLP_GRPC_PORT), ("http-otlp", OTLP_HTTP_PORT)]);
     }
-    if running.config.takes_from_agents {
+    // Whether agents send is a matter of pipelines, which come and go without a new pod.
+    if running.role == Role::LogGateway {
         named.push(("grpc-agents", AGENTS_PORT));
     }
     let port = |(name, number): (&str, u16)| ContainerPort {
