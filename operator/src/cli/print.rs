@@ -76,10 +76,36 @@ fn shown(object: &DynamicObject, desired: &Desired) -> Value {
 
 /// A configuration without what can be secret in it.
 fn redacted(config: &RoleConfig) -> String {
+    if !config.holds_secrets {
+        return config.toml.clone();
+    }
     let files = [SourceFile::new(CONFIG_FILE, config.toml.as_str())];
-    match parse(&files, catalog(), &Environment::Unknown, &ParseOptions::default()) {
-        Ok(pipeline) if config.holds_secrets => pipeline.to_toml_redacted(catalog()),
-        Ok(_) => config.toml.clone(),
+    let options = ParseOptions { expand_environment: config.expands_environment };
+    match parse(&files, catalog(), &Environment::Unknown, &options) {
+        Ok(pipeline) => pipeline.to_toml_redacted(catalog()),
         Err(_) => REDACTED.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+    use crate::input::Input;
+    use crate::plan::plan;
+    use crate::role::Role;
+
+    /// Configurations are shown, those in which variables stand too, and values that can be secret are covered.
+    #[test]
+    fn configurations_are_shown_without_secrets() {
+        let headers = json!([{ "name": "x-token", "value": "canary" }]);
+        let output = json!({ "otlp": { "endpoint": { "value": "https://example.com:4317" }, "headers": headers } });
+        let pipeline = json!({ "metadata": { "name": "shop" }, "spec": { "output": output } });
+        let input = Input { logs: vec![serde_json::from_value(pipeline).unwrap()], ..Input::default() };
+        let desired = plan(&input);
+        let [agent, gateway] = [Role::LogAgent, Role::LogGateway].map(|role| redacted(&desired.configs[&role]));
+        assert!(agent.contains("kubernetes_logs") && agent.contains("${NODE_NAME}"), "{agent}");
+        assert!(gateway.contains("x-token") && !gateway.contains("canary"), "{gateway}");
     }
 }
