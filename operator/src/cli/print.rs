@@ -76,11 +76,60 @@ fn shown(object: &DynamicObject, desired: &Desired) -> Value {
 
 /// A configuration without what can be secret in it.
 fn redacted(config: &RoleConfig) -> String {
-    let files = [SourceFile::new(CONFIG_FILE, config.toml.as_str())];
-    let text = match parse(&files, catalog(), &Environment::Unknown, &ParseOptions::default()) {
-        Ok(pipeline) if config.holds_secrets => pipeline.to_toml_redacted(catalog()),
-        Ok(_) => config.toml.clone(),
-        Err(_) => return REDACTED.to_owned(),
-    };
+    let text = if config.holds_secrets { covered(config) } else { config.toml.clone() };
     config.secret_texts.iter().fold(text, |text, secret| text.replace(secret.expose(), REDACTED))
+}
+
+/// With values covered that can be secret wherever they stand.
+fn covered(config: &RoleConfig) -> String {
+    let files = [SourceFile::new(CONFIG_FILE, config.toml.as_str())];
+    let options = ParseOptions { expand_environment: config.expands_environment };
+    match parse(&files, catalog(), &Environment::Unknown, &options) {
+        Ok(pipeline) => pipeline.to_toml_redacted(catalog()),
+        Err(_) => REDACTED.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+    use crate::input::Input;
+    use crate::manifests;
+    use crate::plan::plan;
+    use crate::role::Role;
+
+    /// Configurations are shown, those in which variables stand too, and values that can be secret are covered.
+    #[test]
+    fn configurations_are_shown_without_secrets() {
+        let headers = json!([{ "name": "x-token", "value": "canary" }]);
+        let output = json!({ "otlp": { "endpoint": { "value": "https://example.com:4317" }, "headers": headers } });
+        let pipeline = json!({ "metadata": { "name": "shop" }, "spec": { "output": output } });
+        let input = Input { logs: vec![serde_json::from_value(pipeline).unwrap()], ..Input::default() };
+        let desired = plan(&input);
+        let [agent, gateway] = [Role::LogAgent, Role::LogGateway].map(|role| redacted(&desired.configs[&role]));
+        assert!(agent.contains("kubernetes_logs") && agent.contains("${NODE_NAME}"), "{agent}");
+        assert!(gateway.contains("x-token") && !gateway.contains("canary"), "{gateway}");
+    }
+
+    /// An address that came from a Secret may hold a key.
+    #[test]
+    fn addresses_of_secrets_are_covered() {
+        let from = json!({ "secretKeyRef": { "name": "backend", "namespace": "shop", "key": "endpoint" } });
+        let output = json!({ "otlp": { "protocol": "http", "endpoint": { "valueFrom": from } } });
+        let pipeline = json!({ "metadata": { "name": "shop" }, "spec": { "output": output } });
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "backend", "namespace": "shop" },
+            "stringData": { "endpoint": "https://ingest.example.com/tenant/canary" },
+        });
+        let mut input = Input { traces: vec![serde_json::from_value(pipeline).unwrap()], ..Input::default() };
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), secret.to_string()).unwrap();
+        for document in manifests::read(&[file.path().to_owned()]).unwrap() {
+            assert_eq!(manifests::add(document, &mut input), [""; 0]);
+        }
+        let text = redacted(&plan(&input).configs[&Role::TraceRouter]);
+        assert!(text.contains("endpoint = ") && !text.contains("canary"), "{text}");
+    }
 }

@@ -90,8 +90,8 @@ pub enum StartError {
 #[derive(Debug, Default)]
 struct Told {
     views: Mutex<BTreeMap<Role, EngineView>>,
-    wanted: Mutex<BTreeMap<Role, String>>,
-    status_token: Mutex<Option<SecretString>>,
+    wanted: watch::Sender<BTreeMap<Role, String>>,
+    status_token: watch::Sender<Option<SecretString>>,
     /// Whether engines were asked since this manager leads.
     asked: AtomicBool,
 }
@@ -237,7 +237,8 @@ impl Manager {
         let mut desired = plan_again(&input, &mut leader.judgements);
         leader.former.note(&desired.configs);
         desired.leave(&unseen);
-        *self.told.wanted.lock() = desired.configs.iter().map(|(role, config)| (*role, config.hash.clone())).collect();
+        let wanted = desired.configs.iter().map(|(role, config)| (*role, config.hash.clone())).collect();
+        self.told.wanted.send_if_modified(|known| std::mem::replace(known, wanted) != *known);
         let report =
             leader.applier.apply(desired.objects.clone(), |object| self.observed.is_in_use(object, &unseen)).await;
         let mut problems = said(&report);
@@ -284,7 +285,7 @@ impl Manager {
             None => {
                 let obtained = tokens::obtain(&self.client, &self.settings.namespace).await;
                 let tokens = obtained.map_err(|error| failed("cannot keep the tokens of engines", error))?;
-                *self.told.status_token.lock() = Some(tokens.status.clone());
+                self.told.status_token.send_replace(Some(tokens.status.clone()));
                 leader.tokens.insert(tokens).clone()
             }
         };
@@ -352,7 +353,7 @@ fn said(report: &Report) -> Vec<String> {
     lasting.map(|(object, error)| format!("{object}: {error}")).collect()
 }
 
-/// Asks engines while this manager leads, more often while they do not run yet what they should.
+/// Asks engines while this manager leads, at once and then more often while they do not run yet what they should.
 async fn ask_engines(
     observed: Arc<Observed>,
     told: Arc<Told>,
@@ -360,6 +361,7 @@ async fn ask_engines(
     mut leading: watch::Receiver<bool>,
 ) {
     let mut engines = Engines::new();
+    let (mut token, mut wanted) = (told.status_token.subscribe(), told.wanted.subscribe());
     let mut wanted_since: (BTreeMap<Role, String>, Instant) = (BTreeMap::new(), Instant::now());
     loop {
         if !*leading.borrow() {
@@ -368,30 +370,28 @@ async fn ask_engines(
         if leading.wait_for(|leads| *leads).await.is_err() {
             return;
         }
-        let token = told.status_token.lock().clone();
-        // Without a token nothing runs yet.
-        let mut wait = BETWEEN_ASKING_SOON;
-        if let Some(token) = token {
-            let wanted = told.wanted.lock().clone();
-            let views = engines.ask(&observed.engines(), &wanted, &token).await;
-            if wanted_since.0 != wanted {
-                wanted_since = (wanted.clone(), Instant::now());
-            }
-            if wanted.is_empty() || is_told(&wanted, &views) || wanted_since.1.elapsed() >= SOON_AT_MOST {
-                wait = BETWEEN_ASKING;
-            }
-            let is_first = !told.asked.swap(true, Ordering::Relaxed);
-            let is_new = {
-                let mut known = told.views.lock();
-                let is_new = *known != views;
-                *known = views;
-                is_new || is_first
-            };
-            if is_new {
-                changed.notify_one();
-            }
+        // Without a token nothing runs yet. The sender is held here, so there is always one to come.
+        let Ok(token) = token.wait_for(Option::is_some).await.map(|token| token.clone()) else { return };
+        let Some(token) = token.filter(|_| *leading.borrow()) else { continue };
+        let now = wanted.borrow_and_update().clone();
+        let views = engines.ask(&observed.engines(), &now, &token).await;
+        if wanted_since.0 != now {
+            wanted_since = (now.clone(), Instant::now());
         }
-        tokio::time::sleep(wait).await;
+        let is_settled = now.is_empty() || is_told(&now, &views) || wanted_since.1.elapsed() >= SOON_AT_MOST;
+        let wait = if is_settled { BETWEEN_ASKING } else { BETWEEN_ASKING_SOON };
+        let is_first = !told.asked.swap(true, Ordering::Relaxed);
+        let is_new = {
+            let mut known = told.views.lock();
+            let is_new = *known != views;
+            *known = views;
+            is_new || is_first
+        };
+        if is_new {
+            changed.notify_one();
+        }
+        // What engines are to run has changed, so what they say will too.
+        tokio::time::timeout(wait, wanted.changed()).await.ok();
     }
 }
 

@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
+use crate::certificates::write_kubeconfig;
 use crate::wait_until;
 
 /// How long a namespace may take to have its first service account.
@@ -48,6 +49,14 @@ impl Access {
     /// Applies objects, as `kubectl apply` does.
     pub async fn apply(&self, yaml: &str) -> Result<()> {
         self.kubectl_with(&["apply", "-f", "-"], yaml).await.map(drop)
+    }
+
+    /// Writes a kubeconfig of a service account to a file: with it one may what the account may, and nothing else.
+    pub async fn kubeconfig_of(&self, namespace: &str, account: &str, file: &Path) -> Result<()> {
+        let token = self.kubectl(&["create", "token", account, "--namespace", namespace, "--duration", "24h"]).await?;
+        let own: serde_json::Value = serde_json::from_slice(&std::fs::read(&self.kubeconfig)?)
+            .context("the kubeconfig of a cluster of somebody else cannot be read here")?;
+        write_kubeconfig(file, &own["clusters"][0]["cluster"], &json!({ "token": token.trim() }))
     }
 
     /// A new namespace in which pods can be created at once; the name begins with `prefix`.

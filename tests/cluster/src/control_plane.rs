@@ -12,6 +12,7 @@ use kube::Api;
 use tokio::sync::OnceCell;
 
 use crate::access::{Access, client_without_retries};
+use crate::audit::{self, AuditEvent};
 use crate::certificates::Authority;
 use crate::control_programs::{API_SERVER, CONTROLLERS, ControlPrograms, ETCD, Place};
 use crate::supervisor::{Kind, Supervisor, Verb};
@@ -46,8 +47,20 @@ impl ControlPlane {
 
     /// The same with its files below this folder instead of [`base_directory`].
     pub async fn start_own_in(base: &Path) -> Result<Self, StartError> {
+        Self::start_new(base, Auditing::Nothing).await
+    }
+
+    /// A new control plane whose API server keeps a log of all writes, which [`Self::written`] reads.
+    pub async fn start_audited() -> Result<Self, StartError> {
+        Self::start_new(&base_directory(), Auditing::Writes).await
+    }
+
+    async fn start_new(base: &Path, auditing: Auditing) -> Result<Self, StartError> {
         let programs = programs::for_control_plane()?;
         let supervisor = Supervisor::start(Kind::ControlPlane, base)?;
+        if auditing == Auditing::Writes {
+            audit::write_policy(supervisor.folder())?;
+        }
         let place = place_on_loopback(supervisor.number()?)?;
         let authority = Authority::new(&supervisor.folder().join("certificates"))?;
         Ok(Self::start_in(supervisor, &programs, &authority, place).await?)
@@ -92,6 +105,11 @@ impl ControlPlane {
     pub async fn restart_api_server(&self) -> Result<()> {
         self.kill_api_server().await?;
         self.start_api_server().await
+    }
+
+    /// Every write that the API server of [`Self::start_audited`] has answered, in the order of the answers.
+    pub fn written(&self) -> Result<Vec<AuditEvent>> {
+        audit::read(self.supervisor()?.folder())
     }
 
     /// Stops the controllers in their tracks: pods of owners and nodes that do not exist stay, and so does everything else as
@@ -151,6 +169,13 @@ impl ControlPlane {
         let look = async || accounts.get_opt("default").await.ok().flatten();
         wait_until("the controllers work", READY_LIMIT, look).await.map(drop)
     }
+}
+
+/// What an API server keeps a log of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Auditing {
+    Nothing,
+    Writes,
 }
 
 impl Deref for ControlPlane {

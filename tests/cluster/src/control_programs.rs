@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use crate::audit;
 use crate::certificates::{Authority, Subject};
 use crate::network::Network;
 use crate::supervisor::Supervisor;
@@ -112,7 +113,7 @@ impl ControlPrograms<'_> {
         let Place { address, port, etcd_port, network } = self.place;
         let services = network.map_or("10.96.0.0/16".to_owned(), Network::services);
         let path = |file| self.authority.path(file);
-        vec![
+        let mut arguments = vec![
             format!("--etcd-servers=http://127.0.0.1:{etcd_port}"),
             format!("--bind-address={address}"),
             format!("--advertise-address={address}"),
@@ -132,7 +133,12 @@ impl ControlPrograms<'_> {
             "--enable-admission-plugins=NodeRestriction".to_owned(),
             "--allow-privileged=true".to_owned(),
             "--profiling=false".to_owned(),
-        ]
+        ];
+        if self.supervisor.folder().join(audit::POLICY).exists() {
+            arguments.push(format!("--audit-policy-file={}", self.file(audit::POLICY)));
+            arguments.push(format!("--audit-log-path={}", self.file(audit::LOG)));
+        }
+        arguments
     }
 
     fn controllers(&self) -> Vec<String> {

@@ -1,6 +1,8 @@
 //! The bars: what is measured, against which bound, and the list of them.
 //! A bar prints what it finds; only its verdict comes back.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, bail};
 
 use crate::{
@@ -9,11 +11,13 @@ use crate::{
     signal::Signal,
 };
 
+mod apply;
 mod cases;
 mod churn;
 mod compare;
 mod conformance;
 mod fanout;
+mod first_record;
 mod hostile;
 mod idle;
 mod isolation;
@@ -21,6 +25,9 @@ mod json;
 mod lanes;
 mod matrix;
 mod metadata;
+mod operator_rss;
+mod quiet;
+mod reconverge;
 mod reload;
 mod tail;
 
@@ -51,6 +58,8 @@ pub enum Subject {
 pub struct Options {
     /// What is measured.
     pub subject: Subject,
+    /// The manager that is measured; that of this workspace, built first, where missing.
+    pub manager: Option<PathBuf>,
     /// Only this signal; the bar's own choice where missing.
     pub signal: Option<Signal>,
     /// Only this attack; all where missing.
@@ -71,6 +80,14 @@ impl Options {
             Subject::Engine => Ok(Program::Engine(build::release(Binary::ENGINE)?)),
             Subject::Program(program) => Ok(program.clone()),
         }
+    }
+
+    /// The manager, for bars that measure it.
+    ///
+    /// # Errors
+    /// When it does not build.
+    fn manager(&self) -> Result<PathBuf> {
+        self.manager.clone().map_or_else(|| build::release(Binary::MANAGER), Ok)
     }
 }
 
@@ -93,10 +110,12 @@ pub struct Verdict {
 }
 
 /// The bars that are no comparison with the null hop.
-const OTHERS: [&Bar; 11] = [
+const OTHERS: [&Bar; 16] = [
+    &apply::BAR,
     &churn::BAR,
     &conformance::BAR,
     &fanout::BAR,
+    &first_record::BAR,
     &hostile::BAR,
     &idle::BAR,
     &isolation::BAR,
@@ -104,6 +123,9 @@ const OTHERS: [&Bar; 11] = [
     &lanes::BAR,
     &matrix::BAR,
     &metadata::BAR,
+    &operator_rss::BAR,
+    &quiet::BAR,
+    &reconverge::BAR,
     &reload::BAR,
 ];
 

@@ -19,6 +19,12 @@ impl Binary {
     /// The engine.
     pub const ENGINE: Binary = Binary { package: "telemetry-engine", name: "telemetry-engine", features: "" };
 
+    /// The manager.
+    pub const MANAGER: Binary = Binary { package: "telemetry-manager", name: "telemetry-manager", features: "" };
+
+    /// What pods of measurements run.
+    pub const POD: Binary = Binary { package: "cluster", name: "pod", features: "" };
+
     /// The engine with a transform that computes.
     pub const LANES_ENGINE: Binary = Binary { package: "load", name: "lanes-engine", features: "lanes-engine" };
 }

@@ -2,7 +2,7 @@
 //! It walks lengths and decodes nothing, so that it costs little; it does not check content except for a sample.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     pin::Pin,
     sync::{
@@ -34,6 +34,8 @@ use crate::{
 mod walk;
 
 pub use walk::{count_records, record_attributes, resource_attributes};
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// Bytes of the gRPC length prefix.
 const PREFIX: usize = 5;
@@ -119,7 +121,15 @@ impl CountingSink {
     /// # Errors
     /// When no socket can be bound.
     pub async fn start(spec: Spec) -> Result<CountingSink> {
-        Self::start_with(spec, None, None).await
+        Self::start_with(LOOPBACK, spec, None, None).await
+    }
+
+    /// The same on another address of this machine, such as one that pods reach.
+    ///
+    /// # Errors
+    /// When no socket can be bound.
+    pub async fn start_on(address: IpAddr, spec: Spec) -> Result<CountingSink> {
+        Self::start_with(address, spec, None, None).await
     }
 
     /// The same for a sink that notes which numbered lines it has received.
@@ -130,7 +140,7 @@ impl CountingSink {
         let numbers = Arc::new(Mutex::new(Numbers::default()));
         let noted = Arc::clone(&numbers);
         let note: Judge = Box::new(move |_, message| noted.lock().expect("no holder panics").note(message));
-        Self::start_with(spec, Some(note), Some(numbers)).await
+        Self::start_with(LOOPBACK, spec, Some(note), Some(numbers)).await
     }
 
     /// One that has every request looked at before it is answered.
@@ -138,15 +148,16 @@ impl CountingSink {
     /// # Errors
     /// When no socket can be bound.
     pub async fn judging(spec: Spec, judge: Judge) -> Result<CountingSink> {
-        Self::start_with(spec, Some(judge), None).await
+        Self::start_with(LOOPBACK, spec, Some(judge), None).await
     }
 
     async fn start_with(
+        address: IpAddr,
         spec: Spec,
         judge: Option<Judge>,
         numbers: Option<Arc<Mutex<Numbers>>>,
     ) -> Result<CountingSink> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let listener = TcpListener::bind((address, 0)).await?;
         let address = listener.local_addr()?;
         let state = Arc::new(State {
             spec,

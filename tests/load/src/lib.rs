@@ -1,5 +1,5 @@
 //! The load harness: what drives a gateway, what receives from it, and what it is measured against.
-//! Knows the engine only as a program with a configuration file; links none of its code.
+//! Knows the engine only as a program with a configuration file, and the manager as one with a cluster; links none of their code.
 #![allow(missing_docs, reason = "the first line of each module documents it")]
 
 pub mod admin;
@@ -14,6 +14,7 @@ pub mod hop;
 pub mod hostile;
 pub mod kubernetes;
 pub mod log_writer;
+pub mod manager;
 pub mod null_hop;
 pub mod numbers;
 pub mod payload;

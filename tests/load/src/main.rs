@@ -45,6 +45,9 @@ struct Arguments {
     /// Measure this binary, which has the engine's command line, instead of building the engine.
     #[arg(long, conflicts_with = "peer_command")]
     engine: Option<PathBuf>,
+    /// Measure this binary, which has the manager's command line, instead of building the manager.
+    #[arg(long)]
+    manager: Option<PathBuf>,
     /// Measure the null hop in place of the engine: what is left of a ratio is the machine's noise.
     #[arg(long, conflicts_with_all = ["peer_command", "engine"])]
     null_hop: bool,
@@ -127,6 +130,7 @@ fn prepare(arguments: &Arguments) -> Result<Options> {
     };
     Ok(Options {
         subject,
+        manager: arguments.manager.clone(),
         signal: arguments.signal,
         attack: arguments.attack,
         length: if arguments.long { Length::Long } else { Length::Short },

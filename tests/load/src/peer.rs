@@ -124,6 +124,18 @@ impl Peer {
         let file = directory.path().join("engine.toml");
         std::fs::write(&file, configuration)?;
         command.args(["run".as_ref(), "--config".as_ref(), file.as_os_str()]);
+        Peer::in_directory(command, directory, address)
+    }
+
+    /// Starts a command that is complete, and waits until it accepts connections at `address`.
+    ///
+    /// # Errors
+    /// When it ends or does not listen in time, with the end of its output.
+    pub fn of(command: Command, address: SocketAddr) -> Result<Peer> {
+        Peer::in_directory(command, TempDir::with_prefix("bars-")?, address)
+    }
+
+    fn in_directory(command: Command, directory: TempDir, address: SocketAddr) -> Result<Peer> {
         let mut peer = Peer { address, process: Process::Program(spawn(command, &directory)?), directory };
         peer.wait_until_listening()?;
         Ok(peer)

@@ -5,7 +5,10 @@
 
 mod apply;
 mod definitions;
+mod faults;
+mod ground;
 mod kyma;
+mod steps;
 
 use std::time::Duration;
 
@@ -22,6 +25,12 @@ const SERVED_LIMIT: Duration = Duration::from_secs(30);
 async fn client() -> Option<Client> {
     let control_plane = or_skip(ControlPlane::shared().await)?;
     let client = control_plane.client().await.unwrap();
+    define(&client).await;
+    Some(client)
+}
+
+/// Makes the kinds of the manager, and waits until they are served.
+async fn define(client: &Client) {
     let definitions = Api::<CustomResourceDefinition>::all(client.clone());
     for definition in telemetry_manager::crd::manifest::definitions() {
         let name = definition.metadata.name.clone().unwrap();
@@ -32,7 +41,6 @@ async fn client() -> Option<Client> {
         let what = format!("{name} is served");
         wait_until(&what, SERVED_LIMIT, async || is_served(&definitions.get(&name).await.ok()?)).await.unwrap();
     }
-    Some(client)
 }
 
 /// Whether a kind is served, and that nothing about its schema is found wrong.

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{expired_watch, refusal};
 use super::events::{Cut, Manner, Passing};
-use super::rule::{Fault, When};
+use super::rule::{Fault, Gate, When};
 use super::{Seen, Shared};
 
 type Answer = Response<UnsyncBoxBody<Bytes, kube::Error>>;
@@ -42,6 +42,7 @@ pub(crate) struct Ending {
 #[derive(Default)]
 struct Fate {
     delay: Duration,
+    gate: Option<Gate>,
     instead: Option<Instead>,
     manner: Manner,
 }
@@ -112,7 +113,7 @@ impl Forward {
                 self.ending.end(cut);
                 std::future::pending().await
             }
-            None => match self.upstream(request).await {
+            None => match self.upstream(request, fate.gate).await {
                 Ok(response) => self.pass_on(response, fate.manner, began),
                 Err(error) => {
                     // A client can tell this from a scripted refusal by its text.
@@ -146,13 +147,22 @@ impl Forward {
         fate
     }
 
-    async fn upstream(&self, request: Request<Incoming>) -> Result<Response<Body>, kube::Error> {
+    /// Asks the API server, once the gate is open if there is one.
+    async fn upstream(&self, request: Request<Incoming>, gate: Option<Gate>) -> Result<Response<Body>, kube::Error> {
         let (mut parts, body) = request.into_parts();
         for name in [HOST, CONNECTION, TRANSFER_ENCODING, CONTENT_LENGTH, ACCEPT_ENCODING] {
             parts.headers.remove(name);
         }
         let body = body.collect().await.map_err(kube::Error::HyperError)?.to_bytes();
-        self.shared.upstream.send(Request::from_parts(parts, Body::from(body))).await
+        let request = Request::from_parts(parts, Body::from(body));
+        let client = self.shared.upstream.clone();
+        let Some(gate) = gate else { return client.send(request).await };
+        // The one who has asked may go away meanwhile.
+        let held = tokio::spawn(async move {
+            gate.opened().await;
+            client.send(request).await
+        });
+        held.await.expect("a request does not panic, and nobody aborts it")
     }
 
     fn pass_on(&self, response: Response<Body>, manner: Manner, began: Instant) -> Answer {
@@ -174,6 +184,7 @@ impl Fate {
             Fault::Answer { status, retry_after } => self.instead = Some(Instead::Answer(refusal(status, retry_after))),
             Fault::ExpiredEvent => self.instead = Some(Instead::Answer(expired_watch())),
             Fault::Hang => self.instead = Some(Instead::Hang),
+            Fault::Held(gate) => self.gate = Some(gate),
             Fault::Delay(delay) => self.delay += delay,
             Fault::Slow(pause) => self.manner.slow = Some(pause),
             Fault::NoBookmarks => self.manner.no_bookmarks = true,

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{client, client_without_retries};
 use crate::certificates::write_kubeconfig;
 use forward::{Ending, Forward};
-pub use rule::{Fault, Hits, Rule, When};
+pub use rule::{Fault, Gate, Hits, Rule, When};
 
 /// A request that the proxy has seen.
 #[derive(Clone, Debug, PartialEq, Eq)]

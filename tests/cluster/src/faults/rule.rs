@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::Method;
+use tokio::sync::watch;
 
 /// What happens to a request that meets a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,9 @@ pub enum Fault {
     Slow(Duration),
     /// It is never answered, and its connection stays open.
     Hang,
+    /// It is passed on when the gate is opened, even if nobody waits for the answer any more: a request that has been on its
+    /// way all the time.
+    Held(Gate),
     /// Its watch gets no bookmarks.
     NoBookmarks,
     /// Its connection is closed in good order of TCP, which is too early for HTTP.
@@ -32,6 +36,10 @@ pub enum Fault {
     /// Its connection is reset: what was sent last may be lost.
     Reset(When),
 }
+
+/// What holds requests back until it is opened. Clones are the same gate.
+#[derive(Clone, Debug)]
+pub struct Gate(Arc<watch::Sender<bool>>);
 
 /// When a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +74,31 @@ pub(crate) struct Active {
     fitting: usize,
     hits: Hits,
 }
+
+impl Gate {
+    /// A closed one.
+    pub fn closed() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+
+    /// Lets everything through from now on.
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    pub(crate) async fn opened(&self) {
+        // The sender is held here, so there is no error.
+        self.0.subscribe().wait_for(|is_open| *is_open).await.ok();
+    }
+}
+
+impl PartialEq for Gate {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Gate {}
 
 impl Rule {
     /// This fault for every request.

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use cluster::faults::{Fault, Rule, When};
+use cluster::faults::{Fault, Gate, Rule, When};
 use cluster::{ControlPlane, FaultProxy, or_skip, wait_until};
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::{Method, Request};
@@ -221,4 +221,24 @@ async fn connections_end_as_they_are_told() {
     stage.proxy.cut_all();
     assert!(hanging.await.is_err(), "it was answered");
     assert_eq!(stage.get("").await.unwrap().status(), 200, "new connections are welcome");
+}
+
+/// A held request is done when its gate opens, though whoever asked has gone, and not before.
+#[tokio::test]
+async fn a_held_request_arrives_late() {
+    let Some(stage) = Stage::new().await else { return };
+    let gate = Gate::closed();
+    let held = stage.proxy.add(Rule::new(Fault::Held(gate.clone())).method(Method::POST).times(1));
+    let namespace = stage.path.split('/').nth(4).unwrap();
+    let through = Api::<ConfigMap>::namespaced(stage.through().await, namespace);
+    let map = serde_json::from_value(json!({ "metadata": { "name": "late" } })).unwrap();
+    let parameters = PostParams::default();
+    let under_way = wait_until("the request is under way", LIMIT, async || (held.count() == 1).then_some(()));
+    tokio::select! {
+        created = through.create(&parameters, &map) => panic!("it was answered: {created:?}"),
+        under_way = under_way => under_way.unwrap(),
+    }
+    assert_eq!(stage.direct.get_opt("late").await.unwrap(), None);
+    gate.open();
+    wait_until("it is done", LIMIT, async || stage.direct.get_opt("late").await.unwrap()).await.unwrap();
 }
