@@ -202,6 +202,7 @@ async fn live(mut running: Running, state: &State, mut taking: Taking, mut asked
                 state.draining();
                 let delay = running.settings().shutdown_delay;
                 if !delay.is_zero() {
+                    running.leave();
                     tracing::info!(?delay, "not ready any more, still admitting");
                     tokio::time::sleep(delay).await;
                 }

@@ -226,10 +226,10 @@ where
     let activity = Arc::new(Activity::new());
     let (service_server, service_activity) = (Arc::clone(server), Arc::clone(&activity));
     let service = service_fn(move |request| {
-        answer(Arc::clone(&service_server), Arc::clone(&peer), request, Busy::start(&service_activity))
+        answer(Arc::clone(&service_server), Arc::clone(&peer), request, Busy::start(&service_activity), None)
     });
     let connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
-    let result = drive(server, connection, &activity).await;
+    let result = drive(server, connection, &activity, retire_at(&activity, limits)).await;
     drop(lease);
     result
 }
@@ -251,11 +251,13 @@ where
     }
     let activity = Arc::new(Activity::new());
     let (service_server, service_activity) = (Arc::clone(server), Arc::clone(&activity));
+    let last_at = retire_at(&activity, limits);
     let service = service_fn(move |request| {
-        answer(Arc::clone(&service_server), Arc::clone(&peer), request, Busy::start(&service_activity))
+        answer(Arc::clone(&service_server), Arc::clone(&peer), request, Busy::start(&service_activity), last_at)
     });
     let connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
-    drive(server, connection, &activity).await
+    // Its age ends it with an answer that says so, not between two requests, where the next may be on its way.
+    drive(server, connection, &activity, None).await
 }
 
 async fn answer<H: Handler>(
@@ -263,14 +265,16 @@ async fn answer<H: Handler>(
     peer: Arc<Peer>,
     request: Request<Incoming>,
     busy: Busy,
+    last_at: Option<Instant>,
 ) -> Result<Response<Answer>, std::convert::Infallible> {
     let is_http2 = request.version() == Version::HTTP_2;
     let mut response = match server.options.protocol {
         Protocol::Grpc => grpc::serve(&server, &peer, request).await,
         Protocol::Http => otlp_http::serve(&server, &peer, request).await,
     };
+    let is_last = last_at.is_some_and(|at| at <= Instant::now());
     // The connection itself may hear of the drain only after this answer.
-    if !is_http2 && server.drain.is_cancelled() {
+    if !is_http2 && (is_last || server.drain.is_cancelled() || server.options.leaving.is_cancelled()) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     drop(busy);
@@ -282,6 +286,7 @@ async fn drive<H, C>(
     server: &Server<H>,
     mut connection: Pin<Box<C>>,
     activity: &Activity,
+    retire_at: Option<Instant>,
 ) -> Result<(), ConnectionError>
 where
     H: Handler,
@@ -292,7 +297,7 @@ where
         // First, so that a request whose first bytes are here already is read before the connection is told to close.
         result = connection.as_mut() => return result.map_err(ConnectionError::Http),
         () = server.drain.cancelled() => {}
-        () = retired(activity, server.limits()) => {}
+        () = retired(activity, server.limits(), retire_at) => {}
     }
     connection.as_mut().graceful_shutdown();
     match tokio::time::timeout(server.limits().drain_grace, connection).await {
@@ -301,9 +306,13 @@ where
     }
 }
 
-/// Returns when the connection is too old or was idle for too long.
-async fn retired(activity: &Activity, limits: &Limits) {
-    let retire_at = limits.max_connection_age.map(|age| activity.born + age.mul_f64(rand::random_range(0.9..=1.1)));
+/// When the connection is too old.
+fn retire_at(activity: &Activity, limits: &Limits) -> Option<Instant> {
+    limits.max_connection_age.map(|age| activity.born + age.mul_f64(rand::random_range(0.9..=1.1)))
+}
+
+/// Returns at that time, or when the connection was idle for too long.
+async fn retired(activity: &Activity, limits: &Limits, retire_at: Option<Instant>) {
     loop {
         let now = Instant::now();
         let idle_since = activity.idle_since();
