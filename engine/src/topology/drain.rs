@@ -24,7 +24,7 @@ pub struct DrainReport {
 }
 
 impl Running {
-    /// Tells sources that the process is about to drain, so that they send their clients elsewhere while they still admit.
+    /// Tells sources that the process is about to drain, so that they have their clients connect anew while they still admit.
     pub fn leave(&self) {
         self.surroundings.leaving.cancel();
     }

@@ -68,15 +68,15 @@ fn readiness_turns_first_and_a_second_signal_ends() {
     }
 }
 
-/// Whoever keeps a connection over HTTP/1 is told with an answer to connect anew, while data is still admitted: at the end
-/// nobody finds it closed with a request on its way.
+/// Whoever keeps a connection is told with an answer to connect anew, while data is still admitted: at the end nobody finds it
+/// closed with a request on its way.
 #[test]
-fn http_clients_are_sent_elsewhere_before_the_end() {
+fn clients_are_sent_elsewhere_before_the_end() {
     let config = format!("{ENDLESS}\n[shutdown]\ndelay = \"10m\"\n").replace("grpc.listen", "http.listen");
     let mut engine = Engine::start(&config);
     let mut kept = TcpStream::connect(engine.address("apps")).unwrap();
     engine.signal(Signal::TERM);
-    engine.wait_for("not ready any more, still admitting");
+    engine.wait_for("clients are told to connect anew");
     let request =
         "POST /v1/logs HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n";
     kept.write_all(request.as_bytes()).unwrap();

@@ -38,8 +38,8 @@ pub struct ServerOptions {
     pub counters: Arc<Counters>,
     /// What makes spans of requests; none without.
     pub tracer: Option<Tracer>,
-    /// Cancelled some time before the drain. Every answer over HTTP/1 says `Connection: close` from then on, so that clients
-    /// connect anew: who is told of a close by the close itself may have a request on its way.
+    /// Cancelled some time before the drain. Each connection is closed with the next answer from then on: whoever is told
+    /// between two requests may have the next one on its way.
     pub leaving: CancellationToken,
 }
 
@@ -72,8 +72,8 @@ pub struct Limits {
     pub keepalive_interval: Duration,
     /// A peer that gives no sign of life for this long after it was asked is gone.
     pub keepalive_timeout: Duration,
-    /// A connection older than this, 10 % more or less, is closed gracefully, so that clients spread again over replicas;
-    /// over HTTP/1 an answer says so. `None`: never.
+    /// A connection older than this, 10 % more or less, is closed gracefully with its next answer, so that clients spread
+    /// again over replicas. `None`: never.
     pub max_connection_age: Option<Duration>,
     /// How long requests in flight may take after a connection was told to close.
     pub drain_grace: Duration,

@@ -344,8 +344,8 @@ async fn kept(socket: &mut TcpStream) -> String {
     answer
 }
 
-/// Before the drain, and where a connection is too old, a client is told by an answer that the connection closes: no
-/// connection that waits for its next request is closed for either.
+/// Before the drain, and where a connection is too old, a client over HTTP/1 is told by an answer that the connection closes:
+/// none that waits for its next request is closed for either.
 #[tokio::test]
 async fn tells_clients_to_connect_anew() {
     let server = TestServer::builder(Protocol::Http).start();
