@@ -203,6 +203,19 @@ impl Run {
         self.lines.len() == lines && !self.lines.contains(&0)
     }
 
+    /// Which of its records are missing or came again, in words; nothing if none.
+    pub fn wrong(&self) -> Option<String> {
+        let groups = self.lines.chunk_by(|one, other| one == other);
+        let ends = groups.scan(0, |end, group| {
+            *end += group.len();
+            Some((*end, group))
+        });
+        let wrong = ends.filter(|(_, group)| group[0] != 1);
+        let told: Vec<_> =
+            wrong.map(|(end, group)| format!("{} to {end} came {} times", end - group.len() + 1, group[0])).collect();
+        (!told.is_empty()).then(|| format!("{} of {:?}: {}", self.name, self.resources, told.join(", ")))
+    }
+
     /// Its counts.
     pub fn tally(&self) -> Tally {
         let missing = self.lines.iter().filter(|count| **count == 0).count();
@@ -352,6 +365,9 @@ mod tests {
         assert_eq!(runs[0].tally(), Tally { received: 2, duplicates: 1, missing: 1 });
         assert_eq!(runs.iter().collect::<Tally>(), Tally { received: 3, duplicates: 1, missing: 1 });
         assert!(runs[1].is_complete(1) && !runs[0].is_complete(3));
+        let wrong = runs[0].wrong().unwrap_or_default();
+        assert!(wrong.ends_with(": 2 to 2 came 0 times, 3 to 3 came 2 times"), "{wrong}");
+        assert_eq!(runs[1].wrong(), None);
     }
 
     /// A record that has no number is noticed, or a test would miss what nobody has sent.

@@ -81,7 +81,8 @@ impl Scenario {
         if let Err(error) = waited {
             panic!("{error}: {tally:?}\n{}", self.told().await);
         }
-        assert_eq!((tally.received, tally.duplicates, tally.missing), (sent, 0, 0), "received, duplicates, missing");
+        let wrong: Vec<_> = oracles.iter().flat_map(|oracle| oracle.runs()).filter_map(|run| run.wrong()).collect();
+        assert_eq!((tally, wrong), (Tally { received: sent, duplicates: 0, missing: 0 }, Vec::new()));
         tally
     }
 
