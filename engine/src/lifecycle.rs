@@ -192,6 +192,9 @@ fn shared_runtime() -> io::Result<Runtime> {
         .build()
 }
 
+/// How long it may take until nobody new is sent to an engine that is not ready any more.
+const UNNOTICED: Duration = Duration::from_secs(5);
+
 /// Waits for a reason to end, and ends.
 async fn live(mut running: Running, state: &State, mut taking: Taking, mut asked: Asked) -> Ending {
     let shutdown = state.shutdown();
@@ -203,7 +206,12 @@ async fn live(mut running: Running, state: &State, mut taking: Taking, mut asked
                 let delay = running.settings().shutdown_delay;
                 if !delay.is_zero() {
                     tracing::info!(?delay, "not ready any more, still admitting");
-                    tokio::time::sleep(delay).await;
+                    // Whoever would connect anew at once could be sent here again.
+                    let unnoticed = UNNOTICED.min(delay / 2);
+                    tokio::time::sleep(unnoticed).await;
+                    running.leave();
+                    tracing::info!("clients are told to connect anew");
+                    tokio::time::sleep(delay - unnoticed).await;
                 }
                 break;
             }

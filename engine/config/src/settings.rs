@@ -84,8 +84,9 @@ pub struct MemorySettings {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ShutdownSettings {
-    /// How long data is still admitted after `/readyz` has turned: the time that load balancers need to notice. 0s on a
-    /// laptop, 10s on Kubernetes.
+    /// How long data is still admitted after `/readyz` has turned: the time that load balancers need to notice. After 5s, or
+    /// half of it, each connection is closed with its next answer, so that clients are elsewhere at the end. 0s on a laptop,
+    /// 10s on Kubernetes.
     #[schemars(extend("x-maximum" = "10m"))]
     pub delay: Span,
     /// How long buffers may take to empty once nothing is admitted any more. What is left is counted and logged.

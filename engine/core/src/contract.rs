@@ -109,6 +109,8 @@ pub struct SourceContext {
     pub id: ComponentId,
     /// Where its batches go.
     pub output: Output,
+    /// Cancelled when the process is about to drain and still admits: whoever sends may go elsewhere.
+    pub leaving: CancellationToken,
     /// Cancelled when the source is to stop admitting.
     pub drain: CancellationToken,
     /// Spawners of the lanes.

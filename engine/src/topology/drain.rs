@@ -24,6 +24,11 @@ pub struct DrainReport {
 }
 
 impl Running {
+    /// Tells sources that the process is about to drain, so that they have their clients connect anew while they still admit.
+    pub fn leave(&self) {
+        self.surroundings.leaving.cancel();
+    }
+
     /// Tells sources to stop admitting at once, and waits for the end of everything, at most the configured grace.
     pub async fn drain(mut self) -> DrainReport {
         let deadline = Instant::now() + self.plan.settings.shutdown_grace;

@@ -35,6 +35,8 @@ pub(super) struct Surroundings {
     pub(super) sockets: Sockets,
     pub(super) admission: Budget,
     pub(super) poison: Arc<PoisonMemory>,
+    /// Tells sources that the end is near.
+    pub(super) leaving: CancellationToken,
     /// Ends every source.
     pub(super) drain: CancellationToken,
     /// Has every stage hand on what it holds.
@@ -164,6 +166,7 @@ impl Start<'_> {
         let context = SourceContext {
             id: node.id.clone(),
             output: Output::new(0, port.clone(), Arc::clone(&self.telemetry), poison, when_refused),
+            leaving: surroundings.leaving.clone(),
             drain: instance.stop.clone(),
             lanes: surroundings.lanes.clone(),
             budget: surroundings.admission.clone(),

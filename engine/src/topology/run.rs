@@ -78,6 +78,7 @@ impl Built {
             sockets,
             admission: Budget::new(admission_of(&plan)),
             poison: Arc::default(),
+            leaving: CancellationToken::new(),
             drain: CancellationToken::new(),
             draining: CancellationToken::new(),
             stop_serving: CancellationToken::new(),

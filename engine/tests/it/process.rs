@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use engine_config::status::{Phase, Status};
 use rustix::process::Signal;
@@ -62,10 +62,29 @@ fn readiness_turns_first_and_a_second_signal_ends() {
         engine.wait_for("not ready any more, still admitting");
         assert_eq!(engine.get("/readyz"), (503, "draining\n".to_owned()));
         assert_eq!(engine.get("/livez").0, 200);
-        std::net::TcpStream::connect(engine.address("apps")).expect("data is still admitted");
+        TcpStream::connect(engine.address("apps")).expect("data is still admitted");
         engine.signal(second);
         assert_eq!(engine.end().0, code);
     }
+}
+
+/// Whoever keeps a connection is told with an answer to connect anew, while data is still admitted: at the end nobody finds it
+/// closed with a request on its way.
+#[test]
+fn clients_are_sent_elsewhere_before_the_end() {
+    let config = format!("{ENDLESS}\n[shutdown]\ndelay = \"10m\"\n").replace("grpc.listen", "http.listen");
+    let mut engine = Engine::start(&config);
+    let mut kept = TcpStream::connect(engine.address("apps")).unwrap();
+    engine.signal(Signal::TERM);
+    engine.wait_for("clients are told to connect anew");
+    let request =
+        "POST /v1/logs HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n";
+    kept.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    kept.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
+    engine.signal(Signal::TERM);
+    engine.end();
 }
 
 /// Records that were answered with success and cannot be delivered in time make the end unclean, with their number.
@@ -206,7 +225,7 @@ fn clients_add_no_series() {
         let odd =
             [head.clone(), head.replace("/v1/logs", &format!("/v{number}/logs")), format!("M{number} / HTTP/1.1")];
         for head in odd {
-            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            let mut stream = TcpStream::connect(address).unwrap();
             stream.write_all(format!("{head}\r\nconnection: close\r\n\r\n").as_bytes()).unwrap();
             let mut answer = Vec::new();
             stream.read_to_end(&mut answer).unwrap();

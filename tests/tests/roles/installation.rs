@@ -6,34 +6,28 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cluster::{Cluster, Image, ImageOptions, wait_until};
+use tokio::sync::OnceCell;
 
 use crate::LIMIT;
 
-/// The images of the engine, of the manager, and of what the tests' pods run.
+/// The images of the engine, of the manager, and of what the tests' pods run: one that prints, and one that speaks OTLP.
 pub(crate) const ENGINE: &str = "cluster.local/telemetry-engine:test";
 pub(crate) const MANAGER: &str = "cluster.local/telemetry-manager:test";
 pub(crate) const POD: &str = "cluster.local/printer:test";
+pub(crate) const PEER: &str = "cluster.local/peer:test";
 /// The most that the image of a debug build may hold, in MiB.
 const DEBUG_MEBIBYTES: u32 = 400;
 
-/// A namespace of a cluster whose nodes have both images.
+/// A namespace of a cluster whose nodes have the images.
 pub(crate) struct Installation {
     pub(crate) cluster: &'static Cluster,
     pub(crate) namespace: String,
 }
 
 impl Installation {
-    /// Makes the images of the programs of this build, and a namespace.
+    /// Makes a namespace, and before the first one the images of the programs of this build.
     pub(crate) async fn new(cluster: &'static Cluster, prefix: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, program) in [(ENGINE, "telemetry-engine"), (MANAGER, "telemetry-manager"), (POD, "pod")] {
-            let stripped = folder.path().join(program);
-            let strip = Command::new("objcopy").arg("--strip-debug").arg(binary(program)).arg(&stripped).status();
-            assert!(strip.unwrap().success(), "objcopy of {program}");
-            let options = ImageOptions { most_mebibytes: Some(DEBUG_MEBIBYTES), ..ImageOptions::new(name, &stripped) };
-            let image = Image::build(&folder.path().join(format!("{program}.tar")), options).await.unwrap();
-            cluster.load_image(&image.file).await.unwrap();
-        }
+        images(cluster).await;
         Self { cluster, namespace: cluster.namespace(prefix).await.unwrap() }
     }
 
@@ -84,6 +78,24 @@ impl Installation {
         }
         format!("{pods}\n{events}\n{logs}")
     }
+}
+
+/// Has every node know the images of the programs of this build.
+pub(crate) async fn images(cluster: &'static Cluster) {
+    static LOADED: OnceCell<()> = OnceCell::const_new();
+    let load = || async {
+        let folder = tempfile::tempdir().unwrap();
+        let programs = [(ENGINE, "telemetry-engine"), (MANAGER, "telemetry-manager"), (POD, "pod"), (PEER, "peer")];
+        for (name, program) in programs {
+            let stripped = folder.path().join(program);
+            let strip = Command::new("objcopy").arg("--strip-debug").arg(binary(program)).arg(&stripped).status();
+            assert!(strip.unwrap().success(), "objcopy of {program}");
+            let options = ImageOptions { most_mebibytes: Some(DEBUG_MEBIBYTES), ..ImageOptions::new(name, &stripped) };
+            let image = Image::build(&folder.path().join(format!("{program}.tar")), options).await.unwrap();
+            cluster.load_image(&image.file).await.unwrap();
+        }
+    };
+    LOADED.get_or_init(load).await;
 }
 
 /// A program of this build; cargo puts test binaries into a folder beside it.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use cluster::{Cluster, or_skip, wait_until};
+use pods::oracle::{Oracle, Run, Tally};
 use serde_json::Value;
 
 use crate::installation::{ENGINE, Installation, POD};
-use crate::oracle::{Oracle, Run};
 use crate::{LIMIT, TURN};
 
 const MANIFEST: &str = include_str!("manifests/logs.yaml");
@@ -24,7 +24,7 @@ async fn every_line_arrives_once_across_rollouts() {
     let Some(cluster) = or_skip(Cluster::shared(2).await) else { return };
     let installation = Installation::new(cluster, "logs").await;
     let oracle = Oracle::default();
-    let backend = oracle.serve(cluster.machine_address()).await.to_string();
+    let backend = oracle.serve(cluster.machine_address()).await.unwrap().to_string();
     let state = installation.state_directory();
     let values = [("image", ENGINE), ("backend", &backend), ("token", "of-agents"), ("state", &state)];
     installation.apply(MANIFEST, &values).await;
@@ -44,16 +44,14 @@ async fn every_line_arrives_once_across_rollouts() {
     for uid in printers.keys() {
         let look = async || (whole_runs(&oracle, uid) >= RUNS).then_some(());
         if let Err(error) = wait_until(&format!("{RUNS} runs of {uid} are whole"), LIMIT, look).await {
-            let told: Vec<_> = oracle.runs().iter().map(|(key, run)| (key.clone(), told(run))).collect();
+            let told: Vec<_> = oracle.runs().iter().map(told).collect();
             panic!("{error}: {told:?}\n{}", installation.state().await);
         }
     }
     let runs = oracle.runs();
-    let all: (usize, u32) = runs
-        .values()
-        .fold((0, 0), |(missing, duplicates), run| (missing + run.missing(), duplicates + run.duplicates()));
-    let told: Vec<_> = runs.iter().map(|(key, run)| (key, told(run))).collect();
-    assert_eq!(all, (0, 0), "missing and duplicates: {told:?}");
+    let all: Tally = runs.iter().collect();
+    let told: Vec<_> = runs.iter().map(told).collect();
+    assert_eq!((all.missing, all.duplicates), (0, 0), "missing and duplicates: {told:?}");
     rotated(&installation, "printer");
     rotated(&installation, "secretive");
     // Lines of others would have been found among the runs: no uid but those of the printers is there.
@@ -61,8 +59,8 @@ async fn every_line_arrives_once_across_rollouts() {
         let left_out = left_out(&installation, agent["metadata"]["name"].as_str().unwrap()).await;
         assert!(left_out >= 1.0, "{left_out} logs are left out by {}", agent["metadata"]["name"]);
     }
-    for ((uid, _), run) in &runs {
-        let pod = printers.get(uid).unwrap_or_else(|| panic!("no pod {uid}: {run:?}"));
+    for run in &runs {
+        let pod = printers.get(&run.uid).unwrap_or_else(|| panic!("no pod: {run:?}"));
         for resource in &run.resources {
             let expected = [
                 ("k8s.namespace.name", installation.namespace.as_str()),
@@ -95,7 +93,7 @@ async fn pods(installation: &Installation, app: &str) -> BTreeMap<String, Value>
 }
 
 fn whole_runs(oracle: &Oracle, uid: &str) -> usize {
-    oracle.runs().iter().filter(|((of, _), run)| of == uid && run.is_complete(LINES)).count()
+    oracle.runs().iter().filter(|run| run.uid == uid && run.is_complete(LINES)).count()
 }
 
 /// How many logs an agent leaves out now, as its metrics say.
@@ -123,5 +121,6 @@ fn rotated(installation: &Installation, app: &str) {
 
 /// A run in few words.
 fn told(run: &Run) -> String {
-    format!("{} lines, {} missing, {} duplicates", run.lines.len(), run.missing(), run.duplicates())
+    let Tally { missing, duplicates, .. } = run.tally();
+    format!("{} {}: {} lines, {missing} missing, {duplicates} duplicates", run.uid, run.name, run.lines.len())
 }

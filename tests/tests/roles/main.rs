@@ -7,7 +7,7 @@
 mod installation;
 mod logs;
 mod manager;
-mod oracle;
+mod table;
 
 use std::time::Duration;
 

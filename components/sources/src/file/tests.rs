@@ -2,17 +2,20 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::fs;
+use std::path::Path;
 
 use engine_config::sources::File;
 use engine_config::sources::reading::FileAttribute;
 use engine_config::{ComponentId, SignalSet};
+use engine_core::batch::Batch;
 use engine_core::budget::Budget;
+use engine_core::lane::LaneThreads;
 use engine_core::outcome::Outcome;
 use engine_core::registry::{BuildContext, BuildSource};
 use engine_core::service::Services;
 use engine_core::socket::Sockets;
 use engine_core::state_store::StateDirectory;
-use engine_core::test_kit::{lanes, run_source, within};
+use engine_core::test_kit::{SourceRun, lanes, run_source, within};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use otlp::{Decoded, Payload};
 
@@ -31,15 +34,7 @@ async fn reads_what_matches() {
         attributes: [FileAttribute::Name, FileAttribute::Path].into(),
         ..File::new([path("*.log"), path("c.t?t")])
     };
-    let (threads, lanes) = lanes(1);
-    let context = BuildContext {
-        id: ComponentId::new("logs").unwrap(),
-        signals: SignalSet::LOGS,
-        lanes,
-        services: Services::default().with("", StateDirectory::take(state.path()).unwrap()),
-    };
-    let source = FileSource::build(&options, &context).unwrap();
-    let mut run = run_source("logs", Box::new(source), Sockets::default(), Budget::new(64 << 20));
+    let (threads, mut run) = start(&options, state.path());
     let mut found = Vec::new();
     while found.len() < 3 {
         let batch = within("a batch", run.batches.next()).await.unwrap();
@@ -70,4 +65,50 @@ async fn reads_what_matches() {
     run.drain.cancel();
     within("the source ends", &mut run.ended).await.unwrap().unwrap();
     threads.stop();
+}
+
+/// What is given back while the source drains is offered once more. If it is delivered then, the next start begins behind it,
+/// and if not, with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn offers_once_more_at_the_end() {
+    let [logs, state] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let file = logs.path().join("a.log");
+    let options = File::new([file.to_str().unwrap().to_owned()]);
+    fs::write(&file, "one\n").unwrap();
+    let retry = Outcome::retry("the connection is gone");
+    let body = |batch: &Batch| {
+        let Payload::Wire(wire) = batch.payload() else { panic!("the source sends bytes") };
+        let Decoded::Logs(request) = wire.decode() else { panic!("the source brings logs") };
+        format!("{:?}", request.resource_logs[0].scope_logs[0].log_records)
+    };
+    for last in [&retry, &Outcome::Delivered] {
+        let (threads, mut run) = start(&options, state.path());
+        let first = within("a batch", run.batches.next()).await.unwrap();
+        assert!(body(&first).contains("one"), "what was not delivered is read again");
+        run.drain.cancel();
+        first.answer(&retry);
+        within("the batch again", run.batches.next()).await.unwrap().answer(last);
+        within("the source ends", &mut run.ended).await.unwrap().unwrap();
+        threads.stop();
+    }
+    fs::write(&file, "one\ntwo\n").unwrap();
+    let (threads, mut run) = start(&options, state.path());
+    let batch = within("a batch", run.batches.next()).await.unwrap();
+    assert!(body(&batch).contains("two") && !body(&batch).contains("one"), "{}", body(&batch));
+    batch.answer(&Outcome::Delivered);
+    run.drain.cancel();
+    within("the source ends", &mut run.ended).await.unwrap().unwrap();
+    threads.stop();
+}
+
+fn start(options: &File, state: &Path) -> (LaneThreads, SourceRun) {
+    let (threads, lanes) = lanes(1);
+    let context = BuildContext {
+        id: ComponentId::new("logs").unwrap(),
+        signals: SignalSet::LOGS,
+        lanes,
+        services: Services::default().with("", StateDirectory::take(state).unwrap()),
+    };
+    let source = FileSource::build(options, &context).unwrap();
+    (threads, run_source("logs", Box::new(source), Sockets::default(), Budget::new(64 << 20)))
 }

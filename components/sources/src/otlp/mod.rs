@@ -90,6 +90,7 @@ impl Source for Otlp {
                     marks: (trust == Trust::Nobody).then(Marks::new),
                 });
                 options.tracer = context.telemetry.tracer().cloned();
+                options.leaving = context.leaving.clone();
                 let socket =
                     context.sockets.lend(&context.id, key, address).and_then(tokio::net::TcpListener::from_std);
                 let listener = match socket {

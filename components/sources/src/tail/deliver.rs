@@ -171,13 +171,15 @@ impl Drop for Hearing {
 }
 
 impl Deliverer {
-    /// Sends a request until it is delivered or refused for good, or the source drains and nobody takes it.
+    /// Sends a request until it is delivered or refused for good, or the source drains and nobody takes it. What is given back
+    /// while it drains is offered once more: what came behind it may be delivered already, and comes twice if this is not.
     async fn deliver(self, body: bytes::Bytes) -> Result<Delivery, ComponentError> {
         let Some(charge) = self.charge(body.len()).await? else { return Ok(Delivery::Unfinished) };
         let wire = otlp::admit(Signal::Logs, charge.attach(body));
         let wire = wire.map_err(|error| ComponentError::caused("records of files are no valid request", error))?;
         let records = wire.records();
         let mut backoff = FIRST_BACKOFF;
+        let mut is_last_try = false;
         loop {
             let (batch, receipt) = Batch::new(Payload::Wire(wire.clone()));
             // Sending comes first, so that a sink with room gets the request even while the source drains.
@@ -199,13 +201,14 @@ impl Deliverer {
                     add(&self.counts.records_rejected, records);
                     return Ok(Delivery::Done);
                 }
+                Outcome::Retry { .. } if is_last_try => return Ok(Delivery::Unfinished),
                 Outcome::Retry { after, .. } => after,
             };
             let wait = after.unwrap_or_else(|| backoff.mul_f64(rand::rng().random_range(0.1..1.0)));
             backoff = (backoff * 2).min(LONGEST_BACKOFF);
             tokio::select! {
                 biased;
-                () = self.drain.cancelled() => return Ok(Delivery::Unfinished),
+                () = self.drain.cancelled() => is_last_try = true,
                 () = sleep(wait) => {}
             }
         }

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::ready;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, PollSemaphore};
 
@@ -58,11 +58,17 @@ pub(super) struct Seat {
     _lane: LaneSeat,
 }
 
-/// How many requests a connection has in flight, and since when none.
+/// How many requests a connection has in flight, and since when none; when it is to be used no more.
 struct Activity {
     born: Instant,
     in_flight: AtomicUsize,
     idle_since_ms: AtomicU64,
+    /// When it is too old.
+    last_at: Option<Instant>,
+    /// Whether the next answer is the last one.
+    is_last: AtomicBool,
+    /// The last answer was given.
+    last_given: Notify,
 }
 
 /// A request in flight.
@@ -223,7 +229,7 @@ where
         .max_local_error_reset_streams(MAX_ERROR_RESETS)
         .keep_alive_interval(limits.keepalive_interval)
         .keep_alive_timeout(limits.keepalive_timeout);
-    let activity = Arc::new(Activity::new());
+    let activity = Arc::new(Activity::new(limits));
     let (service_server, service_activity) = (Arc::clone(server), Arc::clone(&activity));
     let service = service_fn(move |request| {
         answer(Arc::clone(&service_server), Arc::clone(&peer), request, Busy::start(&service_activity))
@@ -249,7 +255,7 @@ where
     if limits.max_headers != 100 {
         builder.max_headers(limits.max_headers);
     }
-    let activity = Arc::new(Activity::new());
+    let activity = Arc::new(Activity::new(limits));
     let (service_server, service_activity) = (Arc::clone(server), Arc::clone(&activity));
     let service = service_fn(move |request| {
         answer(Arc::clone(&service_server), Arc::clone(&peer), request, Busy::start(&service_activity))
@@ -269,8 +275,9 @@ async fn answer<H: Handler>(
         Protocol::Grpc => grpc::serve(&server, &peer, request).await,
         Protocol::Http => otlp_http::serve(&server, &peer, request).await,
     };
-    // The connection itself may hear of the drain only after this answer.
-    if !is_http2 && server.drain.is_cancelled() {
+    // The connection itself may hear of it only after this answer.
+    let is_over = || server.drain.is_cancelled() || server.options.leaving.is_cancelled();
+    if !is_http2 && (busy.0.is_last.load(Ordering::Relaxed) || is_over()) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     drop(busy);
@@ -292,7 +299,8 @@ where
         // First, so that a request whose first bytes are here already is read before the connection is told to close.
         result = connection.as_mut() => return result.map_err(ConnectionError::Http),
         () = server.drain.cancelled() => {}
-        () = retired(activity, server.limits()) => {}
+        () = last_answer(server, activity) => {}
+        () = idle_for_long(activity, server.limits()) => {}
     }
     connection.as_mut().graceful_shutdown();
     match tokio::time::timeout(server.limits().drain_grace, connection).await {
@@ -301,17 +309,34 @@ where
     }
 }
 
-/// Returns when the connection is too old or was idle for too long.
-async fn retired(activity: &Activity, limits: &Limits) {
-    let retire_at = limits.max_connection_age.map(|age| activity.born + age.mul_f64(rand::random_range(0.9..=1.1)));
+/// Returns when the connection has given its last answer, which it does once it is too old or its clients should be elsewhere.
+///
+/// A client that hears of the close between two requests may have put the next one aside for this connection, and not all
+/// try again. Who has just got an answer has none on the way, if it sends one after the other.
+async fn last_answer<H: Handler>(server: &Server<H>, activity: &Activity) {
+    let too_old = async {
+        match activity.last_at {
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = server.options.leaving.cancelled() => {}
+        () = too_old => {}
+    }
+    activity.is_last.store(true, Ordering::Relaxed);
+    activity.last_given.notified().await;
+}
+
+/// Returns when the connection was idle for too long.
+async fn idle_for_long(activity: &Activity, limits: &Limits) {
     loop {
         let now = Instant::now();
         let idle_since = activity.idle_since();
-        if retire_at.is_some_and(|at| at <= now) || idle_since.is_some_and(|since| since + limits.idle_timeout <= now) {
+        if idle_since.is_some_and(|since| since + limits.idle_timeout <= now) {
             return;
         }
-        let idle_at = idle_since.unwrap_or(now) + limits.idle_timeout;
-        tokio::time::sleep_until(retire_at.map_or(idle_at, |at| at.min(idle_at))).await;
+        tokio::time::sleep_until(idle_since.unwrap_or(now) + limits.idle_timeout).await;
     }
 }
 
@@ -339,8 +364,16 @@ impl Drop for Seat {
 }
 
 impl Activity {
-    fn new() -> Self {
-        Self { born: Instant::now(), in_flight: AtomicUsize::new(0), idle_since_ms: AtomicU64::new(0) }
+    fn new(limits: &Limits) -> Self {
+        let born = Instant::now();
+        Self {
+            born,
+            in_flight: AtomicUsize::new(0),
+            idle_since_ms: AtomicU64::new(0),
+            last_at: limits.max_connection_age.map(|age| born + age.mul_f64(rand::random_range(0.9..=1.1))),
+            is_last: AtomicBool::new(false),
+            last_given: Notify::new(),
+        }
     }
 
     fn idle_since(&self) -> Option<Instant> {
@@ -363,5 +396,8 @@ impl Drop for Busy {
         let age = u64::try_from(self.0.born.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.0.idle_since_ms.store(age, Ordering::Relaxed);
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if self.0.is_last.load(Ordering::Relaxed) {
+            self.0.last_given.notify_one();
+        }
     }
 }

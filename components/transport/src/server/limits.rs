@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use engine_core::budget::{Budget, Charge};
 use engine_core::self_telemetry::spans::Tracer;
+use tokio_util::sync::CancellationToken;
 
 use crate::Protocol;
 use crate::server::{Auth, Cors, Counters};
@@ -37,6 +38,9 @@ pub struct ServerOptions {
     pub counters: Arc<Counters>,
     /// What makes spans of requests; none without.
     pub tracer: Option<Tracer>,
+    /// Cancelled some time before the drain. Each connection is closed with the next answer from then on: whoever is told
+    /// between two requests may have the next one on its way.
+    pub leaving: CancellationToken,
 }
 
 /// Bounds on what one peer and all peers together may use.
@@ -68,8 +72,8 @@ pub struct Limits {
     pub keepalive_interval: Duration,
     /// A peer that gives no sign of life for this long after it was asked is gone.
     pub keepalive_timeout: Duration,
-    /// A connection older than this, 10 % more or less, is closed gracefully, so that clients spread again over
-    /// replicas. `None`: never.
+    /// A connection older than this, 10 % more or less, is closed gracefully with its next answer, so that clients spread
+    /// again over replicas. `None`: never.
     pub max_connection_age: Option<Duration>,
     /// How long requests in flight may take after a connection was told to close.
     pub drain_grace: Duration,
@@ -122,7 +126,8 @@ impl ServerOptions {
     /// Plain text with the default limits and counters of its own.
     pub fn new(protocol: Protocol) -> Self {
         let (limits, counters) = (Limits::default(), Arc::default());
-        Self { protocol, tls: None, auth: None, cors: None, limits, counters, tracer: None }
+        let leaving = CancellationToken::new();
+        Self { protocol, tls: None, auth: None, cors: None, limits, counters, tracer: None, leaving }
     }
 }
 

@@ -87,10 +87,10 @@ pub struct ServeReport {
 
 /// Serves `listener` until `drain` is cancelled and every connection has ended.
 ///
-/// Accepts on the calling runtime; each connection runs on the lane that has the fewest. On drain, connections that
-/// wait in the accept queue are still taken, HTTP/2 peers get GOAWAY, HTTP/1 answers `Connection: close`, requests
-/// in flight finish, and what has not ended after [`Limits::drain_grace`] is cut. Dropping the future cuts all
-/// connections at once.
+/// Accepts on the calling runtime; each connection runs on the lane that has the fewest. From [`ServerOptions::leaving`] on
+/// each is closed with its next answer. On drain, connections that wait in the accept queue are still taken, HTTP/2 peers get
+/// GOAWAY, HTTP/1 connections that are idle are closed, requests in flight finish, and what has not ended after
+/// [`Limits::drain_grace`] is cut. Dropping the future cuts all connections at once.
 pub async fn serve<H: Handler>(
     listener: TcpListener,
     lanes: Lanes,

@@ -363,6 +363,23 @@ async fn retires_connections() {
     server.stop().await;
 }
 
+/// Before the drain a connection is closed with its next answer, and not while it waits for a request.
+#[tokio::test]
+async fn has_clients_connect_anew() {
+    let server = TestServer::builder(Protocol::Grpc).start();
+    let mut busy = LogsServiceClient::new(channel(&server).await);
+    let mut idle = LogsServiceClient::new(channel(&server).await);
+    busy.export(logs(1)).await.unwrap();
+    idle.export(logs(1)).await.unwrap();
+    server.leave();
+    while server.counters.snapshot().connections_opened < 3 {
+        // A client that sends without a pause may put a request aside, as where connections are too old.
+        busy.export(logs(1)).await.ok();
+    }
+    idle.export(logs(1)).await.expect("the idle one was not closed");
+    server.stop().await;
+}
+
 /// Connections beyond the cap are closed at once and counted; a place that comes free is given again.
 #[tokio::test]
 async fn caps_connections() {

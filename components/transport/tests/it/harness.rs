@@ -37,6 +37,7 @@ pub(crate) struct TestServer {
     pub(crate) counters: Arc<Counters>,
     pub(crate) handler: Arc<Recorder>,
     drain: CancellationToken,
+    leaving: CancellationToken,
     served: JoinHandle<ServeReport>,
     lanes: LaneThreads,
 }
@@ -77,6 +78,11 @@ impl TestServer {
     /// Drops the future that serves.
     pub(crate) fn abandon(&self) {
         self.served.abort();
+    }
+
+    /// Tells the server that its drain is near.
+    pub(crate) fn leave(&self) {
+        self.leaving.cancel();
     }
 
     /// Tells the server to end, without waiting.
@@ -129,6 +135,7 @@ impl TestServerBuilder {
         let lanes = LaneThreads::start(2).unwrap();
         let budget = Budget::new(self.budget);
         let counters = Arc::clone(&self.options.counters);
+        let leaving = self.options.leaving.clone();
         let handler = Arc::new(Recorder {
             requests: Mutex::default(),
             replies: Mutex::new(self.replies.into()),
@@ -143,7 +150,7 @@ impl TestServerBuilder {
             Arc::clone(&handler),
             drain.clone(),
         ));
-        TestServer { address, budget, counters, handler, drain, served, lanes }
+        TestServer { address, budget, counters, handler, drain, leaving, served, lanes }
     }
 }
 

@@ -329,6 +329,48 @@ async fn finishes_requests_on_drain() {
     server.stop().await;
 }
 
+/// Sends a request on a connection, and reads the head of its answer, behind which nothing comes.
+async fn kept(socket: &mut TcpStream) -> String {
+    let head = "POST /v1/logs HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n";
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let (mut received, mut byte) = (Vec::new(), [0]);
+    while !received.ends_with(b"\r\n\r\n") {
+        let read = tokio::time::timeout(PATIENCE, socket.read(&mut byte)).await.unwrap().unwrap();
+        assert_eq!(read, 1, "closed after {}", String::from_utf8_lossy(&received));
+        received.extend(byte);
+    }
+    let answer = String::from_utf8(received).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("content-length: 0"), "{answer}");
+    answer
+}
+
+/// Before the drain, and where a connection is too old, a client over HTTP/1 is told by an answer that the connection closes:
+/// none that waits for its next request is closed for either.
+#[tokio::test]
+async fn tells_clients_to_connect_anew() {
+    let server = TestServer::builder(Protocol::Http).start();
+    let mut idle = TcpStream::connect(server.address).await.unwrap();
+    assert!(!kept(&mut idle).await.contains("connection: close"), "it may stay");
+    let mut told = TcpStream::connect(server.address).await.unwrap();
+    assert!(!kept(&mut told).await.contains("connection: close"), "it may stay");
+    server.leave();
+    assert!(kept(&mut told).await.contains("connection: close"), "it is told");
+    assert_eq!(told.read(&mut [0]).await.unwrap(), 0, "and closed");
+    eventually("only the other one is left", || server.counters.snapshot().connections_open == 1).await;
+    assert!(kept(&mut idle).await.contains("connection: close"), "what was on its way is taken");
+    server.stop().await;
+
+    let age = Duration::from_millis(30);
+    let server = TestServer::builder(Protocol::Http).limits(|limits| limits.max_connection_age = Some(age)).start();
+    let mut old = TcpStream::connect(server.address).await.unwrap();
+    let mut answers = 0;
+    while !kept(&mut old).await.contains("connection: close") {
+        answers += 1;
+    }
+    assert!(answers > 0, "a young connection stays");
+    server.stop().await;
+}
+
 /// S47: `Expect: 100-continue` gets its go-ahead, unless the request is refused by its head; HTTP/1.0 is served.
 #[tokio::test]
 async fn serves_expect_and_http_1_0() {

@@ -85,6 +85,7 @@ pub fn run_source(id: &str, source: Box<dyn Source>, sockets: Sockets, budget: B
     let context = SourceContext {
         id: id_of(id),
         output,
+        leaving: CancellationToken::new(),
         drain: drain.clone(),
         lanes: threads.lanes(),
         budget: budget.clone(),

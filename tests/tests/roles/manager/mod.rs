@@ -1,0 +1,14 @@
+//! The manager in a real cluster, as users have it: installed from `config/`, spoken to with `kubectl` alone.
+//!
+//! Each scenario begins where nothing but the manager runs, judges by what backends got and by what the conditions say, and
+//! takes away what it has made.
+
+mod broken;
+mod clients;
+mod installed;
+mod lifecycle;
+mod restarts;
+mod rotation;
+mod scenario;
+mod selections;
+mod signals;
