@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::{Bar, Length, Options, Verdict};
 use crate::{
     build::{self, Binary},
+    compression::Compression,
     counting_sink::{self, CountingSink},
     manager::{AGENT_NAMESPACE, NAMESPACE, install, kind, pipeline},
     peer::Program,
@@ -97,14 +98,25 @@ async fn load(cluster: &Cluster, programs: &[(&str, &Path)]) -> Result<()> {
     Ok(())
 }
 
+/// A backend that pods reach. Pipelines compress what they send unless they are told otherwise.
+async fn backend(cluster: &Cluster) -> Result<CountingSink> {
+    let spec = counting_sink::Spec { compression: Compression::Gzip, ..counting_sink::Spec::plain() };
+    CountingSink::start_on(IpAddr::V4(cluster.machine_address()), spec).await
+}
+
+/// Whether a record has come, or something that is none.
+fn has_come(backend: &CountingSink) -> bool {
+    let received = backend.received();
+    received.records > 0 || received.fault.is_some()
+}
+
 /// Applies the first pipeline, waits for a record, and takes the pipeline away again, with all that it brought.
 async fn first_record(cluster: &Cluster) -> Result<f64> {
-    let backend = CountingSink::start_on(IpAddr::V4(cluster.machine_address()), counting_sink::Spec::plain()).await?;
+    let backend = backend(cluster).await?;
     let manifest = pipeline(Signal::Logs, "shop", backend.address);
     let began = Instant::now();
     cluster.apply(&manifest).await?;
-    let look = async || (backend.received().records > 0).then(|| began.elapsed());
-    let took = wait_until("a record comes", LIMIT, look).await?;
+    let took = wait_until("a record comes", LIMIT, async || has_come(&backend).then(|| began.elapsed())).await?;
     ensure!(backend.received().fault.is_none(), "the backend received {:?}", backend.received().fault);
     cluster.kubectl(&["delete", kind(Signal::Logs), "--all"]).await?;
     let look = async || pods(cluster).await.ok().filter(|pods| pods.len() == 1).map(drop);
@@ -114,10 +126,10 @@ async fn first_record(cluster: &Cluster) -> Result<f64> {
 
 /// Resident memory of every program once, in MiB, when nothing comes any more; of several agents the largest.
 async fn idle(cluster: &Cluster) -> Result<BTreeMap<String, f64>> {
-    let backend = CountingSink::start_on(IpAddr::V4(cluster.machine_address()), counting_sink::Spec::plain()).await?;
+    let backend = backend(cluster).await?;
     let all: String = Signal::ALL.iter().map(|signal| pipeline(*signal, "shop", backend.address)).collect();
     cluster.apply(&all).await?;
-    wait_until("records come", LIMIT, async || (backend.received().records > 0).then_some(())).await?;
+    wait_until("records come", LIMIT, async || has_come(&backend).then_some(())).await?;
     let are_ready = async || {
         let pods = pods(cluster).await.ok()?;
         let is_there = |name: &str| pods.iter().any(|pod| pod.name == name && pod.is_ready);
