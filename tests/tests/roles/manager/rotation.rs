@@ -13,7 +13,7 @@ const PROMISED: Duration = Duration::from_secs(30);
 /// Records that come after a rotation before the next thing happens.
 const RECORDS: usize = 500;
 /// Lines that each container prints for each rotation, so many a second: they reach all gateways until the last one.
-const LINES: usize = 1_000;
+const LINES: usize = 1_500;
 const RATE: u32 = 100;
 
 /// The password of a backend is replaced in its Secret. Within 30 s all gateways show the new one; the old one is refused
