@@ -6,7 +6,8 @@ use cluster::{Cluster, or_skip, wait_until};
 use pods::oracle::{Oracle, Run, Tally};
 use serde_json::Value;
 
-use crate::installation::{ENGINE, Installation, POD};
+use crate::installation::{ENGINE, Installation, POD, images};
+use crate::table::Row;
 use crate::{LIMIT, TURN};
 
 const MANIFEST: &str = include_str!("manifests/logs.yaml");
@@ -22,6 +23,8 @@ const RUNS: usize = 3;
 async fn every_line_arrives_once_across_rollouts() {
     let _turn = TURN.lock().await;
     let Some(cluster) = or_skip(Cluster::shared(2).await) else { return };
+    images(cluster).await;
+    let row = Row::begin("engines without a manager are replaced");
     let installation = Installation::new(cluster, "logs").await;
     let oracle = Oracle::default();
     let backend = oracle.serve(cluster.machine_address()).await.unwrap().to_string();
@@ -81,6 +84,9 @@ async fn every_line_arrives_once_across_rollouts() {
         }
         assert_eq!(run.resources.len(), 1, "a run is of one container: {:?}", run.resources);
     }
+    // Pods print for as long as there are any.
+    installation.kubectl(&["delete", "namespace", &installation.namespace]).await;
+    row.end(all.received + all.missing, all);
 }
 
 /// The pods of an application by their uid.

@@ -1,4 +1,6 @@
 //! The row of each scenario in the table that `tests/scenarios` prints.
+//!
+//! Not here: the table. Where nobody asks for it no row is written.
 
 use std::io::Write as _;
 use std::time::Instant;

@@ -11,7 +11,7 @@ const RATE: u32 = 100;
 /// Records that come before and after pipelines go wrong.
 const RECORDS: usize = 500;
 /// Lines that each container prints, so many a second.
-const LINES: usize = 4_000;
+const LINES: usize = 3_000;
 const LINES_RATE: u32 = 100;
 
 /// A pipeline goes on as if it were alone while ten others beside it are wrong, each in another way: nothing of it is lost,

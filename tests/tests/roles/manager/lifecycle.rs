@@ -11,7 +11,7 @@ const LINES: usize = 2_000;
 
 /// Before the first pipeline nothing runs but the manager. A LogPipeline brings what pods print to a backend in the cluster,
 /// enriched, and says so; one that is wrong beside it changes nothing and says what to do. With the last pipeline its
-/// components go, and after the uninstallation nothing is left.
+/// components go, and after the uninstallation nothing is left, though a pipeline was still there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn logs_flow_from_the_first_pipeline_to_the_last() {
     let Some(scenario) = Scenario::begin("logs, from installation to uninstallation", &[]).await else { return };
@@ -53,6 +53,9 @@ async fn logs_flow_from_the_first_pipeline_to_the_last() {
     scenario.is_true("logpipeline/shop", &["ConfigurationGenerated", "GatewayHealthy", "AgentHealthy"]).await;
 
     scenario.without_pipelines().await;
+    // Whoever forgets to delete pipelines before takes them away all the same.
+    scenario.pipeline("LogPipeline", "forgotten", json!({ "output": output(&backend.endpoint) })).await;
+    scenario.is_true("logpipeline/forgotten", &["ConfigurationGenerated", "GatewayHealthy", "AgentHealthy"]).await;
     scenario.uninstall().await;
     scenario.finish(sent, tally).await;
 }

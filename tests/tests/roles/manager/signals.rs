@@ -11,8 +11,16 @@ const RECORDS: usize = 300;
 /// Records that it sends a second.
 const RATE: u32 = 100;
 
+/// Kinds of pipelines, and what runs for each.
+const KINDS: [(&str, &str); 3] = [
+    ("metricpipelines", "deployment.apps/telemetry-metric-gateway"),
+    ("logpipelines", "deployment.apps/telemetry-log-gateway"),
+    ("tracepipelines", "deployment.apps/telemetry-trace-router"),
+];
+
 /// What SDKs in two namespaces send of each signal arrives once and says which pods it is from. Of two MetricPipelines and two
-/// LogPipelines each gets the namespace that it selects, and a TracePipeline gets both.
+/// LogPipelines each gets the namespace that it selects, and a TracePipeline gets both. With the last pipeline of a kind its
+/// gateway goes, and no other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_sdk_sends_all_signals() {
     let Some(scenario) = Scenario::begin("an SDK sends logs, metrics and spans", &[]).await else { return };
@@ -76,6 +84,14 @@ async fn an_sdk_sends_all_signals() {
                 _ => {}
             }
         }
+    }
+    for (kind, workload) in KINDS {
+        let before = scenario.workloads().await;
+        scenario.kubectl(&["delete", kind, "--all"]).await;
+        let look = async || (!scenario.workloads().await.iter().any(|name| name == workload)).then_some(());
+        scenario.until(&format!("{workload} goes with the last of {kind}"), look).await;
+        let others: Vec<_> = before.into_iter().filter(|name| name != workload).collect();
+        assert_eq!(scenario.workloads().await, others, "nothing else goes");
     }
     scenario.end(sent.iter().sum(), tallies).await;
 }
