@@ -110,7 +110,7 @@ impl Desired {
             return;
         }
         let is_left = |role: Role| signals.contains(&role.signal());
-        self.objects.retain(|object| !objects::role_of(object).is_some_and(is_left));
+        self.objects.retain(|object| !object.metadata.name.as_deref().and_then(Role::of_object).is_some_and(is_left));
         self.configs.retain(|role, _| !is_left(*role));
         self.pipelines.retain(|id, _| !signals.contains(&id.signal));
         // What is said of the module is about all signals.

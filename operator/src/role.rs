@@ -114,6 +114,13 @@ impl Role {
         }
     }
 
+    /// The role that an object of this name belongs to: it begins with that of the role, but for the Service of applications.
+    pub fn of_object(name: &str) -> Option<Self> {
+        let is_its = |role: &Self| name.starts_with(role.name());
+        let of_service = || Signal::ALL.into_iter().find(|signal| name == signal.service()).map(Signal::gateway);
+        Self::ALL.into_iter().find(is_its).or_else(of_service)
+    }
+
     /// What its engines call themselves in their own telemetry.
     pub const fn component(self) -> &'static str {
         match self {

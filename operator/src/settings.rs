@@ -58,7 +58,7 @@ impl Settings {
     /// Whether a Secret is of the installation: what the manager gives to engines, the tokens, and with what nodes pull images.
     pub fn is_own_secret(&self, secret: &SecretName) -> bool {
         let is_here = secret.namespace == self.namespace || secret.namespace == self.agent_namespace;
-        let is_of_role = Role::ALL.iter().any(|role| secret.name.starts_with(role.name()));
+        let is_of_role = Role::of_object(&secret.name).is_some();
         let is_of_installation = secret.name == TOKENS_SECRET || self.image_pull_secrets.contains(&secret.name);
         is_here && (is_of_role || is_of_installation)
     }

@@ -10,6 +10,7 @@ use crate::manifests::yaml as yaml_of;
 use crate::plan::Desired;
 use crate::render::config::{RoleConfig, catalog};
 use crate::render::objects::CONFIG_FILE;
+use crate::role::Role;
 use crate::status::ConditionReport;
 
 /// Conditions as comments, then every object, with configurations in the clear.
@@ -64,7 +65,7 @@ fn conditions(desired: &Desired) -> impl Iterator<Item = (String, &[ConditionRep
 fn shown(object: &DynamicObject, desired: &Desired) -> Value {
     let mut json = serde_json::to_value(object).expect("objects are plain values");
     let name = object.metadata.name.as_deref().unwrap_or_default();
-    let config = desired.configs.iter().find(|(role, _)| name.starts_with(role.name())).map(|(_, config)| config);
+    let config = Role::of_object(name).and_then(|role| desired.configs.get(&role));
     let is_secret = json.get("kind").and_then(Value::as_str) == Some("Secret");
     let (true, Some(config), Some(fields)) = (is_secret, config, json.as_object_mut()) else { return json };
     fields.remove("data");
@@ -98,7 +99,6 @@ mod tests {
     use crate::input::Input;
     use crate::manifests;
     use crate::plan::plan;
-    use crate::role::Role;
 
     /// Configurations are shown, those in which variables stand too, and values that can be secret are covered.
     #[test]

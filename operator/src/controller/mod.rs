@@ -330,15 +330,11 @@ fn ownership(settings: &Settings) -> Ownership {
 /// What of each role could not be applied and does not pass by itself; the first of it.
 fn failures(report: &Report) -> BTreeMap<Role, String> {
     let lasting = report.failed.iter().filter(|(_, error)| !error.is_passing());
-    let of_role = |(object, error): &(ObjectRef, ApplyError)| Some((role_of(object)?, format!("{object}: {error}")));
+    let of_role = |(object, error): &(ObjectRef, ApplyError)| {
+        Some((Role::of_object(&object.name)?, format!("{object}: {error}")))
+    };
     // The last one of a role stays in a map.
     lasting.rev().filter_map(of_role).collect()
-}
-
-/// The role that an object is of.
-fn role_of(object: &ObjectRef) -> Option<Role> {
-    let by_name = Role::ALL.into_iter().find(|role| object.name.starts_with(role.name()));
-    by_name.or_else(|| Signal::ALL.into_iter().find(|signal| object.name == signal.service()).map(Signal::gateway))
 }
 
 /// The kinds of pipeline of signals, in words.

@@ -129,14 +129,14 @@ impl Observed {
     /// replaced by those of another version. It goes with the last of them. Nothing goes of a role whose pipelines have not
     /// been seen.
     pub(super) fn is_in_use(&self, object: &ObjectRef, unseen: &BTreeSet<Signal>) -> bool {
-        let is_its = |role: &Role| object.name.starts_with(role.name()) || object.name == role.signal().service();
-        let is_seen = |signal| self.is_listed(signal) && !unseen.contains(&signal);
-        if Role::ALL.iter().any(|role| is_its(role) && !is_seen(role.signal())) {
+        let Some(role) = Role::of_object(&object.name) else { return false };
+        if !self.is_listed(role.signal()) || unseen.contains(&role.signal()) {
             return true;
         }
         let kept = ["ClusterRole", "ClusterRoleBinding", "NetworkPolicy", "Secret", "ServiceAccount"];
-        let role = Role::ALL.into_iter().find(|role| object.name.starts_with(role.name()));
-        let Some(role) = role.filter(|_| kept.contains(&object.kind.as_str())) else { return false };
+        if !kept.contains(&object.kind.as_str()) {
+            return false;
+        }
         let pods = match role.workload() {
             Workload::Deployment => self.gateway_pods.all(),
             Workload::DaemonSet => self.agent_pods.all(),

@@ -10,7 +10,7 @@ use engine_config::{ComponentId, SignalSet};
 use engine_core::batch::Batch;
 use engine_core::budget::Budget;
 use engine_core::lane::LaneThreads;
-use engine_core::outcome::Outcome;
+use engine_core::outcome::{Outcome, RejectionKind};
 use engine_core::registry::{BuildContext, BuildSource};
 use engine_core::service::Services;
 use engine_core::socket::Sockets;
@@ -96,6 +96,24 @@ async fn offers_once_more_at_the_end() {
     let batch = within("a batch", run.batches.next()).await.unwrap();
     assert!(body(&batch).contains("two") && !body(&batch).contains("one"), "{}", body(&batch));
     batch.answer(&Outcome::Delivered);
+    run.drain.cancel();
+    within("the source ends", &mut run.ended).await.unwrap().unwrap();
+    threads.stop();
+}
+
+/// Whoever does not let us in may do so soon: credentials are renewed on one side first. The lines are offered again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_credentials_cost_no_line() {
+    let [logs, state] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let file = logs.path().join("a.log");
+    let options = File::new([file.to_str().unwrap().to_owned()]);
+    fs::write(&file, "one\n").unwrap();
+    let (threads, mut run) = start(&options, state.path());
+    for outcome in [Outcome::rejected(RejectionKind::Unauthorized, "another token"), Outcome::Delivered] {
+        let batch = within("a batch", run.batches.next()).await.unwrap();
+        assert_eq!(batch.records(), 1);
+        batch.answer(&outcome);
+    }
     run.drain.cancel();
     within("the source ends", &mut run.ended).await.unwrap().unwrap();
     threads.stop();

@@ -11,7 +11,7 @@ use engine_core::budget::{Budget, Charge};
 use engine_core::contract::{ComponentError, SourceContext};
 use engine_core::edge::Output;
 use engine_core::lane::Lanes;
-use engine_core::outcome::Outcome;
+use engine_core::outcome::{Outcome, RejectionKind};
 use engine_core::telemetry::ComponentTelemetry;
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -196,6 +196,13 @@ impl Deliverer {
                 Outcome::Partial { rejected, .. } => {
                     add(&self.counts.records_rejected, rejected);
                     return Ok(Delivery::Done);
+                }
+                // Credentials are renewed without a word, on one side first; until both have them the lines stay where they are.
+                Outcome::Rejected(rejection) if rejection.kind == RejectionKind::Unauthorized => {
+                    if is_last_try {
+                        return Ok(Delivery::Unfinished);
+                    }
+                    None
                 }
                 Outcome::Rejected(_) => {
                     add(&self.counts.records_rejected, records);

@@ -49,12 +49,6 @@ pub struct RunningRole<'r> {
     pub destinations: BTreeSet<Destination>,
 }
 
-/// The role that an object is of, by its labels.
-pub fn role_of(object: &DynamicObject) -> Option<Role> {
-    let name = object.metadata.labels.as_ref()?.get(NAME_LABEL)?;
-    Role::ALL.into_iter().find(|role| role.name() == name)
-}
-
 /// Every object of a role.
 pub fn of_role(running: &RunningRole<'_>, settings: &Settings) -> Vec<DynamicObject> {
     let mut objects = access::objects(running.role, settings);
