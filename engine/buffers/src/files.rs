@@ -1,0 +1,222 @@
+//! The file operations that the log needs, and nothing more, so that tests can put a file system in between that loses what
+//! was not synced, tears writes and fails on demand.
+//!
+//! Everything is relative to one directory, which is the log's own, and names hold no separator. Not here: what is written.
+
+use std::fmt;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, IoSlice, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Mode of the directory: what is buffered is for nobody else to read.
+const DIRECTORY_MODE: u32 = 0o700;
+/// Mode of the files in it.
+const FILE_MODE: u32 = 0o600;
+
+/// A directory of files.
+pub trait Files: fmt::Debug + Send {
+    /// A file of it that is open.
+    type File: OpenFile;
+
+    /// Names and sizes of the files in it, in no order.
+    fn list(&self) -> io::Result<Vec<Listed>>;
+    /// Makes an empty file to append to, which must not exist. Its name lasts once [`Self::sync_names`] has returned.
+    fn create(&self, name: &str) -> io::Result<Self::File>;
+    /// Opens a file for reading and for writing in place.
+    fn open(&self, name: &str) -> io::Result<Self::File>;
+    /// Opens a file for reading only.
+    fn open_to_read(&self, name: &str) -> io::Result<Self::File>;
+    /// Gives a file another name, in the place of a file that has that name.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Takes a file away. Who has it open can go on reading.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes creations, renames and removals last.
+    fn sync_names(&self) -> io::Result<()>;
+}
+
+/// A file and its size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name in the directory.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// An open file.
+pub trait OpenFile: fmt::Debug + Send {
+    /// Appends the pieces one after the other. After an error any part of them may stand at the end of the file.
+    fn append(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<()>;
+    /// Writes bytes at an offset within or beyond the file. After an error any part of them may have been written.
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Reads bytes at an offset, up to the length of `into`, and says how many: fewer only at the end of the file.
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize>;
+    /// Makes what was written last, and the size of the file. After an error it is not known what lasts.
+    fn sync(&mut self) -> io::Result<()>;
+    /// Cuts the file, or makes it longer by zeros.
+    fn set_size(&mut self, size: u64) -> io::Result<()>;
+    /// Reserves space, so that writing at these offsets needs none any more; makes the file as long by zeros.
+    fn allocate(&mut self, size: u64) -> io::Result<()>;
+    /// Its size in bytes.
+    fn size(&self) -> io::Result<u64>;
+}
+
+/// A directory of the operating system, held by one process at a time.
+#[derive(Debug)]
+pub struct Directory {
+    path: PathBuf,
+    /// The directory itself, locked: nothing is written for it, so who only looks changes nothing.
+    handle: File,
+}
+
+/// Why a directory cannot be held.
+#[derive(Debug, thiserror::Error)]
+pub enum HoldError {
+    /// It is not there.
+    #[error("{} does not exist", .0.display())]
+    Absent(PathBuf),
+    /// Another process holds it.
+    #[error("{} is in use by another process", .0.display())]
+    InUse(PathBuf),
+    /// The operating system refused.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The refusal.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Directory {
+    /// Holds a directory, which is made where it is absent.
+    ///
+    /// # Errors
+    /// [`HoldError`].
+    pub fn hold_or_make(path: &Path) -> Result<Self, HoldError> {
+        let made = fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path);
+        made.map_err(|source| HoldError::Io { action: "make", path: path.to_owned(), source })?;
+        Self::hold(path)
+    }
+
+    /// Holds a directory that is there.
+    ///
+    /// # Errors
+    /// [`HoldError`].
+    pub fn hold(path: &Path) -> Result<Self, HoldError> {
+        let handle = File::open(path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => HoldError::Absent(path.to_owned()),
+            _ => HoldError::Io { action: "open", path: path.to_owned(), source },
+        })?;
+        match handle.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), handle }),
+            Err(TryLockError::WouldBlock) => Err(HoldError::InUse(path.to_owned())),
+            Err(TryLockError::Error(source)) => Err(HoldError::Io { action: "lock", path: path.to_owned(), source }),
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn options(&self) -> fs::OpenOptions {
+        let mut options = File::options();
+        options.mode(FILE_MODE);
+        options
+    }
+}
+
+impl Files for Directory {
+    type File = File;
+
+    fn list(&self) -> io::Result<Vec<Listed>> {
+        let mut listed = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            // What is not UTF-8 is no file of a log.
+            if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
+                listed.push(Listed { name, size: metadata.len() });
+            }
+        }
+        Ok(listed)
+    }
+
+    fn create(&self, name: &str) -> io::Result<File> {
+        self.options().read(true).append(true).create_new(true).open(self.path.join(name))
+    }
+
+    fn open(&self, name: &str) -> io::Result<File> {
+        self.options().read(true).write(true).open(self.path.join(name))
+    }
+
+    fn open_to_read(&self, name: &str) -> io::Result<File> {
+        self.options().read(true).open(self.path.join(name))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path.join(from), self.path.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path.join(name))
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        self.handle.sync_all()
+    }
+}
+
+impl OpenFile for File {
+    fn append(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<()> {
+        let mut left = pieces.to_vec();
+        let mut rest = left.as_mut_slice();
+        while !rest.is_empty() {
+            match self.write_vectored(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => IoSlice::advance_slices(&mut rest, written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.write_all_at(bytes, offset)
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < into.len() {
+            match FileExt::read_at(self, &mut into[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn set_size(&mut self, size: u64) -> io::Result<()> {
+        self.set_len(size)
+    }
+
+    fn allocate(&mut self, size: u64) -> io::Result<()> {
+        Ok(rustix::fs::fallocate(&*self, rustix::fs::FallocateFlags::empty(), 0, size)?)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+}

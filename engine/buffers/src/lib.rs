@@ -1,0 +1,3 @@
+//! The disk queue.
+
+pub mod files;
