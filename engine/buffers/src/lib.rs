@@ -1,3 +1,5 @@
 //! The disk queue.
 
 pub mod files;
+#[cfg(test)]
+mod simulated;
