@@ -3,6 +3,8 @@
 pub mod files;
 mod format;
 pub mod log;
+#[cfg(test)]
+mod model_tests;
 mod ranges;
 #[cfg(test)]
 mod simulated;

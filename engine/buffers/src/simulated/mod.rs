@@ -122,6 +122,11 @@ impl SimulatedDirectory {
         self.lock().faults.clear();
     }
 
+    /// Whether the process has come to its end.
+    pub(crate) fn is_crashed(&self) -> bool {
+        self.lock().crashed.is_some()
+    }
+
     /// How many calls failed because of a fault that was set.
     pub(crate) fn faults_hit(&self) -> u64 {
         self.lock().faults.hits()
