@@ -265,7 +265,9 @@ impl Reading {
         for (by, records) in &ledger.merged {
             self.counter("telemetry_engine_sink_merged_records_total", &with(own, [("by", by)]), *records);
         }
-        for (place, records) in [("queued", ledger.held.queued), ("in_flight", ledger.held.in_flight)] {
+        for (place, records) in
+            [("queued", ledger.held.queued), ("in_flight", ledger.held.in_flight), ("on_disk", ledger.held.on_disk)]
+        {
             let labels = with(own, [("place", &place.to_owned())]);
             self.gauge("telemetry_engine_sink_held_records", &labels, records as f64);
         }
