@@ -67,6 +67,11 @@ impl<F: Files> Log<F> {
         if self.active.is_none() { self.begin(now) } else { Ok(()) }
     }
 
+    /// Whether everything before a frame has been read, and it has not.
+    pub fn is_next(&self, frame: Frame) -> bool {
+        self.cursor.is_some_and(|cursor| cursor.sequence == frame.sequence)
+    }
+
     /// Says that the frames just appended are with whoever appended them, and need not be read. True only where everything
     /// before them has been read: else it would be overtaken.
     pub fn keep_from_reading(&mut self, frame: Frame) -> bool {

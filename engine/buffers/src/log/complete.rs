@@ -113,6 +113,11 @@ impl<F: Files> Log<F> {
         let Some((first, segment)) = self.segments.range_mut(..=frame.sequence).next_back() else { return };
         segment.done_frames += 1;
         segment.done_records += u64::from(frame.records);
+        if self.cursor.is_some_and(|cursor| frame.sequence >= cursor.sequence) {
+            // Nobody is to read it any more.
+            segment.unread_frames = segment.unread_frames.saturating_sub(1);
+            segment.unread_records = segment.unread_records.saturating_sub(u64::from(frame.records));
+        }
         let first = *first;
         self.completions.note(1);
         self.settled(first);

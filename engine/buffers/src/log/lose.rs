@@ -59,6 +59,15 @@ impl<F: Files> Log<F> {
         self.settled(first);
     }
 
+    /// Loses a frame that was read: its bytes are those that were written, and mean nothing.
+    pub fn lose_read(&mut self, frame: Frame) {
+        if let Some((first, _)) = self.segments.range(..=frame.sequence).next_back() {
+            self.damaged(*first);
+        }
+        self.losses.push(Loss { reason: LossReason::Damaged, frames: 1, records: u64::from(frame.records) });
+        self.complete(frame);
+    }
+
     pub(super) fn damaged(&mut self, first: u64) {
         self.segments.get_mut(&first).expect("it is being read").is_damaged = true;
     }

@@ -61,6 +61,18 @@ pub struct Frame {
     behind: u64,
 }
 
+impl Frame {
+    /// A frame that this log has told of, by what it told.
+    pub fn at(sequence: u64, records: u64, behind: u64) -> Self {
+        Self { sequence, records: u32::try_from(records).unwrap_or(u32::MAX), behind }
+    }
+
+    /// The log's own.
+    pub fn behind(self) -> u64 {
+        self.behind
+    }
+}
+
 /// A frame that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
@@ -153,6 +165,11 @@ impl<F: Files> Log<F> {
     /// The sequence number of the next frame.
     pub fn next_sequence(&self) -> u64 {
         self.next
+    }
+
+    /// Whether frames may become too old.
+    pub fn has_max_age(&self) -> bool {
+        self.options.max_age.is_some()
     }
 
     /// Changes how old frames may become.
