@@ -36,11 +36,14 @@
 //! | 32 | zero, u32 |
 //! | 36 | checksum of all else, u32 |
 //!
-//! What is **completed** stands in `completed-0` and `completed-1`, written in turns, so that one is whole whatever becomes
-//! of the other; the one with the higher generation counts. Their space is allocated from the beginning.
+//! What is **completed** stands in `completed-0` and `completed-1`. Each begins with a whole state; behind it comes what was
+//! completed since. When that has become long, the next whole state is written into the other file and synced, so that one is
+//! whole whatever becomes of the other. The state with the higher generation counts, and everything that was added since, in
+//! whichever file it stands: what is completed stays so. Their space is allocated from the beginning.
 //!
-//! | 0 | `TELEBUFC` |
+//! | whole state | |
 //! |---|---|
+//! | 0 | `TELEBUFC` |
 //! | 8 | version, u32: 1 |
 //! | 12 | checksum of all else up to the length, u32 |
 //! | 16 | length in bytes, u64 |
@@ -49,10 +52,24 @@
 //! | 40 | records of all frames before that one, u64 |
 //! | 48 | the low watermark, u64: every frame before it is completed |
 //! | 56 | number of ranges, u32; number of segments, u32 |
-//! | 64 | ranges above the watermark, each its first and the number behind its last, u64; then segments of which some frames are completed: first sequence number, completed frames, completed records, u64 each |
+//! | 64 | segments of which some frames are completed: first sequence number, completed frames, completed records, u64 each; then ranges above the watermark, each the numbers between it and what is before it, and how many it has, LEB128 both |
+//!
+//! | addition | |
+//! |---|---|
+//! | 0 | `TELEBUFA` |
+//! | 8 | checksum of all else up to the length, u32 |
+//! | 12 | length in bytes, u32 |
+//! | 16 | generation of the state that it adds to, u64 |
+//! | 24 | the next sequence number, u64 |
+//! | 32 | records of all frames before that one, u64 |
+//! | 40 | number of ranges, u32; number of segments, u32 |
+//! | 48 | segments as above; then ranges, each its first and the number behind its last, u64 |
+
+use std::ops::Range;
 
 use bytes::{Buf, BufMut};
 use crc_fast::{CrcAlgorithm, Digest};
+use memchr::memmem;
 use otlp::Signal;
 
 use crate::ranges::Ranges;
@@ -73,11 +90,16 @@ pub(crate) const MOST_PAYLOAD: u32 = 1 << 30;
 const SEGMENT_NAME: &[u8; 8] = b"TELEBUFS";
 const SEAL_NAME: &[u8; 8] = b"TELEBUFE";
 const COMPLETED_NAME: &[u8; 8] = b"TELEBUFC";
+const ADDED_NAME: &[u8; 8] = b"TELEBUFA";
 /// Names of the marks before and behind a payload.
 pub(crate) const BEFORE: [u8; 4] = *b"TFRM";
 pub(crate) const BEHIND: [u8; 4] = *b"TEND";
 /// Bytes of a completion file before its ranges.
 const COMPLETED_HEADER: usize = 64;
+/// Bytes of an addition before its segments.
+const ADDED_HEADER: usize = 48;
+/// A page of space that was allocated only.
+const ZEROS: [u8; 4096] = [0; 4096];
 
 /// How the name of a segment ends, and of one in which damage was found.
 pub(crate) const SEGMENT_SUFFIX: &str = ".segment";
@@ -121,6 +143,17 @@ pub(crate) struct Completed {
     pub(crate) records_before: u64,
     pub(crate) done: Ranges,
     /// First sequence number, completed frames and completed records.
+    pub(crate) segments: Vec<[u64; 3]>,
+}
+
+/// What was completed since a state was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Added {
+    pub(crate) generation: u64,
+    pub(crate) next: u64,
+    pub(crate) records_before: u64,
+    pub(crate) ranges: Vec<Range<u64>>,
+    /// As in [`Completed`], of the segments that these belong to.
     pub(crate) segments: Vec<[u64; 3]>,
 }
 
@@ -250,23 +283,26 @@ impl Seal {
 
 impl Completed {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let length = COMPLETED_HEADER + 16 * self.done.ranges().len() + 24 * self.segments.len();
-        let mut bytes = Vec::with_capacity(length);
+        let mut bytes = Vec::with_capacity(COMPLETED_HEADER + 24 * self.segments.len() + 4 * self.done.ranges().len());
         bytes.put_slice(COMPLETED_NAME);
         bytes.put_u32_le(VERSION);
         bytes.put_u32_le(0);
-        bytes.put_u64_le(length as u64);
+        bytes.put_u64_le(0);
         bytes.put_u64_le(self.generation);
         bytes.put_u64_le(self.next);
         bytes.put_u64_le(self.records_before);
         bytes.put_u64_le(self.done.watermark());
         bytes.put_u32_le(u32::try_from(self.done.ranges().len()).expect("what is in memory has fewer ranges"));
         bytes.put_u32_le(u32::try_from(self.segments.len()).expect("there are fewer files"));
-        for (first, end) in self.done.ranges() {
-            bytes.put_u64_le(*first);
-            bytes.put_u64_le(*end);
-        }
         self.segments.iter().flatten().for_each(|number| bytes.put_u64_le(*number));
+        let mut before = self.done.watermark();
+        for (first, end) in self.done.ranges() {
+            put_varint(&mut bytes, first - before);
+            put_varint(&mut bytes, end - first);
+            before = *end;
+        }
+        let length = (bytes.len() as u64).to_le_bytes();
+        bytes[16..24].copy_from_slice(&length);
         let checksum = checksum_without(&bytes, 12).to_le_bytes();
         bytes[12..16].copy_from_slice(&checksum);
         bytes
@@ -280,28 +316,123 @@ impl Completed {
         let version = rest.get_u32_le();
         rest.advance(4);
         let length = usize::try_from(rest.get_u64_le()).unwrap_or(usize::MAX);
-        let Some(bytes) = bytes.get(..length).filter(|bytes| bytes.len() >= COMPLETED_HEADER && is_whole(bytes, 12))
-        else {
-            return Read::Damaged;
-        };
+        let whole = bytes.get(..length).filter(|bytes| bytes.len() >= COMPLETED_HEADER && is_whole(bytes, 12));
+        let Some(bytes) = whole else { return Read::Damaged };
         if version != VERSION {
             return Read::Newer(version);
         }
-        let mut rest = &bytes[24..];
-        let (generation, next, records_before, watermark) =
-            (rest.get_u64_le(), rest.get_u64_le(), rest.get_u64_le(), rest.get_u64_le());
-        let (ranges, segments) = (rest.get_u32_le() as usize, rest.get_u32_le() as usize);
-        if rest.len() != 16 * ranges + 24 * segments {
-            return Read::Damaged;
-        }
-        let mut done = Ranges::up_to(watermark);
-        for _ in 0..ranges {
-            let (first, end) = (rest.get_u64_le(), rest.get_u64_le());
-            done.insert(first..end);
-        }
-        let segments = (0..segments).map(|_| [rest.get_u64_le(), rest.get_u64_le(), rest.get_u64_le()]).collect();
-        Read::Whole(Self { generation, next, records_before, done, segments })
+        Self::decode_whole(&bytes[24..]).map_or(Read::Damaged, Read::Whole)
     }
+
+    fn decode_whole(mut rest: &[u8]) -> Option<Self> {
+        let generation = rest.get_u64_le();
+        let (next, records_before, watermark) = (rest.get_u64_le(), rest.get_u64_le(), rest.get_u64_le());
+        let (ranges, segments) = (rest.get_u32_le(), rest.get_u32_le());
+        let segments = take_segments(&mut rest, segments)?;
+        let mut done = Ranges::up_to(watermark);
+        let mut before = watermark;
+        for _ in 0..ranges {
+            let first = before.checked_add(take_varint(&mut rest)?)?;
+            before = first.checked_add(take_varint(&mut rest)?)?;
+            done.insert(first..before);
+        }
+        rest.is_empty().then_some(Self { generation, next, records_before, done, segments })
+    }
+
+    /// Adds what was completed since.
+    pub(crate) fn add(&mut self, added: &Added) {
+        added.ranges.iter().for_each(|range| self.done.insert(range.clone()));
+        (self.next, self.records_before) = (self.next, self.records_before).max((added.next, added.records_before));
+        for segment in &added.segments {
+            match self.segments.iter_mut().find(|known| known[0] == segment[0]) {
+                Some(known) => *known = *segment,
+                None => self.segments.push(*segment),
+            }
+        }
+    }
+}
+
+impl Added {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let length = ADDED_HEADER + 16 * self.ranges.len() + 24 * self.segments.len();
+        let mut bytes = Vec::with_capacity(length);
+        bytes.put_slice(ADDED_NAME);
+        bytes.put_u32_le(0);
+        bytes.put_u32_le(u32::try_from(length).expect("it is written before it is that long"));
+        bytes.put_u64_le(self.generation);
+        bytes.put_u64_le(self.next);
+        bytes.put_u64_le(self.records_before);
+        bytes.put_u32_le(u32::try_from(self.ranges.len()).expect("there are fewer than bytes"));
+        bytes.put_u32_le(u32::try_from(self.segments.len()).expect("there are fewer than bytes"));
+        self.segments.iter().flatten().for_each(|number| bytes.put_u64_le(*number));
+        for range in &self.ranges {
+            bytes.put_u64_le(range.start);
+            bytes.put_u64_le(range.end);
+        }
+        let checksum = checksum_without(&bytes, 8).to_le_bytes();
+        bytes[8..12].copy_from_slice(&checksum);
+        bytes
+    }
+
+    /// The addition at the beginning of bytes, and its length.
+    fn decode(bytes: &[u8]) -> Option<(Self, usize)> {
+        if bytes.len() < ADDED_HEADER || !bytes.starts_with(ADDED_NAME) {
+            return None;
+        }
+        let length = (&bytes[12..]).get_u32_le() as usize;
+        let whole = bytes.get(..length).filter(|bytes| bytes.len() >= ADDED_HEADER && is_whole(bytes, 8))?;
+        let mut rest = &whole[16..];
+        let (generation, next, records_before) = (rest.get_u64_le(), rest.get_u64_le(), rest.get_u64_le());
+        let (ranges, segments) = (rest.get_u32_le() as usize, rest.get_u32_le());
+        let segments = take_segments(&mut rest, segments)?;
+        if rest.len() != 16 * ranges {
+            return None;
+        }
+        let ranges = (0..ranges).map(|_| rest.get_u64_le()..rest.get_u64_le()).collect();
+        Some((Self { generation, next, records_before, ranges, segments }, length))
+    }
+
+    /// All that are whole in a file, in order, past what is damaged.
+    pub(crate) fn all(file: &[u8]) -> Vec<Self> {
+        // The end is mostly space that nothing was written to.
+        let pages = file.chunks(ZEROS.len()).rposition(|page| page != &ZEROS[..page.len()]).map_or(0, |last| last + 1);
+        let bytes = &file[..file.len().min(pages * ZEROS.len())];
+        let mut all = Vec::new();
+        let mut from = 0;
+        while let Some(place) = memmem::find(&bytes[from..], ADDED_NAME) {
+            from += place;
+            let decoded = Self::decode(&bytes[from..]);
+            from += decoded.as_ref().map_or(1, |(_, length)| *length);
+            all.extend(decoded.map(|(added, _)| added));
+        }
+        all
+    }
+}
+
+fn take_segments(rest: &mut &[u8], count: u32) -> Option<Vec<[u64; 3]>> {
+    let count = count as usize;
+    (rest.len() >= 24 * count)
+        .then(|| (0..count).map(|_| [rest.get_u64_le(), rest.get_u64_le(), rest.get_u64_le()]).collect())
+}
+
+fn put_varint(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.put_u8((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.put_u8(number as u8);
+}
+
+fn take_varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let byte = rest.try_get_u8().ok()?;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
 }
 
 /// The checksum of a payload in pieces.
@@ -369,6 +500,10 @@ mod tests {
         assert!(flipped(&MARKED.encode(BEHIND)).all(|bytes| Mark::decode(&bytes, BEHIND).is_none()));
         assert!(flipped(&seal.encode()).all(|bytes| Seal::decode(&bytes).is_none()));
         assert!(flipped(&completed.encode()).all(|bytes| Completed::decode(&bytes) == Read::Damaged));
+        let ranges = vec![5..9, 2..3];
+        let added = Added { generation: 1, next: 2, records_before: 3, ranges, segments: vec![[5, 1, 2]] };
+        assert_eq!(Added::all(&added.encode()), [added.clone()]);
+        assert!(flipped(&added.encode()).all(|bytes| Added::all(&bytes).is_empty()));
     }
 
     /// A file of a later version is told from a damaged one.
@@ -382,6 +517,39 @@ mod tests {
         let checksum = checksum_without(&completed, 12).to_le_bytes();
         completed[12..16].copy_from_slice(&checksum);
         assert_eq!(Completed::decode(&completed), Read::Newer(9));
+    }
+
+    /// Ranges of any size come back, and many small ones take little space.
+    #[test]
+    fn ranges_take_little_space() {
+        let mut done = Ranges::up_to(1 << 40);
+        done.insert((1 << 62) + 1..(1 << 63) + 5);
+        done.insert(u64::MAX - 1..u64::MAX);
+        (0..1000).for_each(|step| done.insert((1 << 41) + 3 * step..(1 << 41) + 3 * step + 1));
+        let completed = Completed { done, ..Completed::default() };
+        assert!(completed.encode().len() < COMPLETED_HEADER + 2 * 1000 + 50);
+        assert_eq!(Completed::decode(&completed.encode()), Read::Whole(completed));
+    }
+
+    /// What was added to a state is found behind what is damaged, and changes the state.
+    #[test]
+    fn additions_are_found() {
+        let added = |first: u64| Added {
+            next: first + 2,
+            ranges: std::iter::once(first..first + 1).collect(),
+            segments: vec![[0, first, first]],
+            ..Added::default()
+        };
+        let mut bytes = Completed::default().encode();
+        (1..6).for_each(|first| bytes.extend(added(first).encode()));
+        let second = bytes.len() - 4 * added(1).encode().len();
+        bytes[second + 20] ^= 1;
+        bytes.extend_from_slice(ADDED_NAME);
+        let all = Added::all(&bytes);
+        assert_eq!(all, [1, 3, 4, 5].map(added));
+        let mut completed = Completed::default();
+        all.iter().for_each(|added| completed.add(added));
+        assert_eq!((completed.next, completed.done.count_in(0..10), completed.segments), (7, 4, vec![[0, 5, 5]]));
     }
 
     /// Names of segments are those of their first frames, in an order that a listing shows.

@@ -1,107 +1,16 @@
 //! Completing frames, remembering that, and removing what nobody needs any more.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::ops::Range;
 
-use super::open::OpenError;
+use super::completions::Durability;
 use super::{Frame, Log, Now};
-use crate::files::{Files, Listed, OpenFile};
-use crate::format::{COMPLETED, Completed, DAMAGED_SUFFIX, HEADER, Read, SEGMENT_SUFFIX, segment_name};
+use crate::files::{Files, OpenFile};
+use crate::format::{Added, Completed, DAMAGED_SUFFIX, HEADER, SEGMENT_SUFFIX, segment_name};
 
-/// Bytes allocated for each completion file at the beginning: a full disk can still be emptied.
-const ALLOCATED: u64 = 256 * 1024;
 /// Damaged segments that are kept aside.
 const KEPT_ASIDE: usize = 4;
-
-/// The two files that say what is completed.
-#[derive(Debug)]
-pub(super) struct CompletionFiles<O> {
-    generation: u64,
-    files: [Option<O>; 2],
-    /// Completions since the last time they were written.
-    pending: u32,
-}
-
-impl<O: OpenFile> CompletionFiles<O> {
-    pub(super) fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// So many frames were completed, or lost: both are to be remembered.
-    pub(super) fn note(&mut self, frames: u64) {
-        self.pending = self.pending.saturating_add(u32::try_from(frames).unwrap_or(u32::MAX));
-    }
-
-    /// Reads both and says what the newer one says.
-    pub(super) fn read<F: Files<File = O>>(
-        files: &F,
-        listed: &[Listed],
-    ) -> Result<(Self, Option<Completed>), OpenError> {
-        let mut newest: Option<Completed> = None;
-        for name in COMPLETED {
-            let Some(Listed { size, .. }) = listed.iter().find(|listed| listed.name == name) else { continue };
-            let failed = |source| OpenError::Io { name: name.to_owned(), source };
-            let file = files.open_to_read(name).map_err(failed)?;
-            let mut bytes = vec![0; usize::try_from(*size).unwrap_or_default()];
-            let read = file.read_at(0, &mut bytes).map_err(failed)?;
-            match Completed::decode(&bytes[..read]) {
-                Read::Newer(version) => return Err(OpenError::Newer { name: name.to_owned(), version }),
-                Read::Whole(completed)
-                    if newest.as_ref().is_none_or(|newest| newest.generation < completed.generation) =>
-                {
-                    newest = Some(completed);
-                }
-                Read::Whole(_) | Read::Damaged => {}
-            }
-        }
-        let generation = newest.as_ref().map_or(0, |newest| newest.generation);
-        Ok((Self { generation, files: [None, None], pending: 0 }, newest))
-    }
-
-    /// Has both files, with their space.
-    pub(super) fn prepare<F: Files<File = O>>(&mut self, files: &F) -> io::Result<()> {
-        for (name, open) in COMPLETED.iter().zip(&mut self.files) {
-            if open.is_some() {
-                continue;
-            }
-            let mut file = match files.open(name) {
-                Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    drop(files.create(name)?);
-                    files.open(name)?
-                }
-                Err(error) => return Err(error),
-            };
-            // Also where it seems to be so already: perhaps that was never synced.
-            let size = file.size()?;
-            if let Err(error) = file.allocate(ALLOCATED).and_then(|()| file.sync()) {
-                // The next time it must not seem to be so.
-                return Err(file.set_size(size).err().unwrap_or(error));
-            }
-            *open = Some(file);
-        }
-        Ok(())
-    }
-
-    /// Writes into the older of the two.
-    fn write(&mut self, completed: &Completed, durability: Durability) -> io::Result<()> {
-        let place = usize::from(completed.generation % 2 == 1);
-        let file = self.files[place].as_mut().expect("they were prepared");
-        file.write_at(0, &completed.encode())?;
-        if durability == Durability::PowerLoss {
-            file.sync()?;
-        }
-        self.generation = completed.generation;
-        self.pending = 0;
-        Ok(())
-    }
-}
-
-/// What a completion that is written must survive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Durability {
-    Kill,
-    PowerLoss,
-}
 
 impl<F: Files> Log<F> {
     /// A frame that was read, or kept from reading, is not needed any more.
@@ -109,7 +18,7 @@ impl<F: Files> Log<F> {
         if self.done.contains(frame.sequence) {
             return;
         }
-        self.done.insert(frame.sequence..frame.sequence + 1);
+        self.set_done(frame.sequence..frame.sequence + 1, 1);
         let Some((first, segment)) = self.segments.range_mut(..=frame.sequence).next_back() else { return };
         segment.done_frames += 1;
         segment.done_records += u64::from(frame.records);
@@ -119,18 +28,17 @@ impl<F: Files> Log<F> {
             segment.unread_records = segment.unread_records.saturating_sub(u64::from(frame.records));
         }
         let first = *first;
-        self.completions.note(1);
         self.settled(first);
     }
 
     /// Whether [`maintain`](Self::maintain) has something to do that should not wait.
     pub fn needs_maintenance(&self) -> bool {
-        self.completions.pending >= self.options.completions || !self.removable.is_empty()
+        self.completions.pending() >= self.options.completions || !self.removable.is_empty()
     }
 
     /// Whether anything was completed that is not written yet.
     pub fn has_unwritten_completions(&self) -> bool {
-        self.completions.pending > 0
+        self.completions.pending() > 0
     }
 
     /// Writes what is completed, removes what is needed no more, and drops what is too old.
@@ -140,13 +48,13 @@ impl<F: Files> Log<F> {
     pub fn maintain(&mut self, now: Now) -> io::Result<()> {
         self.expire(now);
         self.put_aside_foreign()?;
-        if self.completions.pending == 0 && self.removable.is_empty() {
+        if self.completions.pending() == 0 && self.removable.is_empty() {
             return Ok(());
         }
         self.completions.prepare(&self.files)?;
         // A segment goes only when the disk knows that it is completed: else it would seem to be missing.
         let durability = if self.removable.is_empty() { Durability::Kill } else { Durability::PowerLoss };
-        self.completions.write(&self.completed(), durability)?;
+        self.write_completions(durability)?;
         while let Some(first) = self.removable.last().copied() {
             self.remove(first)?;
             self.removable.pop();
@@ -160,13 +68,50 @@ impl<F: Files> Log<F> {
     /// What stands in the way; then the next start has more to do.
     pub fn close(&mut self, now: Now) -> io::Result<()> {
         self.seal();
-        if self.segments.is_empty() && self.completions.generation == 0 {
+        if self.segments.is_empty() && self.completions.generation() == 0 {
             return Ok(());
         }
-        self.completions.prepare(&self.files)?;
-        self.completions.note(1);
         self.maintain(now)?;
-        self.completions.write(&self.completed(), Durability::PowerLoss)
+        self.completions.prepare(&self.files)?;
+        self.completions.write(&self.completed())
+    }
+
+    /// Nobody needs these frames any more, of which so many were needed before.
+    pub(super) fn set_done(&mut self, sequences: Range<u64>, frames: u64) {
+        self.done.insert(sequences.clone());
+        self.completions.note(sequences, frames);
+    }
+
+    /// Writes what was completed since the last time, or all where there is no place for that.
+    fn write_completions(&mut self, durability: Durability) -> io::Result<()> {
+        let mut touched = BTreeSet::new();
+        for range in self.completions.ranges() {
+            touched.extend(self.segments.range(..=range.start).next_back().map(|(first, _)| *first));
+            touched.extend(self.segments.range(range.clone()).map(|(first, _)| *first));
+        }
+        let added = Added {
+            generation: self.completions.generation(),
+            next: self.next,
+            records_before: self.records_before,
+            ranges: self.completions.ranges().to_vec(),
+            segments: touched.into_iter().filter_map(|first| self.segments[&first].done(first)).collect(),
+        };
+        let bytes = added.encode();
+        if self.completions.has_room_for(&bytes) {
+            return self.completions.add(&bytes, durability);
+        }
+        self.completions.write(&self.completed())
+    }
+
+    /// What is completed, all of it.
+    fn completed(&self) -> Completed {
+        Completed {
+            generation: self.completions.generation() + 1,
+            next: self.next,
+            records_before: self.records_before,
+            done: self.done.clone(),
+            segments: self.segments.iter().filter_map(|(first, segment)| segment.done(*first)).collect(),
+        }
     }
 
     /// Looks whether a segment can go.

@@ -32,14 +32,13 @@ impl<F: Files> Log<F> {
     fn drop_unread(&mut self, first: u64, from: u64, reason: LossReason) {
         let end = self.segments[&first].end;
         let frames = end - from - self.done.count_in(from..end);
-        self.done.insert(from..end);
+        self.set_done(from..end, frames);
         let segment = self.segments.get_mut(&first).expect("it is to be read");
         segment.done_frames += frames;
         segment.unread_frames = 0;
         let records = std::mem::take(&mut segment.unread_records);
         segment.done_records += records;
         segment.reader = None;
-        self.completions.note(frames);
         self.losses.push(Loss { reason, frames, records });
         self.settled(first);
         self.cursor = self.first_unread(first + 1);
@@ -53,8 +52,7 @@ impl<F: Files> Log<F> {
         segment.unread_records = segment.unread_records.saturating_sub(records);
         segment.done_frames += 1;
         segment.done_records += records;
-        self.done.insert(frame.sequence..frame.sequence + 1);
-        self.completions.note(1);
+        self.set_done(frame.sequence..frame.sequence + 1, 1);
         self.losses.push(Loss { reason, frames: 1, records });
         self.settled(first);
     }

@@ -7,6 +7,7 @@
 
 mod append;
 mod complete;
+mod completions;
 mod lose;
 mod open;
 mod read;
@@ -23,10 +24,9 @@ pub use append::{Appended, NewFrame};
 pub use open::OpenError;
 
 use crate::files::Files;
-use crate::format::Completed;
 use crate::ranges::Ranges;
 use append::Active;
-use complete::CompletionFiles;
+use completions::CompletionFiles;
 use read::Cursor;
 use segment::Segment;
 
@@ -180,20 +180,6 @@ impl<F: Files> Log<F> {
     /// The directory.
     pub fn files(&self) -> &F {
         &self.files
-    }
-
-    /// What would be written about completions now.
-    fn completed(&self) -> Completed {
-        let partly = |(first, segment): (&u64, &Segment<F::File>)| {
-            (segment.done_frames > 0).then_some([*first, segment.done_frames, segment.done_records])
-        };
-        Completed {
-            generation: self.completions.generation() + 1,
-            next: self.next,
-            records_before: self.records_before,
-            done: self.done.clone(),
-            segments: self.segments.iter().filter_map(partly).collect(),
-        }
     }
 }
 

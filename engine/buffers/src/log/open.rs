@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 
-use super::complete::CompletionFiles;
+use super::completions::{CompletionFiles, Remembered};
 use super::read::Cursor;
 use super::scan::{frame_at, next_frame};
 use super::segment::{Age, Segment};
@@ -62,7 +62,7 @@ impl<F: Files> Log<F> {
             move |source| OpenError::Io { name, source }
         };
         let listed = files.list().map_err(failed("."))?;
-        let (completions, completed) = CompletionFiles::read(&files, &listed)?;
+        let (completions, remembered) = CompletionFiles::read(&files, &listed)?;
         let mut found = BTreeMap::new();
         let mut foreign = Vec::new();
         for Listed { name, size } in &listed {
@@ -89,25 +89,24 @@ impl<F: Files> Log<F> {
             foreign,
             freed: 0,
         };
-        log.recover(found, completed, now).map_err(|(name, source)| OpenError::Io { name, source })?;
+        log.recover(found, remembered, now).map_err(|(name, source)| OpenError::Io { name, source })?;
         Ok(log)
     }
 
     fn recover(
         &mut self,
         found: BTreeMap<u64, FoundSegment>,
-        completed: Option<Completed>,
+        remembered: Remembered,
         now: Now,
     ) -> Result<(), (String, io::Error)> {
-        let knows_completed = completed.is_some();
-        let Completed { next, records_before, done, segments, .. } = completed.unwrap_or_default();
+        let Completed { next, records_before, done, segments, .. } = remembered.completed;
         let written = Count { sequence: next, records: records_before };
         let partly: BTreeMap<u64, (u64, u64)> =
             segments.into_iter().map(|[first, frames, records]| (first, (frames, records))).collect();
         self.done = done;
         let starts: Vec<(u64, Option<u64>)> =
             found.iter().map(|(first, segment)| (*first, segment.header.map(|header| header.records_before))).collect();
-        if let Some((first, _)) = starts.first().filter(|_| knows_completed) {
+        if let Some((first, _)) = starts.first().filter(|_| remembered.is_whole) {
             // That a frame is completed is on the disk before its segment goes.
             self.missing(self.done.watermark()..*first, None);
         }
@@ -222,10 +221,9 @@ impl<F: Files> Log<F> {
         if frames > 0 {
             // How many of the records between belong to what was completed is not known any more.
             let records = records.filter(|_| frames == all).unwrap_or(0);
-            self.completions.note(frames);
             self.losses.push(Loss { reason: LossReason::Damaged, frames, records });
         }
-        self.done.insert(sequences);
+        self.set_done(sequences, frames);
     }
 
     /// The first segment from this one on of which something is to be read.

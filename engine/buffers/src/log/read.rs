@@ -160,13 +160,12 @@ impl<F: Files> Log<F> {
             return;
         }
         let frames = missing - self.done.count_in(from..to);
-        self.done.insert(from..to);
+        self.set_done(from..to, frames);
         if frames > 0 {
             self.damaged(segment);
             let known = self.segments.get_mut(&segment).expect("it is being read");
             known.done_frames += frames;
             known.unread_frames = known.unread_frames.saturating_sub(frames);
-            self.completions.note(frames);
             self.losses.push(Loss { reason: LossReason::Damaged, frames, records: 0 });
         }
     }

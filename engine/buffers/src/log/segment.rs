@@ -56,6 +56,11 @@ impl Age {
 }
 
 impl<O> Segment<O> {
+    /// Its first sequence number, which it does not know itself, and what of it is completed, if anything is.
+    pub(super) fn done(&self, first: u64) -> Option<[u64; 3]> {
+        (self.done_frames > 0).then_some([first, self.done_frames, self.done_records])
+    }
+
     /// How long a frame of it has waited that was appended then by the wall's clock. However that was set meanwhile, it is
     /// between its oldest and its newest one.
     pub(super) fn age_of(&self, written_at: u64, now: super::Now) -> Duration {
