@@ -33,7 +33,6 @@ pub(super) enum Ending {
 
 /// What the log of a directory says when it is opened and all of it is read.
 pub(super) struct Recovered {
-    pub(super) unread: (u64, u64),
     pub(super) read: Vec<(u64, Content)>,
     /// Lost already when it was opened, and found to be lost when reading.
     pub(super) at_open: Vec<Loss>,
@@ -59,7 +58,7 @@ impl Recovered {
         let found = read.iter().map(|(_, content)| u64::from(content.records)).sum::<u64>();
         let (frames, records) = totals(&while_reading);
         assert_eq!(unread, (read.len() as u64 + frames, found + records), "what was recovered is read or lost");
-        Self { unread, read, at_open, while_reading }
+        Self { read, at_open, while_reading }
     }
 
     /// Frames and records that were lost.

@@ -20,11 +20,6 @@ impl Choices {
         Self { state: seed, harsh: u32::MAX }
     }
 
-    /// Decisions by a seed, so many of them harsh.
-    pub(crate) fn of(state: u64, harsh: u32) -> Self {
-        Self { state, harsh }
-    }
-
     /// Only the mildest outcomes.
     pub(crate) fn mild() -> Self {
         Self { state: 0, harsh: 0 }
