@@ -6,6 +6,7 @@
 
 mod backend;
 mod engine;
+mod faults;
 mod files;
 mod outage;
 mod producer;
