@@ -38,8 +38,17 @@ pub enum Reply {
     Html,
 }
 
+/// How a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// OTLP over gRPC.
+    Grpc,
+    /// OTLP over HTTP with protobuf.
+    Http,
+}
+
 /// Decides what a message is answered with.
-pub type Decide = Arc<dyn Fn(&[u8]) -> Reply + Send + Sync>;
+pub type Decide = Arc<dyn Fn(Protocol, &[u8]) -> Reply + Send + Sync>;
 
 type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>;
 
@@ -49,7 +58,7 @@ type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>;
 /// When no socket can be bound.
 pub async fn serve_oracle(oracle: &Oracle) -> std::io::Result<SocketAddr> {
     let oracle = oracle.clone();
-    serve(Arc::new(move |message| match oracle.take(message) {
+    serve(Arc::new(move |_, message| match oracle.take(message) {
         Ok(()) => Reply::Success,
         Err(_) => Reply::Grpc(tonic::Code::InvalidArgument as i32, None),
     }))
@@ -84,8 +93,9 @@ async fn answer(request: Request<Incoming>, decide: Decide) -> Result<Response<B
     let is_grpc = kind.as_ref().is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
     let mut body = request.into_body().collect().await?.aggregate();
     let body = body.copy_to_bytes(body.remaining());
-    let message = if is_grpc { body.get(PREFIX..).unwrap_or_default() } else { &body };
-    let reply = decide(message);
+    let (protocol, message) =
+        if is_grpc { (Protocol::Grpc, body.get(PREFIX..).unwrap_or_default()) } else { (Protocol::Http, &body[..]) };
+    let reply = decide(protocol, message);
     Ok(if is_grpc { grpc(&reply) } else { http(&reply) })
 }
 

@@ -65,6 +65,8 @@ pub fn missing(told: &Told, oracle: &Oracle, client: u32) -> u64 {
 pub struct Report {
     /// The seed that it ran with.
     pub seed: u64,
+    /// Why nothing was done: what this machine lacks.
+    pub skipped: Option<String>,
     /// The comparison.
     pub findings: Findings,
     /// How often requests were refused, by code.

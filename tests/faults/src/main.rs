@@ -101,6 +101,9 @@ fn wanted(names: &[String]) -> Result<Vec<&'static Scenario>> {
 }
 
 fn print(scenario: &Scenario, report: &Report) {
+    if let Some(reason) = &report.skipped {
+        return println!("{:<5}skipped: {reason}", scenario.id);
+    }
     let findings = &report.findings;
     println!(
         "{:<5}{:>12}{:>12}{:>9}{:>9}{:>11}{:>11}{:>8.1}s{:>10.1}{:>9.1}",

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 pub use told::{ClientTold, Told};
 
-use self::connection::{Answer, Connection};
+use self::connection::{Answer, Connection, Unsent};
 use self::told::Memory;
 use crate::record::{frame, now};
 
@@ -35,7 +35,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const LAST_ANSWER: Duration = Duration::from_secs(2);
 
 /// Clients that are alike.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Load {
     /// The number of the first client; the others follow.
     pub first_client: u32,
@@ -47,17 +47,25 @@ pub struct Load {
     pub batch: u64,
     /// Records a second of all clients together.
     pub rate: f64,
+    /// Requests of each client; they go on without end where missing.
+    pub requests: Option<u64>,
 }
 
 impl Load {
     /// 32 clients that send 20 records a request.
     pub const fn new(rate: f64) -> Self {
-        Self { first_client: 0, clients: 32, group: "all", batch: 20, rate }
+        Self { first_client: 0, clients: 32, group: "all", batch: 20, rate, requests: None }
     }
 
-    /// Whether it has this client.
-    pub fn has(&self, client: u32) -> bool {
-        (self.first_client..self.first_client + self.clients).contains(&client)
+    /// Clients that begin at another number and send to another group.
+    #[must_use]
+    pub const fn of(self, first_client: u32, clients: u32, group: &'static str) -> Self {
+        Self { first_client, clients, group, ..self }
+    }
+
+    /// The numbers of its clients.
+    pub fn numbers(&self) -> std::ops::Range<u32> {
+        self.first_client..self.first_client + self.clients
     }
 }
 
@@ -80,6 +88,7 @@ impl Producer {
                 number: load.first_client + index,
                 group: load.group,
                 batch: load.batch,
+                requests: load.requests.unwrap_or(u64::MAX),
                 interval,
                 target: target.clone(),
                 memory: Arc::clone(&memory),
@@ -120,6 +129,7 @@ struct Client {
     number: u32,
     group: &'static str,
     batch: u64,
+    requests: u64,
     interval: Duration,
     target: Target,
     memory: Arc<Memory>,
@@ -131,7 +141,7 @@ impl Client {
     async fn run(mut self, first: Instant, stopped: watch::Receiver<bool>) {
         let mut due = first;
         let mut next = 0;
-        while !*stopped.borrow() {
+        while !*stopped.borrow() && next / self.batch < self.requests {
             tokio::time::sleep_until(due).await;
             let numbers = next..next + self.batch;
             let bytes = frame(self.number, self.group, numbers.clone(), now());
@@ -181,7 +191,9 @@ impl Client {
         match answer {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
-                self.memory.cut_off();
+                if error.downcast_ref::<Unsent>().is_none() {
+                    self.memory.cut_off();
+                }
                 Err(error)
             }
             Err(late) => {

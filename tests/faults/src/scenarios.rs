@@ -1,5 +1,11 @@
 //! The faults, one after the other: each is what it does to a running engine and what must be true afterwards.
 
+mod answers;
+mod ends;
+mod memory;
+mod mix;
+mod neighbours;
+mod outage;
 mod way;
 
 use std::pin::Pin;
@@ -30,7 +36,19 @@ impl Scenario {
 }
 
 /// All of them.
-pub const ALL: [&Scenario; 2] = [&way::FLAPPING, &way::LOST_ANSWERS];
+pub const ALL: [&Scenario; 11] = [
+    &outage::STOPPED,
+    &outage::SLOW,
+    &way::FLAPPING,
+    &answers::WRONG,
+    &way::BROKEN,
+    &way::LOST_ANSWERS,
+    &memory::BOUNDED,
+    &ends::TERMINATED,
+    &ends::FORCED,
+    &neighbours::NOISY,
+    &mix::MIX,
+];
 
 /// The one with this number.
 pub fn find(id: &str) -> Option<&'static Scenario> {

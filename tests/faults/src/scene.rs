@@ -1,5 +1,6 @@
 //! What scenarios have in common: an engine between clients and an oracle, the steps of a run, and how a run ends.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use crate::backend::serve_oracle;
 use crate::engine::figures::{Figures, Watch};
 use crate::engine::{Engine, POLL};
 use crate::judge::{self, Report};
-use crate::oracle::Oracle;
+use crate::oracle::{Oracle, Tally};
 use crate::producer::{Load, Producer, Told};
 use crate::proxy::Proxy;
 
@@ -57,6 +58,15 @@ impl Run {
     }
 }
 
+/// Where pipelines may send to.
+#[derive(Clone, Copy, Debug)]
+pub struct Ways {
+    /// The way that fails.
+    pub faulty: SocketAddr,
+    /// The backend itself.
+    pub good: SocketAddr,
+}
+
 /// An engine with clients, a way to its backend, and an oracle as the backend.
 pub struct Scene {
     /// What came.
@@ -65,10 +75,13 @@ pub struct Scene {
     pub proxy: Proxy,
     /// The engine.
     pub engine: Engine,
-    /// The clients.
-    pub producer: Producer,
     /// What the run has found so far.
     pub report: Report,
+    /// The group of the record that asks whether data flows again.
+    pub probed: &'static str,
+    producers: Vec<Producer>,
+    /// What clients know that have been stopped.
+    stopped: Told,
     seed: u64,
     began: Instant,
     watch: Option<Watch>,
@@ -79,34 +92,81 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Starts everything and waits until records arrive. `configuration` gets the address of the way to the backend and has
-    /// a source `apps`.
+    /// Starts an engine whose backend is the oracle itself. Clients come with [`Scene::load`].
     ///
     /// # Errors
-    /// When something does not start, or nothing arrives.
-    pub async fn start(run: &Run, load: &Load, configuration: impl FnOnce(SocketAddr) -> String) -> Result<Self> {
-        let began = Instant::now();
+    /// When something does not start.
+    pub async fn start(run: &Run, configuration: impl FnOnce(Ways) -> String) -> Result<Self> {
         let oracle = Oracle::default();
-        let proxy = Proxy::start(serve_oracle(&oracle).await?)?;
-        let mut engine = Engine::start(&run.engine, &configuration(proxy.address())).await?;
-        let watch = engine.id().map(Watch::start);
-        let producer = Producer::start(&engine.target("apps"), load, run.seed);
-        let report = Report { seed: run.seed, ..Report::default() };
-        let scene = Self {
+        let backend = serve_oracle(&oracle).await?;
+        Self::start_with(run, oracle, backend, vec![run.engine.clone().into()], configuration).await
+    }
+
+    /// Starts an engine by a command of its own, with another backend, which lets the oracle know what it takes.
+    ///
+    /// # Errors
+    /// When something does not start.
+    pub async fn start_with(
+        run: &Run,
+        oracle: Oracle,
+        backend: SocketAddr,
+        command: Vec<OsString>,
+        configuration: impl FnOnce(Ways) -> String,
+    ) -> Result<Self> {
+        let began = Instant::now();
+        let proxy = Proxy::start(backend)?;
+        let configuration = configuration(Ways { faulty: proxy.address(), good: backend });
+        let mut scene = Self {
             oracle,
             proxy,
-            engine,
-            producer,
-            report,
+            engine: Engine::new(command, &configuration)?,
+            report: Report { seed: run.seed, ..Report::default() },
+            probed: "all",
+            producers: Vec::new(),
+            stopped: Told::default(),
             seed: run.seed,
             began,
-            watch,
+            watch: None,
             peak: Figures::default(),
             healed: None,
             lost: 0,
         };
-        scene.until_more_came(u64::from(load.clients) * load.batch).await?;
+        scene.start_again().await?;
         Ok(scene)
+    }
+
+    /// Starts clients that send to a source, and waits until the first requests have arrived.
+    ///
+    /// # Errors
+    /// When nothing arrives.
+    pub async fn load(&mut self, source: &str, load: &Load) -> Result<()> {
+        self.send(source, load);
+        let wanted = load.batch * load.requests.unwrap_or(u64::MAX).min(u64::from(load.clients));
+        until("the first records come", async || {
+            let came = |client| self.oracle.with(client, |tally| tally.map_or(0, Tally::distinct));
+            load.numbers().map(came).sum::<u64>() >= wanted
+        })
+        .await
+    }
+
+    /// Starts clients that send to a source.
+    pub fn send(&mut self, source: &str, load: &Load) {
+        let target = self.engine.target(source);
+        self.producers.push(Producer::start(&target, load, self.seed));
+    }
+
+    /// What all clients were told so far.
+    pub fn told(&self) -> Told {
+        self.producers.iter().map(Producer::told).fold(self.stopped.clone(), Told::and)
+    }
+
+    /// Ends all clients behind the answers that they wait for.
+    pub async fn stop(&mut self) -> Told {
+        for producer in self.producers.drain(..) {
+            let told = producer.stop().await;
+            self.stopped = std::mem::take(&mut self.stopped).and(told);
+        }
+        self.stopped.clone()
     }
 
     /// Waits until so many records more have come than now.
@@ -123,7 +183,7 @@ impl Scene {
     /// # Errors
     /// When they are not.
     pub async fn until_told(&self, what: &str, is_so: impl Fn(&Told) -> bool) -> Result<()> {
-        until(what, async || is_so(&self.producer.told())).await
+        until(what, async || is_so(&self.told())).await
     }
 
     /// Starts the engine again; says how long it took until it was ready.
@@ -146,7 +206,24 @@ impl Scene {
 
     /// Allows so many records to be missing, which the engine has counted as lost.
     pub fn allow_lost(&mut self, records: u64) {
-        self.lost += records;
+        self.lost = self.lost.saturating_add(records);
+    }
+
+    /// Allows nothing to be missing any more.
+    pub fn forbid_lost(&mut self) {
+        self.lost = 0;
+    }
+
+    /// Stops the clients, and waits until everything has arrived or nothing more does.
+    ///
+    /// # Errors
+    /// When the engine is not there any more.
+    pub async fn settle(&mut self) -> Result<Told> {
+        let healed = *self.healed.get_or_insert_with(Instant::now);
+        let told = self.stop().await;
+        settle(&self.engine, &told, &self.oracle, self.lost).await?;
+        self.report.settled = healed.elapsed();
+        Ok(told)
     }
 
     /// Stops the clients, waits until everything has arrived or nothing more does, asks whether data flows, and judges.
@@ -154,11 +231,8 @@ impl Scene {
     /// # Errors
     /// When the engine is not there any more.
     pub async fn judge(mut self) -> Result<Report> {
-        let healed = self.healed.unwrap_or_else(Instant::now);
-        let told = self.producer.stop().await;
-        settle(&self.engine, &told, &self.oracle, self.lost).await?;
-        self.report.settled = healed.elapsed();
-        let (probe, probed) = probe(&mut self.engine, &self.oracle, self.seed).await?;
+        let told = self.settle().await?;
+        let (probe, probed) = probe(&mut self.engine, &self.oracle, self.probed).await?;
         self.report.require_within("a record sent afterwards", probe, PROBE_BOUND);
         let told = told.and(probed);
         self.report.compare(&told, &self.oracle, self.lost);
@@ -194,10 +268,10 @@ async fn settle(engine: &Engine, told: &Told, oracle: &Oracle, lost: u64) -> Res
 }
 
 /// Sends until something arrives; says how long that took, and what was sent.
-async fn probe(engine: &mut Engine, oracle: &Oracle, seed: u64) -> Result<(Duration, Told)> {
+async fn probe(engine: &mut Engine, oracle: &Oracle, group: &'static str) -> Result<(Duration, Told)> {
     let began = Instant::now();
-    let load = Load { first_client: PROBE, clients: 1, batch: 1, ..Load::new(20.0) };
-    let producer = Producer::start(&engine.target("apps"), &load, seed);
+    let load = Load { batch: 1, ..Load::new(20.0).of(PROBE, 1, group) };
+    let producer = Producer::start(&engine.target("apps"), &load, 0);
     let came = until("a record arrives", async || oracle.with(PROBE, |tally| tally.is_some())).await;
     let took = began.elapsed();
     let told = producer.stop().await;
@@ -221,12 +295,22 @@ pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) -> Result<(
     Ok(())
 }
 
+/// Everything before the sources: an admin port, and a short time for the end.
+pub const HEAD: &str = "version = 1\nadmin.listen = \"127.0.0.1:0\"\nshutdown.grace = \"5s\"\n";
+
+/// A source of logs over gRPC.
+pub fn source(id: &str) -> String {
+    format!("[sources.{id}]\ntype = \"otlp\"\ngrpc.listen = \"127.0.0.1:0\"\n")
+}
+
+/// A sink behind a source or transform, with more keys.
+pub fn sink(id: &str, input: &str, endpoint: SocketAddr, keys: &str) -> String {
+    format!("[sinks.{id}]\ntype = \"otlp\"\ninputs = [\"{input}\"]\nendpoint = \"http://{endpoint}\"\n{keys}")
+}
+
 /// The smallest configuration: logs come in at `apps` and go out at `out`.
-pub fn hop(endpoint: SocketAddr, sink: &str) -> String {
-    format!(
-        "version = 1\nadmin.listen = \"127.0.0.1:0\"\n[shutdown]\ngrace = \"5s\"\n[sources.apps]\ntype = \"otlp\"\n\
-         grpc.listen = \"127.0.0.1:0\"\n[sinks.out]\ntype = \"otlp\"\ninputs = [\"apps\"]\nendpoint = \"http://{endpoint}\"\n{sink}"
-    )
+pub fn hop(endpoint: SocketAddr, keys: &str) -> String {
+    [HEAD, &source("apps"), &sink("out", "apps", endpoint, keys)].concat()
 }
 
 /// The ledger of a sink of an engine.

@@ -102,6 +102,12 @@ impl Status {
         component.sink.as_ref().map(|sink| &sink.ledger)
     }
 
+    /// Errors of a component, of all kinds.
+    pub fn errors(&self, id: &str) -> u64 {
+        let component = self.components.iter().find(|component| component.id == id);
+        component.map_or(0, |component| component.errors.values().sum())
+    }
+
     /// The ledgers of all sinks.
     pub fn ledgers(&self) -> impl Iterator<Item = (&str, &Ledger)> {
         self.components

@@ -29,6 +29,11 @@ pub(super) enum Answer {
     Never(Code, String),
 }
 
+/// The connection was closed before a request was begun.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is closed")]
+pub(super) struct Unsent;
+
 /// An open connection.
 pub(super) struct Connection {
     requests: SendRequest<Full<Bytes>>,
@@ -53,10 +58,15 @@ impl Connection {
     /// Sends a framed message.
     ///
     /// # Errors
-    /// When the connection breaks or the answer is not gRPC: whether the message was taken is unknown.
+    /// When the connection breaks or the answer is not gRPC. If [`Unsent`] is the reason, nothing of it was sent; otherwise
+    /// nobody knows whether the message was taken.
     pub(super) async fn send(&mut self, frame: Bytes) -> Result<Answer> {
-        self.requests.ready().await?;
-        let response = self.requests.send_request(self.head.clone().map(|()| Full::new(frame))).await?;
+        self.requests.ready().await.map_err(|_| Unsent)?;
+        let sent = self.requests.send_request(self.head.clone().map(|()| Full::new(frame))).await;
+        let response = sent.map_err(|error| match error.is_canceled() {
+            true => Unsent.into(),
+            false => anyhow::Error::from(error),
+        })?;
         let (parts, body) = response.into_parts();
         let collected = body.collect().await?;
         let headers = collected.trailers().cloned().unwrap_or(parts.headers);

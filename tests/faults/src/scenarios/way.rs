@@ -31,7 +31,8 @@ async fn flapping(run: &Run) -> Result<Report> {
         (Duration::from_secs(2), Duration::from_secs(3)),
     );
     let end = Instant::now() + run.choose(Duration::from_secs(6), Duration::from_secs(600));
-    let mut scene = Scene::start(run, &Load::new(run.rate), |endpoint| hop(endpoint, SINK)).await?;
+    let mut scene = Scene::start(run, |ways| hop(ways.faulty, SINK)).await?;
+    scene.load("apps", &Load::new(run.rate)).await?;
     let mut times = 0;
     while Instant::now() < end {
         scene.proxy.set(Mode::Refuse);
@@ -42,8 +43,7 @@ async fn flapping(run: &Run) -> Result<Report> {
     }
     scene.heal();
     let passed = scene.proxy.passed();
-    let errors = scene.engine.status().await?;
-    let errors: u64 = errors.components.iter().flat_map(|component| component.errors.values()).sum();
+    let errors = scene.engine.status().await?.errors("out");
     scene.report.measured.push(format!(
         "{times} times away, {} connections, {} of them cut, {errors} attempts that failed",
         passed.connections, passed.cut
@@ -64,7 +64,8 @@ pub(super) const LOST_ANSWERS: Scenario = Scenario {
 };
 
 async fn lost_answers(run: &Run) -> Result<Report> {
-    let mut scene = Scene::start(run, &Load::new(run.rate), |endpoint| hop(endpoint, SINK)).await?;
+    let mut scene = Scene::start(run, |ways| hop(ways.faulty, SINK)).await?;
+    scene.load("apps", &Load::new(run.rate)).await?;
     scene.proxy.set(Mode::LoseAnswers(5));
     sleep(run.choose(Duration::from_secs(3), Duration::from_secs(60))).await;
     scene.proxy.set(Mode::Pass);
@@ -76,5 +77,46 @@ async fn lost_answers(run: &Run) -> Result<Report> {
     let (duplicates, most) = (report.findings.duplicates, passed.lost_answers * CONCURRENCY * BATCH);
     report.require_hit(duplicates > 0, "nothing came twice although answers were lost");
     report.require(duplicates <= most, || format!("{duplicates} came twice, at most {most}"));
+    Ok(report)
+}
+
+pub(super) const BROKEN: Scenario = Scenario {
+    id: "F14",
+    about: "all connections to the backend are reset, then a third of them again and again, then only answers are held up",
+    run: |run| Box::pin(broken(run)),
+};
+
+async fn broken(run: &Run) -> Result<Report> {
+    let keys = format!("{SINK}timeout = \"1s\"\n");
+    let mut scene = Scene::start(run, |ways| hop(ways.faulty, &keys)).await?;
+    scene.load("apps", &Load::new(run.rate)).await?;
+    for _ in 0..run.choose(4, 100) {
+        scene.proxy.cut(10);
+        scene.until_more_came(1).await?;
+        sleep(Duration::from_millis(250)).await;
+    }
+    let resets = scene.proxy.passed().cut;
+    for _ in 0..run.choose(20, 600) {
+        scene.proxy.cut(3);
+        sleep(Duration::from_millis(100)).await;
+    }
+    let some = scene.proxy.passed().cut - resets;
+    scene.proxy.set(Mode::HoldAnswers);
+    let (before, errors) = (scene.oracle.counts().duplicates, scene.engine.status().await?.errors("out"));
+    sleep(run.choose(Duration::from_secs(3), Duration::from_secs(60))).await;
+    let unanswered = scene.engine.status().await?.errors("out") - errors;
+    scene.proxy.set(Mode::Pass);
+    scene.heal();
+    let again = scene.oracle.counts().duplicates - before;
+    scene.report.measured.push(format!(
+        "{resets} connections reset, {some} of some, {unanswered} attempts without an answer, {again} records twice by them"
+    ));
+    scene.report.require_hit(resets > 0 && some > 0, "no connection was reset");
+    scene.report.require_hit(unanswered > 0 && again > 0, "no attempt went without an answer");
+    let mut report = scene.judge().await?;
+    let (duplicates, most) = (report.findings.duplicates, (resets + some + unanswered) * CONCURRENCY * BATCH);
+    report.require(duplicates <= most, || format!("{duplicates} came twice, at most {most}"));
+    let settled = report.settled;
+    report.require_within("everything", settled, Duration::from_secs(30));
     Ok(report)
 }
