@@ -161,6 +161,25 @@ impl<'de> Deserialize<'de> for ComponentId {
     }
 }
 
+impl JsonSchema for ComponentId {
+    fn schema_name() -> Cow<'static, str> {
+        "ComponentId".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "format": "identity",
+            "pattern": "^[a-z0-9][a-z0-9_.-]*$",
+            "maxLength": MAX_ID_LENGTH,
+        })
+    }
+}
+
 impl JsonSchema for InputRef {
     fn schema_name() -> Cow<'static, str> {
         "InputRef".into()

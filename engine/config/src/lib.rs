@@ -91,8 +91,8 @@ pub use settings::{
 };
 pub use signal::{SIGNALS, SignalSet};
 pub use sink::{
-    Acknowledge, BatchOptions, BatchSettings, BufferOptions, BufferSettings, BufferType, RetryOptions, RetrySettings,
-    SinkDefaults, SinkKeys, SinkSettings, WhenFull,
+    Acknowledge, BatchOptions, BatchSettings, BufferOptions, BufferSettings, BufferType, DiskSettings, RetryOptions,
+    RetrySettings, SinkDefaults, SinkKeys, SinkSettings, WhenFull,
 };
 pub use size::{ByteSize, SizeError};
 pub use span::{Span, SpanError};

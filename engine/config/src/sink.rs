@@ -10,6 +10,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::id::ComponentId;
 use crate::omit::is_default;
 use crate::size::ByteSize;
 use crate::span::Span;
@@ -32,6 +33,11 @@ pub enum BufferType {
     /// In memory, within the memory limit of the process.
     #[default]
     Memory,
+    /// In files below `state.directory`, which is needed. Data is answered as a success once it is on the disk
+    /// (fdatasync, for all that came meanwhile at once), so it survives the end of the process, however it comes, and a loss
+    /// of power. Of what waits longer a part is in memory too: half of `memory.limit` divided by the number of sinks, at
+    /// least 1MiB and at most 64MiB.
+    Disk,
 }
 
 /// What happens to data that comes while the buffer is full.
@@ -48,18 +54,24 @@ pub enum WhenFull {
     /// takes it; when all of them are full, nothing is dropped anywhere and the client is told to come again later. A source
     /// that fetches its data itself waits until one sink at least has room, instead of having its data dropped.
     DropNewest,
+    /// What has waited longest and is not being sent is dropped, counted, to make room. Of a disk buffer that is a file of it
+    /// at a time, a sixteenth of `max_size`. Nobody waits and nobody is refused. Not allowed with
+    /// `acknowledge = "delivered"`, where somebody waits for what would be dropped.
+    DropOldest,
 }
 
 /// The buffer between pipeline and sink.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BufferOptions {
-    /// Where the data waits. Only `"memory"` exists.
+    /// Where the data waits.
     #[serde(rename = "type")]
     pub kind: BufferType,
-    /// Bytes that the buffer may hold. They are reserved: no other buffer can use them. Default: half of
+    /// Bytes that the buffer may hold. In memory they are reserved: no other buffer can use them. Default in memory: half of
     /// `memory.limit` divided by the number of sinks, at least 1MiB and at most 64MiB. A single payload that is larger is
     /// taken as soon as the buffer is not full, one at a time, and counts as a request in flight until it is delivered.
+    /// On disk it is the size of the buffer's files, at least 8MiB; default 1GiB. Space comes back by whole files of a
+    /// sixteenth of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-minimum" = "64KiB"))]
     pub max_size: Option<ByteSize>,
@@ -68,6 +80,21 @@ pub struct BufferOptions {
     /// dead backend cannot hold up the others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when_full: Option<WhenFull>,
+    /// Only for `"disk"`: what has waited longer is dropped, counted as `expired`. Without it there is no limit. Time counts
+    /// while the process runs, whatever happens to the clock; over a restart the clock says how old data is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-minimum" = "1s"))]
+    pub max_age: Option<Span>,
+    /// Whose data the buffer holds. What is held goes to the sink with this identity, also when another sink has it after a
+    /// reload, and on disk after a restart; it is never given to another identity. The name of a directory below
+    /// `state.directory`. Default: the id of the sink.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<ComponentId>,
+    /// How long what is held is still delivered after a reload that takes the sink away, with the configuration that it had.
+    /// What is left then stays on disk, where `telemetry-engine buffer export` reads it; of memory it is lost and counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-maximum" = "24h"))]
+    pub drain_timeout: Option<Span>,
 }
 
 /// How payloads are merged before they are sent. A payload is never cut to fit: `max_request_size` of a sink type does
@@ -152,6 +179,12 @@ pub struct SinkSettings {
     pub acknowledge: Acknowledge,
     /// The buffer.
     pub buffer: BufferSettings,
+    /// What it has on disk; `None` keeps it in memory only.
+    pub disk: Option<DiskSettings>,
+    /// Whose data it holds.
+    pub identity: ComponentId,
+    /// How long it is drained when the sink is taken away.
+    pub drain_timeout: Duration,
     /// Merging; `None` sends everything as it came.
     pub batch: Option<BatchSettings>,
     /// Trying again.
@@ -160,13 +193,22 @@ pub struct SinkSettings {
     pub concurrency: NonZeroU32,
 }
 
-/// A memory buffer with its reserved share.
+/// A memory buffer with its reserved share, or the part of a disk buffer that is in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BufferSettings {
     /// Reserved bytes.
     pub max_size: ByteSize,
-    /// What happens to new data while it is full.
+    /// What happens to new data while the buffer is full.
     pub when_full: WhenFull,
+}
+
+/// The part of a buffer that is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskSettings {
+    /// The most bytes of its files.
+    pub max_size: ByteSize,
+    /// How long data may wait; `None` is no limit.
+    pub max_age: Option<Duration>,
 }
 
 /// Limits of a merged payload: the first one reached sends it.
@@ -191,6 +233,27 @@ pub struct RetrySettings {
     pub max_elapsed: Option<Duration>,
 }
 
+impl BufferOptions {
+    /// How long a sink that is taken away delivers what it holds, unless it is written.
+    pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
+    /// The most bytes on disk, unless it is written, and the least that can be written.
+    pub const DISK_SIZE: ByteSize = ByteSize::gib(1);
+    /// See there.
+    pub const LEAST_DISK_SIZE: ByteSize = ByteSize::mib(8);
+
+    /// Reserved memory, if it is written.
+    pub(crate) fn memory_size(&self) -> Option<ByteSize> {
+        self.max_size.filter(|_| self.kind == BufferType::Memory)
+    }
+
+    pub(crate) fn disk(&self) -> Option<DiskSettings> {
+        (self.kind == BufferType::Disk).then(|| DiskSettings {
+            max_size: self.max_size.unwrap_or(Self::DISK_SIZE),
+            max_age: self.max_age.map(Span::get),
+        })
+    }
+}
+
 impl Default for RetryOptions {
     fn default() -> Self {
         Self { initial_interval: Span::millis(100), max_interval: Span::secs(5), max_elapsed: None }
@@ -205,11 +268,14 @@ impl Default for SinkDefaults {
 }
 
 impl SinkSettings {
-    /// Whether a running driver with `other` can go on with these: the size of its buffer, what it does when that is full,
-    /// and its label can change while it runs.
+    /// Whether a running driver with `other` can go on with these: the sizes of its buffer, what it does when that is full,
+    /// how long data may wait, and its label can change while it runs.
     pub fn is_same_driver(&self, other: &Self) -> bool {
-        let Self { pipeline, buffer, .. } = other;
-        *other == Self { pipeline: pipeline.clone(), buffer: *buffer, ..self.clone() }
+        let Self { pipeline, buffer, drain_timeout, .. } = other;
+        let disk = self.disk.and(other.disk);
+        let changed =
+            Self { pipeline: pipeline.clone(), buffer: *buffer, disk, drain_timeout: *drain_timeout, ..self.clone() };
+        *other == changed && self.disk.is_some() == other.disk.is_some()
     }
 }
 
@@ -265,6 +331,7 @@ impl WhenFull {
             Self::Refuse => "refuse",
             Self::Block => "block",
             Self::DropNewest => "drop_newest",
+            Self::DropOldest => "drop_oldest",
         }
     }
 }

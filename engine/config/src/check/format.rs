@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use crate::address::{Endpoint, ListenAddress};
 use crate::auth::is_user_name;
 use crate::cors::is_origin;
-use crate::id::InputRef;
+use crate::id::{ComponentId, InputRef};
 use crate::kubernetes_name::{fault_of_annotation_key, is_node_name};
 use crate::secret::SecretRef;
 use crate::sinks::otlp::is_header_text;
@@ -43,6 +43,7 @@ pub(super) fn check(name: &str, text: &str, schema: &Json) -> Result<(), Refusal
         "endpoint" => text.parse::<Endpoint>().map(drop).map_err(with_remedy),
         "token-url" => text.parse::<Endpoint>().map(drop).map_err(with_remedy),
         "secret" => text.parse::<SecretRef>().map(drop).map_err(plain),
+        "identity" => ComponentId::new(text).map(drop).map_err(plain),
         "input" => InputRef::new(text).map(drop).map_err(plain),
         "absolute-path" => must(text.starts_with('/') && is_path(text), || format!("`{text}` is not an absolute path")),
         "file-path" => must(is_file_path(text), || format!("`{text}` does not name a file")),
@@ -77,6 +78,7 @@ pub(super) fn expected(name: &str) -> Option<&'static str> {
         "secret" => "\"file:/path\", \"directory:NAME\" or \"env:NAME\"",
         "user-name" => "a name without a colon",
         "origin" => "an origin such as \"https://shop.example.com\" or \"https://*.example.com\", or \"*\"",
+        "identity" => "small letters, digits, and `_`, `.` and `-` behind the first one",
         "input" => "the id of a component, or \"ID.output\"",
         "absolute-path" => "an absolute path such as \"/etc/telemetry/ca.pem\"",
         "file-path" => "the path of a file",
@@ -107,7 +109,7 @@ pub(super) fn example(name: &str) -> Option<&'static str> {
         "origin" => "https://unknown.invalid",
         "absolute-path" | "file-path" | "url-path" => "/unknown",
         "header-text" => "unknown",
-        "node-name" | "annotation-key" => "unknown",
+        "identity" | "node-name" | "annotation-key" => "unknown",
         "rust-regex" => "^unknown",
         "log-time" => "rfc3339",
         "time-zone" => "UTC",

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use otlp::Signal;
 
+use super::buffer;
 use super::graph::Graph;
 use super::labelled;
 use super::memory::MemoryPlan;
@@ -17,7 +18,8 @@ use crate::id::ComponentId;
 use crate::pipeline::{Component, Pipeline};
 use crate::problem::Code;
 use crate::signal::SignalSet;
-use crate::sink::{Acknowledge, BatchSettings, BufferSettings, SinkSettings, WhenFull};
+use crate::sink::{Acknowledge, BatchSettings, BufferOptions, BufferSettings, BufferType, SinkSettings, WhenFull};
+use crate::span::Span;
 
 /// What a sink shares with others.
 struct Neighbourhood<'p> {
@@ -81,6 +83,7 @@ pub(super) fn settle(
         check_isolation(id, sink, &around, report);
         check_rereading(pipeline, id, sink, &around, report);
         check_batch(id, sink, report);
+        buffer::check(id, sink, report);
         let keys = &sink.sink;
         let defaults = sink.options.sink_defaults();
         let max_size = memory.buffers.get(id).copied().unwrap_or_default();
@@ -89,12 +92,16 @@ pub(super) fn settle(
             pipeline: keys.pipeline.as_deref().map(Into::into),
             acknowledge: keys.acknowledge,
             buffer: BufferSettings { max_size, when_full },
+            disk: keys.buffer.disk(),
+            identity: keys.buffer.identity.clone().unwrap_or_else(|| id.clone()),
+            drain_timeout: keys.buffer.drain_timeout.map_or(BufferOptions::DRAIN_TIMEOUT, Span::get),
             batch: keys.batch.settings(&defaults, keys.acknowledge).map(|batch| within_a_request(batch, sink)),
             retry: keys.retry.settings(),
             concurrency: keys.concurrency.unwrap_or(defaults.concurrency),
         };
         settings.insert(id.clone(), resolved);
     }
+    buffer::check_identities(pipeline, &settings, report);
     settings
 }
 
@@ -145,7 +152,7 @@ fn check_isolation(id: &ComponentId, sink: &Component, around: &Neighbourhood<'_
     let shared = match keys.buffer.when_full {
         Some(WhenFull::Refuse) => &around.same_signal,
         Some(WhenFull::Block) => &around.any,
-        Some(WhenFull::DropNewest) | None => &None,
+        Some(WhenFull::DropNewest | WhenFull::DropOldest) | None => &None,
     };
     if let (Some((source, others)), Some(when_full)) = (shared, keys.buffer.when_full) {
         let message = format!(
@@ -187,7 +194,7 @@ fn check_rereading(
     let label = Pipeline::label(id, sink);
     let keys = &sink.sink;
     let rereads = |source: &&&ComponentId| labelled(pipeline, source).1.options.facts().rereads;
-    let answers_early = keys.acknowledge == Acknowledge::Buffered;
+    let answers_early = keys.acknowledge == Acknowledge::Buffered && keys.buffer.kind == BufferType::Memory;
     match around.sources.iter().find(rereads) {
         Some(source) if answers_early && !keys.may_lose_on_crash => {
             let message = format!(
@@ -195,12 +202,15 @@ fn check_rereading(
                  makes it forget what was not delivered"
             );
             let finding = Finding::error(Code::Delivery, message);
-            let finding = finding.expected("`acknowledge = \"delivered\"`, or `may_lose_on_crash = true`");
+            let finding = finding
+                .expected("`acknowledge = \"delivered\"`, `buffer.type = \"disk\"`, or `may_lose_on_crash = true`");
             report.add(sink.place(&["acknowledge".to_owned()]), Some(&label), finding);
         }
         Some(_) if answers_early => {}
         _ if keys.may_lose_on_crash => {
-            let reason = if answers_early {
+            let reason = if keys.buffer.kind == BufferType::Disk {
+                "a disk buffer survives a crash"
+            } else if answers_early {
                 "no source before this sink can read its data again"
             } else {
                 "nothing is answered before it is delivered"

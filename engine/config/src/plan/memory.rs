@@ -17,7 +17,7 @@ pub struct MemoryPlan {
     pub limit: ByteSize,
     /// Reserved for the frames of connections; zero when nothing listens.
     pub frames: ByteSize,
-    /// Reserved for each sink's buffer.
+    /// Reserved for each sink's buffer, of a disk buffer for what of it is in memory.
     pub buffers: BTreeMap<ComponentId, ByteSize>,
     /// What is left for requests in flight and held data.
     pub admission: ByteSize,
@@ -43,9 +43,11 @@ pub(super) fn divide(pipeline: &Pipeline, environment: &Environment, report: &mu
     let frames = if has_listener { limit.0 / PART } else { 0 };
     let least_admission = limit.0 / PART;
     let sinks: Vec<_> = pipeline.of_kind(Kind::Sink).collect();
-    let explicit: u64 =
-        sinks.iter().filter_map(|(_, sink)| sink.sink.buffer.max_size).fold(0, |sum, size| sum.saturating_add(size.0));
-    let implicit_count = sinks.iter().filter(|(_, sink)| sink.sink.buffer.max_size.is_none()).count() as u64;
+    let explicit: u64 = sinks
+        .iter()
+        .filter_map(|(_, sink)| sink.sink.buffer.memory_size())
+        .fold(0, |sum, size| sum.saturating_add(size.0));
+    let implicit_count = sinks.iter().filter(|(_, sink)| sink.sink.buffer.memory_size().is_none()).count() as u64;
     let available = limit.0.saturating_sub(frames).saturating_sub(least_admission);
     let rest = available.saturating_sub(explicit);
     let share = match implicit_count {
@@ -59,8 +61,10 @@ pub(super) fn divide(pipeline: &Pipeline, environment: &Environment, report: &mu
     if is_overdrawn && is_known {
         overdrawn(pipeline, limit, ByteSize(available), ByteSize(explicit), implicit_count, report);
     }
-    let buffers: BTreeMap<ComponentId, ByteSize> =
-        sinks.iter().map(|(id, sink)| ((*id).clone(), sink.sink.buffer.max_size.unwrap_or(ByteSize(share)))).collect();
+    let buffers: BTreeMap<ComponentId, ByteSize> = sinks
+        .iter()
+        .map(|(id, sink)| ((*id).clone(), sink.sink.buffer.memory_size().unwrap_or(ByteSize(share))))
+        .collect();
     let reserved = buffers.values().fold(frames, |sum, size| sum.saturating_add(size.0));
     MemoryPlan { limit, frames: ByteSize(frames), buffers, admission: ByteSize(limit.0.saturating_sub(reserved)) }
 }
@@ -100,8 +104,8 @@ fn overdrawn(
         rounded(limit),
         rounded(available),
     );
-    let largest = pipeline.of_kind(Kind::Sink).filter(|(_, sink)| sink.sink.buffer.max_size.is_some());
-    let largest = largest.max_by_key(|(_, sink)| sink.sink.buffer.max_size);
+    let largest = pipeline.of_kind(Kind::Sink).filter(|(_, sink)| sink.sink.buffer.memory_size().is_some());
+    let largest = largest.max_by_key(|(_, sink)| sink.sink.buffer.memory_size());
     let finding = Finding::error(Code::Memory, message);
     match largest {
         Some((id, sink)) => {

@@ -2,6 +2,7 @@
 //!
 //! Each file here is one question about the graph. Nothing is opened, bound or started.
 
+mod buffer;
 mod claims;
 mod delivery;
 mod graph;

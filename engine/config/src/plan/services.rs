@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::labelled;
-use crate::component::ServiceId;
+use crate::component::{Kind, ServiceId};
 use crate::document::{Finding, Report};
 use crate::id::ComponentId;
 use crate::pipeline::Pipeline;
 use crate::problem::Code;
 use crate::settings::KubernetesSettings;
+use crate::sink::BufferType;
 
 /// A service of the process and who uses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +74,15 @@ pub(super) fn missing_state(pipeline: &Pipeline, report: &mut Report<'_>) {
     if pipeline.settings.state.directory.is_some() || pipeline.is_setting_written("state", "directory") {
         return;
     }
+    let remedy = "add `[state]` with `directory = \"/var/lib/telemetry-engine\"`, or another directory that this program may \
+                  write";
     for (id, component) in pipeline.components() {
+        if component.kind() == Kind::Sink && component.sink.buffer.kind == BufferType::Disk {
+            let message = "a disk buffer needs `state.directory`, which is not set";
+            let at = component.place(&["buffer".to_owned(), "type".to_owned()]);
+            let finding = Finding::error(Code::MissingKey, message);
+            report.add(at, Some(&Pipeline::label(id, component)), finding.help(remedy));
+        }
         let needs = component.options.facts().services;
         let Some(need) = needs.iter().find(|need| need.service == ServiceId::state()) else { continue };
         let message = format!(
@@ -82,8 +91,6 @@ pub(super) fn missing_state(pipeline: &Pipeline, report: &mut Report<'_>) {
             component.type_name()
         );
         let finding = Finding::error(Code::MissingKey, message);
-        let remedy = "add `[state]` with `directory = \"/var/lib/telemetry-engine\"`, or another directory that this \
-                      program may write";
         report.add(component.place(&need.path), Some(&Pipeline::label(id, component)), finding.help(remedy));
     }
 }

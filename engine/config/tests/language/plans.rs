@@ -6,8 +6,8 @@ use std::time::Duration;
 use engine_config::sinks::OtlpSink;
 use engine_config::sinks::otlp::HeaderValue;
 use engine_config::{
-    ByteSize, Environment, Kind, Known, Loaded, ParseOptions, SecretRef, SignalSet, SourceFile, WhenFull, load, sinks,
-    sources,
+    ByteSize, DiskSettings, Environment, Kind, Known, Loaded, ParseOptions, SecretRef, SignalSet, SourceFile, WhenFull,
+    load, sinks, sources,
 };
 use insta::assert_snapshot;
 
@@ -174,7 +174,7 @@ inputs = ["split"]
 #[test]
 fn a_source_that_can_read_again() {
     let text = |keys: &str| pair("", "tail", &format!("type = \"console\"\n{keys}"));
-    assert_snapshot!(judge_with_fakes(&text("")).unwrap_err(), @r#"engine.toml:5:8: sinks.b: the source `a` can read its data again after a crash, and a memory buffer that answers early makes it forget what was not delivered, expected `acknowledge = "delivered"`, or `may_lose_on_crash = true`"#);
+    assert_snapshot!(judge_with_fakes(&text("")).unwrap_err(), @r#"engine.toml:5:8: sinks.b: the source `a` can read its data again after a crash, and a memory buffer that answers early makes it forget what was not delivered, expected `acknowledge = "delivered"`, `buffer.type = "disk"`, or `may_lose_on_crash = true`"#);
     assert!(judge_with_fakes(&text("acknowledge = \"delivered\"")).is_ok());
     assert!(judge_with_fakes(&text("may_lose_on_crash = true")).is_ok());
     let useless = text("acknowledge = \"delivered\"\nmay_lose_on_crash = true");
@@ -434,4 +434,37 @@ fn a_directory_for_nothing() {
     assert_snapshot!(warnings, @r"
     engine.toml:3:21: warning: secrets: `directory` has no effect: no component names a secret in it; remove it, or write references as `directory:NAME`
     ");
+}
+
+/// A disk buffer needs a directory, an owner of its own, and a sink that answers when it is buffered. What has no effect is
+/// refused.
+#[test]
+fn disk_buffers() {
+    let text = |settings: &str, keys: &str| {
+        pair(settings, "otlp", &format!("type = \"blackhole\"\nbuffer.type = \"disk\"\n{keys}"))
+    };
+    let state = "state.directory = \"/here\"";
+    let settings = |keys: &str| accepted(&text(state, keys)).plan.node("b").unwrap().sink.clone().unwrap();
+    let plain = settings("");
+    assert_eq!((plain.identity.as_str(), plain.drain_timeout), ("b", Duration::from_secs(60)));
+    assert_eq!(plain.disk, Some(DiskSettings { max_size: ByteSize::gib(1), max_age: None }));
+    assert!(plain.buffer.max_size <= ByteSize::mib(64), "the share of memory is that of any buffer");
+    let written = settings("buffer.max_size = \"64MiB\"\nbuffer.max_age = \"1h\"\nbuffer.identity = \"shop\"");
+    assert_eq!(written.identity.as_str(), "shop");
+    assert_eq!(
+        written.disk,
+        Some(DiskSettings { max_size: ByteSize::mib(64), max_age: Some(Duration::from_secs(3600)) })
+    );
+    assert!(!written.is_same_driver(&plain), "another owner is another buffer");
+    assert!(settings("buffer.max_age = \"1h\"\nbuffer.max_size = \"2GiB\"").is_same_driver(&plain));
+    assert_snapshot!(refused(&text("", "")), @r#"engine.toml:8:15: sinks.b: a disk buffer needs `state.directory`, which is not set; add `[state]` with `directory = "/var/lib/telemetry-engine"`, or another directory that this program may write"#);
+    assert_snapshot!(refused(&text(state, "acknowledge = \"delivered\"\nbuffer.when_full = \"drop_oldest\"\nbuffer.max_size = \"1MiB\"")), @r#"
+    engine.toml:8:15: sinks.b: `buffer.type = "disk"` has no effect with `acknowledge = "delivered"`: whoever sent the data keeps it until it is delivered, expected `acknowledge = "buffered"`, or `"memory"`
+    engine.toml:10:20: sinks.b: `buffer.when_full = "drop_oldest"` would drop what somebody waits for, because of `acknowledge = "delivered"`, expected "refuse" or "block"
+    engine.toml:11:19: sinks.b: `buffer.max_size` of a disk buffer is at least 8MiB
+    "#);
+    let memory = pair("", "otlp", "type = \"blackhole\"\nbuffer.max_age = \"1h\"");
+    assert_snapshot!(refused(&memory), @"engine.toml:8:18: sinks.b: `buffer.max_age` has no effect on a memory buffer; remove it, or limit attempts by `retry.max_elapsed`");
+    let twice = text(state, "[sinks.c]\ntype = \"blackhole\"\ninputs = [\"a\"]\nbuffer.identity = \"b\"");
+    assert_snapshot!(refused(&twice), @"engine.toml:12:19: sinks.c: the buffer `b` belongs to the sink `b` already; give it another `buffer.identity`");
 }

@@ -388,7 +388,7 @@ inputs = ["shop", "mark"]
 endpoint = "backend:4317"
 timeout = "1000"
 compresion = "gzip"
-buffer = { type = "disk", max_size = "1KiB" }
+buffer = { type = "tape", max_size = "1KiB" }
 retry.initial_interval = "10s"
 
 [sinks.my.console]
@@ -412,7 +412,7 @@ inputs = ["shop"]
     engine.toml:30:12: sinks.backend: `endpoint`: `backend:4317` has no scheme, expected an address such as "http://host:4317" or "https://host:4317"; write "http://backend:4317", or "https://backend:4317" for TLS
     engine.toml:31:11: sinks.backend: `timeout`: `1000` is not a duration, expected a duration such as "5s" or "100ms", from 10ms to 10m
     engine.toml:32:1: sinks.backend: unknown key `compresion`, did you mean `compression`?
-    engine.toml:33:19: sinks.backend: `buffer.type` is the string "disk", expected "memory"
+    engine.toml:33:19: sinks.backend: `buffer.type` is the string "tape", expected "memory" or "disk"
     engine.toml:33:38: sinks.backend: `buffer.max_size`: 1KiB is too small, expected a size such as "64MiB", at least 64KiB
     engine.toml:36:8: sinks.my: `type` is missing, expected one of "blackhole", "console", "file", "otlp", "prometheus"; put an id with dots in quotes: `[sinks."my.console"]`
     engine.toml:40:2: unknown key `outputs`; known tables are `sources`, `transforms`, `sinks`, `admin`, `status`, `memory`, `shutdown`, `engine`, `secrets`, `state`, `kubernetes`
