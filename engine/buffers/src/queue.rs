@@ -71,6 +71,7 @@ pub(crate) struct Shared {
     pub(crate) unread: AtomicU64,
     pub(crate) has_unread: AtomicBool,
     pub(crate) damaged_frames: AtomicU64,
+    pub(crate) groups: AtomicU64,
     /// Milliseconds after the beginning, plus one, at which a write began that has not ended.
     writing_since: AtomicU64,
     is_failing: AtomicBool,
@@ -124,6 +125,7 @@ impl DiskQueue {
             unread: AtomicU64::new(records),
             has_unread: AtomicBool::new(log.has_unread()),
             damaged_frames: AtomicU64::new(losses.iter().map(|loss| loss.frames).sum()),
+            groups: AtomicU64::new(0),
             writing_since: AtomicU64::new(0),
             is_failing: AtomicBool::new(false),
             problem: Mutex::new(None),
@@ -158,6 +160,8 @@ fn serve(mut worker: Worker, asked: &Receiver<Command>) {
             // Whoever still asks is told so by the end of the channel.
             worker.work(asked.try_iter());
             worker.close();
+            // Whoever hears of it may open it.
+            drop(worker);
             closed.send(()).unwrap_or(());
             return;
         }
@@ -239,6 +243,7 @@ impl Store for DiskQueue {
             max: shared.max.load(Ordering::Relaxed) + BESIDE_SEGMENTS,
             unread_records: shared.unread.load(Ordering::Acquire),
             damaged_frames: shared.damaged_frames.load(Ordering::Relaxed),
+            groups: shared.groups.load(Ordering::Relaxed),
             problem: shared.problem.lock().clone().or_else(stalled),
         }
     }
@@ -311,3 +316,6 @@ fn now_since(began: Instant) -> Now {
     let unix = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
     Now { unix_millis: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX), elapsed: began.elapsed() }
 }
+
+#[cfg(test)]
+mod tests;

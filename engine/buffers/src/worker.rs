@@ -137,6 +137,7 @@ impl Worker {
             group.into_iter().map(|pending| (pending.frame, (pending.room, pending.written))).unzip();
         let appended = self.log.append(&frames, now);
         self.shared.write_ended();
+        self.shared.groups.fetch_add(1, Ordering::Relaxed);
         self.measure();
         let room: usize = rest.iter().map(|(room, _)| room).sum();
         self.shared.reserved.fetch_sub(room as u64, Ordering::AcqRel);
