@@ -1,6 +1,8 @@
 //! The bytes of one simulated file: what lasts, what was written since, and what a power loss makes of both.
 //!
-//! Not here: names, errors and capacity.
+//! Copies share their bytes until they change. Not here: names, errors and capacity.
+
+use std::sync::Arc;
 
 use super::choices::Choices;
 
@@ -11,11 +13,11 @@ const SECTOR: u64 = 512;
 #[derive(Clone, Default)]
 pub(super) struct Content {
     /// What lasts whatever happens.
-    base: Vec<u8>,
+    base: Arc<Vec<u8>>,
     /// What was done on top of it, in order. Whatever a sync made last stands here only behind something that may be lost.
     changes: Vec<Change>,
     /// What reads see.
-    current: Vec<u8>,
+    current: Arc<Vec<u8>>,
     /// Bytes of the disk that are taken.
     allocated: u64,
 }
@@ -50,7 +52,7 @@ enum State {
 
 impl Content {
     /// What reads see.
-    pub(super) fn current(&self) -> &[u8] {
+    pub(super) fn current(&self) -> &Arc<Vec<u8>> {
         &self.current
     }
 
@@ -73,7 +75,7 @@ impl Content {
     /// Changes the file for those who read it; nothing of it lasts yet.
     pub(super) fn change(&mut self, what: What) {
         self.allocated += self.needs(&what);
-        what.apply(&mut self.current);
+        what.apply(Arc::make_mut(&mut self.current));
         if let What::Size(size) = what {
             self.allocated = self.allocated.min(size);
         }
@@ -87,7 +89,7 @@ impl Content {
         }
         let lasting = self.changes.iter().take_while(|change| change.state == State::Synced).count();
         for change in self.changes.drain(..lasting) {
-            change.what.apply(&mut self.base);
+            change.what.apply(Arc::make_mut(&mut self.base));
         }
     }
 
@@ -100,7 +102,8 @@ impl Content {
 
     /// Puts other bytes in the place of all, lasting.
     pub(super) fn replace(&mut self, bytes: Vec<u8>) {
-        *self = Self { allocated: bytes.len() as u64, base: bytes.clone(), current: bytes, changes: Vec::new() };
+        let bytes = Arc::new(bytes);
+        *self = Self { allocated: bytes.len() as u64, base: Arc::clone(&bytes), current: bytes, changes: Vec::new() };
     }
 
     /// What a power loss leaves.
@@ -109,18 +112,19 @@ impl Content {
     /// left where the later is lost, and nothing else can come of it.
     pub(super) fn lose(&self, choices: &mut Choices) -> Self {
         let fate = Fate::choose(self.changes.len(), choices);
-        let mut bytes = self.base.clone();
+        let mut left = Self { base: Arc::clone(&self.base), ..Self::default() };
+        let bytes = if self.changes.is_empty() { &mut Vec::new() } else { Arc::make_mut(&mut left.base) };
         for (index, change) in self.changes.iter().enumerate() {
             match (change.state, fate) {
-                (State::Synced, _) | (_, Fate::AllArrive) => change.what.apply(&mut bytes),
+                (State::Synced, _) | (_, Fate::AllArrive) => change.what.apply(bytes),
                 (_, Fate::AllLost) => {}
-                (_, Fate::Until(last)) if index < last => change.what.apply(&mut bytes),
+                (_, Fate::Until(last)) if index < last => change.what.apply(bytes),
                 (_, Fate::Until(last)) if index > last => {}
-                (_, Fate::Until(_) | Fate::EachByItself) => change.what.arrive(&mut bytes, choices),
+                (_, Fate::Until(_) | Fate::EachByItself) => change.what.arrive(bytes, choices),
             }
         }
-        let mut left = Self::default();
-        left.replace(bytes);
+        left.allocated = left.base.len() as u64;
+        left.current = Arc::clone(&left.base);
         left
     }
 }

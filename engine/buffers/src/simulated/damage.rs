@@ -2,6 +2,7 @@
 //! delete. Everything is by name, needs a file that is there, and lasts at once, as do all changes of names before it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::SimulatedDirectory;
 use super::names::NameChange;
@@ -11,9 +12,9 @@ const PAGE: usize = 4096;
 
 impl SimulatedDirectory {
     /// All files and what is in them.
-    pub(crate) fn snapshot(&self) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) fn snapshot(&self) -> BTreeMap<String, Arc<Vec<u8>>> {
         let disk = self.lock();
-        let content = |id| disk.files[id].content.current().to_vec();
+        let content = |id| Arc::clone(disk.files[id].content.current());
         disk.names.current().iter().map(|(name, id)| (name.clone(), content(id))).collect()
     }
 

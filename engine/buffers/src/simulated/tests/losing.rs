@@ -93,7 +93,7 @@ proptest! {
         let killed = disk.kill(&mut choices);
         let last = killed.contents("last");
         prop_assert!([b"whole", torn.as_slice()].concat().starts_with(&last) && last.len() >= 5);
-        expected.insert("last".to_owned(), last);
+        expected.insert("last".to_owned(), Arc::new(last));
         prop_assert_eq!(killed.snapshot(), expected);
     }
 }
