@@ -256,7 +256,7 @@ impl Mark {
 
     /// The counts behind the frame: next sequence number, records before that.
     pub(crate) fn behind(&self) -> (u64, u64) {
-        (self.sequence + 1, self.records_before + u64::from(self.records))
+        (self.sequence.saturating_add(1), self.records_before.saturating_add(self.records.into()))
     }
 }
 

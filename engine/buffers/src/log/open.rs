@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::completions::{CompletionFiles, Remembered};
 use super::read::Cursor;
-use super::scan::{frame_at, next_frame};
+use super::scan::{Found, frame_at, next_frame};
 use super::segment::{Age, Segment};
 use super::{Log, Loss, LossReason, Now, Options};
 use crate::files::{Files, Listed, OpenFile};
@@ -40,6 +40,8 @@ pub enum OpenError {
 /// A segment as it was found.
 struct FoundSegment {
     header: Option<Header>,
+    /// The header is that of another segment.
+    is_copy: bool,
     size: u64,
     seal: Option<Seal>,
 }
@@ -68,7 +70,7 @@ impl<F: Files> Log<F> {
         for Listed { name, size } in &listed {
             let Some(first) = segment_of(name) else { continue };
             let segment = look_at(&files, name, *size, first)?;
-            if segment.header.is_none() && is_foreign(&files, name, first, &segment).map_err(failed(name))? {
+            if is_foreign(&files, name, first, &segment).map_err(failed(name))? {
                 foreign.push(name.clone());
             } else {
                 found.insert(first, segment);
@@ -202,7 +204,7 @@ impl<F: Files> Log<F> {
         loop {
             let (start, mark) = match frame_at(file, from, end)? {
                 Some(mark) => (from, mark),
-                None => match next_frame(file, from, end)? {
+                None => match next_frame(file, from, end, |_| true)? {
                     Some(found) => (found.start, found.mark),
                     None => return Ok(records),
                 },
@@ -247,17 +249,20 @@ fn look_at<F: Files>(files: &F, name: &str, size: u64, first: u64) -> Result<Fou
     if let Some(place) = size.checked_sub(SEAL as u64).filter(|place| *place >= HEADER as u64) {
         let mut bytes = [0; SEAL];
         let read = file.read_at(place, &mut bytes).map_err(failed)?;
-        seal = Seal::decode(&bytes[..read]).filter(|seal| seal.end >= first);
+        // One that ends before the segment begins is of another that stands behind it.
+        seal = Seal::decode(&bytes[..read]).filter(|seal| seal.end > first || place == HEADER as u64);
     }
-    // A copy of another segment under this name is none.
-    let header = header.filter(|header| header.first == first);
-    Ok(FoundSegment { header, size, seal })
+    let is_copy = header.is_some_and(|header| header.first != first);
+    Ok(FoundSegment { header, is_copy, size, seal })
 }
 
-/// Whether a file without a header holds no frame that its name could mean: it is a copy, or nothing.
+/// Whether a file holds no frame that its name could mean: it is a copy of another one, or nothing.
 fn is_foreign<F: Files>(files: &F, name: &str, first: u64, segment: &FoundSegment) -> io::Result<bool> {
+    if segment.header.is_some() {
+        return Ok(segment.is_copy);
+    }
     let file = files.open_to_read(name)?;
-    let found = next_frame(&file, 0, segment.size)?;
+    let found = next_frame(&file, 0, segment.size, |_| true)?;
     Ok(found.is_none_or(|found| found.mark.sequence < first))
 }
 
@@ -300,18 +305,22 @@ fn scan(file: &impl OpenFile, first: u64, segment: &FoundSegment, limit: Option<
         is_headless: segment.header.is_none(),
     };
     let mut has_begun = begin.is_some();
-    let belongs = |sequence: u64, end: u64| sequence >= end && limit.is_none_or(|limit| sequence < limit);
+    // What is of another file or was given up does not count, nor what only looks like a frame.
+    let belongs = |found: &Found, scanned: &Scanned, has_begun: bool| {
+        let Some(missing) = found.mark.sequence.checked_sub(scanned.end.sequence) else { return false };
+        let records = found.mark.records_before.checked_sub(scanned.end.records);
+        found.has_place_for_missing(scanned.end.sequence, scanned.length)
+            && (!has_begun || records.is_some_and(|records| records <= missing * u64::from(u32::MAX)))
+            && limit.is_none_or(|limit| found.mark.sequence < limit)
+    };
     loop {
-        let at = frame_at(file, scanned.length, segment.size)?;
-        let at = at.filter(|mark| belongs(mark.sequence, scanned.end.sequence));
-        let (start, mark) = match at {
-            Some(mark) => (scanned.length, mark),
-            None => match next_frame(file, scanned.length, segment.size)? {
-                Some(found) if belongs(found.mark.sequence, scanned.end.sequence) => (found.start, found.mark),
-                // Of another file, or of what was given up: nothing behind it counts.
-                Some(_) | None => return Ok(scanned),
-            },
+        let start = scanned.length;
+        let next = frame_at(file, start, segment.size)?.map(|mark| Found { start, mark });
+        let next = match next.filter(|found| belongs(found, &scanned, has_begun)) {
+            Some(found) => Some(found),
+            None => next_frame(file, start, segment.size, |found| belongs(found, &scanned, has_begun))?,
         };
+        let Some(Found { start, mark }) = next else { return Ok(scanned) };
         if !has_begun {
             has_begun = true;
             // Without a header the first frame says how many records came before; those of frames before it are lost unseen.

@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 
-use super::scan::next_frame;
+use super::scan::{Found, next_frame};
 use super::{Frame, Log, Loss, LossReason, Now, Stored};
 use crate::files::{Files, OpenFile};
 use crate::format::{BEFORE, MARK, Mark, checksum};
@@ -113,11 +113,12 @@ impl<F: Files> Log<F> {
         loop {
             self.open_reader(at.segment)?;
             let reader = self.segments[&at.segment].reader.as_ref().expect("it was opened just now");
-            let Some(found) = next_frame(reader, from, end)? else { return Ok(Step::End(at)) };
-            if found.mark.sequence >= segment_end {
-                return Ok(Step::End(at));
-            }
-            if found.mark.sequence < at.sequence || self.done.contains(found.mark.sequence) {
+            let can_be = |found: &Found| {
+                let is_ahead = (at.sequence..segment_end).contains(&found.mark.sequence);
+                is_ahead && found.has_place_for_missing(at.sequence, at.offset)
+            };
+            let Some(found) = next_frame(reader, from, end, can_be)? else { return Ok(Step::End(at)) };
+            if self.done.contains(found.mark.sequence) {
                 from = found.start + found.mark.frame();
                 continue;
             }

@@ -5,7 +5,7 @@ use std::io;
 use memchr::memmem;
 
 use crate::files::OpenFile;
-use crate::format::{BEFORE, BEHIND, MARK, Mark};
+use crate::format::{BEFORE, BEHIND, FRAME_OVERHEAD, MARK, Mark};
 
 /// Bytes that are looked through at once.
 const WINDOW: usize = 256 * 1024;
@@ -17,6 +17,14 @@ pub(super) struct Found {
     pub(super) mark: Mark,
 }
 
+impl Found {
+    /// Whether the frames that would be missing before it, after this one, had their place between.
+    pub(super) fn has_place_for_missing(&self, next: u64, offset: u64) -> bool {
+        let missing = self.mark.sequence.saturating_sub(next);
+        missing <= self.start.saturating_sub(offset) / FRAME_OVERHEAD as u64
+    }
+}
+
 /// The frame that begins at this offset, by the mark before its payload; whole up to `end`.
 pub(super) fn frame_at(file: &impl OpenFile, start: u64, end: u64) -> io::Result<Option<Mark>> {
     let mut bytes = [0; MARK];
@@ -25,8 +33,14 @@ pub(super) fn frame_at(file: &impl OpenFile, start: u64, end: u64) -> io::Result
     Ok(mark.filter(|mark| start.checked_add(mark.frame()).is_some_and(|behind| behind <= end)))
 }
 
-/// The first frame from this offset on of which a mark is whole and which ends before `end`.
-pub(super) fn next_frame(file: &impl OpenFile, from: u64, end: u64) -> io::Result<Option<Found>> {
+/// The first frame from this offset on of which a mark is whole, which ends before `end`, and which can stand there: a payload
+/// can look like a frame.
+pub(super) fn next_frame(
+    file: &impl OpenFile,
+    from: u64,
+    end: u64,
+    can_be: impl Fn(&Found) -> bool,
+) -> io::Result<Option<Found>> {
     let mut window = vec![0; WINDOW];
     let mut offset = from;
     while offset + MARK as u64 <= end {
@@ -45,9 +59,9 @@ pub(super) fn next_frame(file: &impl OpenFile, from: u64, end: u64) -> io::Resul
             let Some(mark) = Mark::decode(&bytes[place..], name) else { continue };
             let at = offset + place as u64;
             let start = if name == BEFORE { Some(at) } else { at.checked_sub(u64::from(mark.length) + MARK as u64) };
-            let found = start.filter(|start| *start >= from && start.saturating_add(mark.frame()) <= end);
-            if let Some(start) = found {
-                return Ok(Some(Found { start, mark }));
+            let fits = start.filter(|start| *start >= from && start.saturating_add(mark.frame()) <= end);
+            if let Some(found) = fits.map(|start| Found { start, mark }).filter(&can_be) {
+                return Ok(Some(found));
             }
         }
         // A mark may lie across the end of the window.
