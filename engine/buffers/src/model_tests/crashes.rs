@@ -71,11 +71,11 @@ fn a_crash_after_a_crash() {
     let mut world = World::new(OPTIONS);
     live(&mut world);
     let calls = world.disk.counts().of(Calls::Changing);
-    for call in (0..calls).step_by(3) {
+    for call in (0..calls).step_by(5) {
         let mut first = World::new(OPTIONS);
         first.disk.set_fault(Fault::once(Calls::Changing, call, Failure::Crash));
         live(&mut first);
-        for next in 0.. {
+        for next in (0..30).step_by(3) {
             let seed = call * 100 + next;
             let mut second = first.after(match next % 2 {
                 0 => Ending::Kill(Choices::seeded(seed)),
@@ -83,7 +83,7 @@ fn a_crash_after_a_crash() {
             });
             second.disk.set_fault(Fault::once(Calls::Changing, next, Failure::Crash));
             live(&mut second);
-            if !second.disk.is_crashed() || next > 30 {
+            if !second.disk.is_crashed() {
                 break;
             }
             second.after(Ending::Kill(Choices::seeded(seed))).conclude();

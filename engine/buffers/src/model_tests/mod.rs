@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod crashes;
+mod damage;
 mod model;
 mod random;
 mod world;

@@ -123,8 +123,14 @@ fn run(options: Options, operations: Vec<Operation>, mut endings: Vec<Ending>) {
     world.conclude();
 }
 
+/// Twice as many cases as usual; `PROPTEST_CASES` says how many are usual.
+fn many() -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    ProptestConfig { cases: 2 * usual.cases, max_shrink_iters: 20_000, failure_persistence: None, ..usual }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(many())]
 
     /// Whatever is done and whatever happens, the log does what the model does.
     #[test]
