@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::completions::{CompletionFiles, Remembered};
 use super::read::Cursor;
-use super::scan::{Found, frame_at, next_frame};
+use super::scan::{Found, frame_from};
 use super::segment::{Age, Segment};
 use super::{Log, Loss, LossReason, Now, Options};
 use crate::files::{Files, Listed, OpenFile};
@@ -202,13 +202,7 @@ impl<F: Files> Log<F> {
         let mut records = 0;
         let mut from = HEADER as u64;
         loop {
-            let (start, mark) = match frame_at(file, from, end)? {
-                Some(mark) => (from, mark),
-                None => match next_frame(file, from, end, |_| true)? {
-                    Some(found) => (found.start, found.mark),
-                    None => return Ok(records),
-                },
-            };
+            let Some(Found { start, mark }) = frame_from(file, from, end, |_| true)? else { return Ok(records) };
             if self.done.contains(mark.sequence) {
                 records += u64::from(mark.records);
             }
@@ -262,7 +256,7 @@ fn is_foreign<F: Files>(files: &F, name: &str, first: u64, segment: &FoundSegmen
         return Ok(segment.is_copy);
     }
     let file = files.open_to_read(name)?;
-    let found = next_frame(&file, 0, segment.size, |_| true)?;
+    let found = frame_from(&file, HEADER as u64, segment.size, |_| true)?;
     Ok(found.is_none_or(|found| found.mark.sequence < first))
 }
 
@@ -314,12 +308,7 @@ fn scan(file: &impl OpenFile, first: u64, segment: &FoundSegment, limit: Option<
             && limit.is_none_or(|limit| found.mark.sequence < limit)
     };
     loop {
-        let start = scanned.length;
-        let next = frame_at(file, start, segment.size)?.map(|mark| Found { start, mark });
-        let next = match next.filter(|found| belongs(found, &scanned, has_begun)) {
-            Some(found) => Some(found),
-            None => next_frame(file, start, segment.size, |found| belongs(found, &scanned, has_begun))?,
-        };
+        let next = frame_from(file, scanned.length, segment.size, |found| belongs(found, &scanned, has_begun))?;
         let Some(Found { start, mark }) = next else { return Ok(scanned) };
         if !has_begun {
             has_begun = true;

@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 
-use super::scan::{Found, next_frame};
+use super::scan::{Found, frame_from};
 use super::{Frame, Log, Loss, LossReason, Now, Stored};
 use crate::files::{Files, OpenFile};
 use crate::format::{BEFORE, MARK, Mark, checksum};
@@ -117,7 +117,7 @@ impl<F: Files> Log<F> {
                 let is_ahead = (at.sequence..segment_end).contains(&found.mark.sequence);
                 is_ahead && found.has_place_for_missing(at.sequence, at.offset)
             };
-            let Some(found) = next_frame(reader, from, end, can_be)? else { return Ok(Step::End(at)) };
+            let Some(found) = frame_from(reader, from, end, can_be)? else { return Ok(Step::End(at)) };
             if self.done.contains(found.mark.sequence) {
                 from = found.start + found.mark.frame();
                 continue;

@@ -10,6 +10,9 @@ use crate::format::{BEFORE, BEHIND, FRAME_OVERHEAD, MARK, Mark};
 /// Bytes that are looked through at once.
 const WINDOW: usize = 256 * 1024;
 
+/// How far the mark behind a payload is looked for.
+const NEAR: u64 = 4 * 1024 * 1024;
+
 /// The mark of a frame, and where the frame begins in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Found {
@@ -26,21 +29,34 @@ impl Found {
 }
 
 /// The frame that begins at this offset, by the mark before its payload; whole up to `end`.
-pub(super) fn frame_at(file: &impl OpenFile, start: u64, end: u64) -> io::Result<Option<Mark>> {
+fn frame_at(file: &impl OpenFile, start: u64, end: u64) -> io::Result<Option<Mark>> {
     let mut bytes = [0; MARK];
     let read = file.read_at(start, &mut bytes)?;
     let mark = if read == MARK { Mark::decode(&bytes, BEFORE) } else { None };
     Ok(mark.filter(|mark| start.checked_add(mark.frame()).is_some_and(|behind| behind <= end)))
 }
 
-/// The first frame from this offset on of which a mark is whole, which ends before `end`, and which can stand there: a payload
-/// can look like a frame.
-pub(super) fn next_frame(
+/// The frame that begins at this offset by either of its marks, or the next one.
+pub(super) fn frame_from(
     file: &impl OpenFile,
     from: u64,
     end: u64,
     can_be: impl Fn(&Found) -> bool,
 ) -> io::Result<Option<Found>> {
+    let found = frame_at(file, from, end)?.map(|mark| Found { start: from, mark }).filter(&can_be);
+    if found.is_some() {
+        return Ok(found);
+    }
+    // What is in a payload comes before the mark behind it.
+    let near = end.min(from.saturating_add(NEAR));
+    match next_frame(file, from, near, |found| found.start == from && can_be(found))? {
+        Some(found) => Ok(Some(found)),
+        None => next_frame(file, from, end, can_be),
+    }
+}
+
+/// The first frame from this offset on of which a mark is whole, which ends before `end`, and which can stand there.
+fn next_frame(file: &impl OpenFile, from: u64, end: u64, can_be: impl Fn(&Found) -> bool) -> io::Result<Option<Found>> {
     let mut window = vec![0; WINDOW];
     let mut offset = from;
     while offset + MARK as u64 <= end {

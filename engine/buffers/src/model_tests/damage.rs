@@ -421,14 +421,14 @@ fn payloads_that_look_like_frames() {
         assert!(log.append(&[Content::new(2, 50).frame()], NOW).error.is_none());
         assert!(!log.read(usize::MAX, NOW).unwrap().is_empty());
 
-        // With the mark before it damaged, it is found by the one behind it; with both, what follows is. A payload that knew its
-        // own number would be taken for the frame.
-        if sequence == 1 {
-            continue;
-        }
+        // With the mark before it damaged, it is found by the one behind it; with both, what follows is. Only a payload that knew
+        // its number would then be taken for the frame.
         disk.flip_bit(&name, 8 * start);
         let read: Vec<u64> = Recovered::of(&disk, OPTIONS, NOW).read.iter().map(|(sequence, _)| *sequence).collect();
         assert_eq!(read, [0, 1, 2], "{sequence}");
+        if (1..4).contains(&sequence) {
+            continue;
+        }
         disk.flip_bit(&name, 8 * end - 1);
         let read: Vec<u64> = Recovered::of(&disk, OPTIONS, NOW).read.iter().map(|(sequence, _)| *sequence).collect();
         assert_eq!(read, [0, 2], "{sequence}");
