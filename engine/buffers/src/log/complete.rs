@@ -28,6 +28,7 @@ impl<F: Files> Log<F> {
             segment.unread_records = segment.unread_records.saturating_sub(u64::from(frame.records));
         }
         let first = *first;
+        self.leave_if_read();
         self.settled(first);
     }
 

@@ -46,7 +46,10 @@ impl<F: Files> Log<F> {
             }
             let before = read.len();
             match self.read_chunk(cursor, now, &mut read) {
-                Ok(Step::On(next)) => self.cursor = Some(next),
+                Ok(Step::On(next)) => {
+                    self.cursor = Some(next);
+                    self.leave_if_read();
+                }
                 Ok(Step::End(last)) => self.leave_segment(last),
                 // What was read is not read again; the error is said when it comes again.
                 Err(_) if !read.is_empty() => break,
@@ -168,6 +171,15 @@ impl<F: Files> Log<F> {
             known.done_frames += frames;
             known.unread_frames = known.unread_frames.saturating_sub(frames);
             self.losses.push(Loss { reason: LossReason::Damaged, frames, records: 0 });
+        }
+    }
+
+    /// Goes on behind the segment that is being read where nothing of it is to be read any more: it may be removed.
+    pub(super) fn leave_if_read(&mut self) {
+        let Some(cursor) = self.cursor else { return };
+        let segment = &self.segments[&cursor.segment];
+        if segment.unread_frames == 0 || cursor.offset >= segment.length {
+            self.leave_segment(cursor);
         }
     }
 
