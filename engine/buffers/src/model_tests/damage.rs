@@ -11,7 +11,7 @@ use super::model::{Content, Fate, Model};
 use super::world::{Ending, Recovered, World};
 use crate::format::{BEFORE, BEHIND, COMPLETED, HEADER, MARK, Mark, checksum, segment_name, segment_of};
 use crate::log::{Log, NewFrame, Now, OpenError, Options};
-use crate::simulated::{Choices, SimulatedDirectory};
+use crate::simulated::{Calls, Choices, Failure, Fault, SimulatedDirectory};
 
 const OPTIONS: Options = Options { segment_size: 12_000, completions: 8, max_age: None };
 const NOW: Now = Now { unix_millis: 1_800_000_000_000, elapsed: Duration::from_secs(1) };
@@ -382,6 +382,29 @@ fn later_versions_are_left_alone() {
             refused += 1;
         }
         assert!(refused > 5);
+    }
+}
+
+/// Whatever call fails when a log is opened, every byte stays as it is, and the next start finds everything.
+#[test]
+fn a_failed_start_changes_nothing() {
+    for rested in both() {
+        let whole = Recovered::of(&rested.disk.kill(&mut Choices::mild()), OPTIONS, NOW).read;
+        let mut failed = 0;
+        for call in 0.. {
+            let disk = rested.disk.kill(&mut Choices::mild());
+            let before = disk.snapshot();
+            disk.set_fault(Fault::once(Calls::Any, call, Failure::Device));
+            match Log::open(disk.clone(), OPTIONS, NOW) {
+                Err(OpenError::Io { source, .. }) => assert_eq!(source.raw_os_error(), Some(5)),
+                Err(newer) => panic!("{newer}"),
+                Ok(_) => break,
+            }
+            assert!(disk.snapshot() == before && disk.counts().of(Calls::Changing) == 0);
+            assert!(Recovered::of(&disk, OPTIONS, NOW).read == whole);
+            failed += 1;
+        }
+        assert!(failed > 20, "{failed} calls");
     }
 }
 

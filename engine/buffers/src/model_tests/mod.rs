@@ -4,5 +4,11 @@
 mod crashes;
 mod damage;
 mod model;
+mod outstanding;
 mod random;
 mod world;
+
+use crate::log::Options;
+
+/// As a buffer of 4 MiB has it.
+const PRODUCTION: Options = Options { segment_size: 256 * 1024, completions: 32, max_age: None };

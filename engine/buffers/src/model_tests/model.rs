@@ -44,6 +44,8 @@ pub(super) struct Known {
     /// It was acknowledged, or found after a power loss: it must stay.
     pub(super) is_lasting: bool,
     pub(super) fate: Fate,
+    /// As the process has it from the log, if it has.
+    pub(super) frame: Option<Frame>,
 }
 
 /// How a process ended.
@@ -89,7 +91,7 @@ impl Content {
 impl Model {
     /// A frame was acknowledged.
     pub(super) fn acknowledge(&mut self, sequence: u64, content: Content) {
-        let known = Known { content, is_lasting: true, fate: Fate::Unread };
+        let known = Known { content, is_lasting: true, fate: Fate::Unread, frame: None };
         let before = self.frames.insert(sequence, known);
         assert!(before.is_none_or(|before| !before.is_lasting), "number {sequence} was given twice");
         // Of what was written with this number before nothing may ever be seen again.
@@ -118,8 +120,23 @@ impl Model {
         self.frames.values().filter_map(in_hands).collect()
     }
 
+    /// Frames that were read or appended by this process and not completed, whether they are to be read again or not.
+    pub(super) fn not_completed(&self) -> Vec<Frame> {
+        let waiting = self.frames.values().filter(|known| !matches!(known.fate, Fate::Done(_)));
+        waiting.filter_map(|known| known.frame).collect()
+    }
+
     pub(super) fn set(&mut self, sequence: u64, fate: Fate) {
-        self.frames.get_mut(&sequence).expect("it is known").fate = fate;
+        let known = self.frames.get_mut(&sequence).expect("it is known");
+        known.fate = fate;
+        if let Fate::InHands(frame) = fate {
+            known.frame = Some(frame);
+        }
+    }
+
+    /// The log has told which frame it is.
+    pub(super) fn told(&mut self, frame: Frame) {
+        self.frames.get_mut(&frame.sequence).expect("it is known").frame = Some(frame);
     }
 
     /// Everything that is not completed is to be read again.
@@ -189,6 +206,7 @@ impl Model {
         self.frames.retain(|sequence, known| known.is_lasting || found.contains_key(sequence));
         for known in self.frames.values_mut() {
             known.is_lasting |= ended == Ended::PowerLost;
+            known.frame = None;
         }
         self.keep(enough);
         excused
@@ -209,14 +227,14 @@ impl Model {
         }
         let written = self.candidates.get(&sequence).is_some_and(|all| all.contains(content));
         assert!(written, "{sequence} was read and never appended");
-        let known = Known { content: content.clone(), is_lasting: false, fate: Fate::Unread };
+        let known = Known { content: content.clone(), is_lasting: false, fate: Fate::Unread, frame: None };
         self.frames.insert(sequence, known);
     }
 }
 
 impl Known {
     fn describe(&self) -> String {
-        let Self { content, is_lasting, fate } = self;
+        let Self { content, is_lasting, fate, frame: _ } = self;
         format!("of {} bytes and {} records, lasting: {is_lasting}, {fate:?}", content.payload.len(), content.records)
     }
 }

@@ -61,6 +61,11 @@ impl Recovered {
         Self { read, at_open, while_reading }
     }
 
+    /// Opens a directory and says how much is to be read, in frames and records.
+    pub(super) fn opened(disk: &SimulatedDirectory, options: Options, now: Now) -> (u64, u64) {
+        Log::open(disk.clone(), options, now).unwrap().unread()
+    }
+
     /// Frames and records that were lost.
     pub(super) fn lost(&self) -> (u64, u64) {
         let (open, reading) = (totals(&self.at_open), totals(&self.while_reading));
@@ -119,6 +124,7 @@ impl World {
                 Some(frame) => {
                     assert_eq!((frame.sequence, frame.records), (sequence, content.records));
                     self.model.acknowledge(sequence, content);
+                    self.model.told(*frame);
                 }
                 None => self.model.attempt(sequence, content),
             }
@@ -174,7 +180,18 @@ impl World {
 
     /// Completes some of the frames that were read.
     pub(super) fn complete(&mut self, picks: &[usize]) {
-        let mut frames = self.model.in_hands();
+        self.complete_of(self.model.in_hands(), picks);
+    }
+
+    /// Completes some frames that the process has, also those that are to be read yet or again.
+    pub(super) fn complete_any(&mut self, picks: &[usize]) {
+        // Which of them damage has hit is not known.
+        if self.excused == Excused::default() {
+            self.complete_of(self.model.not_completed(), picks);
+        }
+    }
+
+    fn complete_of(&mut self, mut frames: Vec<Frame>, picks: &[usize]) {
         for pick in picks {
             if frames.is_empty() {
                 break;

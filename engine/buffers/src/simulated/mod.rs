@@ -46,6 +46,8 @@ struct Disk {
     faults: Faults,
     /// Bytes that all files together may take.
     capacity: Option<u64>,
+    /// Bytes that were to be written in place.
+    written_in_place: u64,
     /// The process is at its end, perhaps while it did something.
     crashed: Option<Option<Doing>>,
 }
@@ -135,6 +137,11 @@ impl SimulatedDirectory {
     /// How often what was called.
     pub(crate) fn counts(&self) -> Counts {
         self.lock().faults.counts()
+    }
+
+    /// How many bytes were to be written in place.
+    pub(crate) fn written_in_place(&self) -> u64 {
+        self.lock().written_in_place
     }
 
     /// Limits the bytes that all files together may take.
@@ -334,6 +341,7 @@ impl OpenFile for SimulatedFile {
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.must_be(Access::InPlace);
+        lock(&self.disk).written_in_place += bytes.len() as u64;
         self.change(Call::WriteAt, |_| What::Write { offset, bytes: bytes.to_vec() })
     }
 
