@@ -218,10 +218,50 @@ impl OpenFile for File {
     }
 
     fn allocate(&mut self, size: u64) -> io::Result<()> {
-        Ok(rustix::fs::fallocate(&*self, rustix::fs::FallocateFlags::empty(), 0, size)?)
+        let reserved =
+            rustix::io::retry_on_intr(|| rustix::fs::fallocate(&*self, rustix::fs::FallocateFlags::empty(), 0, size));
+        match reserved {
+            // Network file systems mostly cannot: there the space is taken by writing.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => fill(self, size),
+            other => Ok(other?),
+        }
     }
 
     fn size(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
+    }
+}
+
+/// Makes a file as long by zeros that are written.
+fn fill(file: &mut impl OpenFile, size: u64) -> io::Result<()> {
+    const ZEROS: [u8; 16 * 1024] = [0; 16 * 1024];
+    let mut written = file.size()?;
+    while written < size {
+        let piece = (size - written).min(ZEROS.len() as u64);
+        file.write_at(written, &ZEROS[..piece as usize])?;
+        written += piece;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+
+    /// Where the file system cannot reserve space, it is written; what is there stays.
+    #[test]
+    fn space_is_taken_by_writing() {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = Directory::hold(scratch.path()).unwrap();
+        directory.create("a").unwrap().append(&[IoSlice::new(b"kept")]).unwrap();
+        let mut file = directory.open("a").unwrap();
+        fill(&mut file, 40_000).unwrap();
+        fill(&mut file, 10).unwrap();
+        let mut bytes = vec![1; 50_000];
+        assert_eq!(OpenFile::read_at(&file, 0, &mut bytes).unwrap(), 40_000);
+        assert!(bytes.starts_with(b"kept\0") && bytes[4..40_000].iter().all(|byte| *byte == 0));
+        assert_eq!(OpenFile::size(&file).unwrap(), 40_000);
     }
 }
