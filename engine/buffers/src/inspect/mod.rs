@@ -5,6 +5,7 @@
 
 mod locate;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -68,7 +69,7 @@ pub struct Inspection<F: Files = Directory> {
     /// What is known to be damaged without reading frames.
     remarks: Vec<Damage>,
     /// Segments of which damage was told.
-    told: Vec<u64>,
+    told: BTreeSet<u64>,
     has_ended: bool,
 }
 
@@ -198,7 +199,7 @@ impl<F: Files> Inspection<F> {
         let listed = log.files().list().map_err(|source| OpenError::Io { name: ".".to_owned(), source })?;
         let contents = contents(&log, &listed)?;
         let remarks = remarks(&log, &listed)?;
-        Ok(Self { log, contents, remarks, told: Vec::new(), has_ended: false })
+        Ok(Self { log, contents, remarks, told: BTreeSet::new(), has_ended: false })
     }
 
     /// What it held when it was opened.
@@ -274,7 +275,7 @@ impl<F: Files> Inspection<F> {
             Ok(wire) => DamageKind::Miscounted(wire.records()),
             Err(error) => DamageKind::Meaningless(error),
         };
-        self.told.push(place.segment);
+        self.told.insert(place.segment);
         Item::Damage(Damage { place: Some(named(place)), frames: 1, records, kind })
     }
 

@@ -202,6 +202,45 @@ fn what_cannot_be_admitted_is_damage() {
     assert!(matches!(damaged[1].kind, DamageKind::Miscounted(2)), "{damaged:?}");
 }
 
+/// However much is in a buffer, and however much of it is damaged, little of it is in memory at once.
+#[test]
+fn reading_takes_little_at_once() {
+    let scratch = tempfile::tempdir().unwrap();
+    let options = Options { segment_size: 1 << 20, ..OPTIONS };
+    let mut log = Log::open(Directory::hold_or_make(scratch.path()).unwrap(), options, at(0)).unwrap();
+    let frames: Vec<NewFrame> = (0..800).map(|_| frame(1, request(1, 10_000))).collect();
+    assert_eq!(log.append(&frames, at(1)).frames.len(), 800);
+    drop(log);
+    let all: Vec<String> =
+        Inspection::hold(scratch.path()).unwrap().contents().segments.iter().map(|one| one.file.clone()).collect();
+    for name in &all {
+        let file = scratch.path().join(name);
+        let bytes = std::fs::read(&file).unwrap();
+        let flipped: Vec<u8> =
+            bytes.chunks(30_000).flat_map(|part| [&part[..1][..], &[part[1] ^ 1], &part[2..]].concat()).collect();
+        // The header stays.
+        std::fs::write(&file, [&bytes[..HEADER], &flipped[HEADER..]].concat()).unwrap();
+    }
+    let mut inspection = Inspection::hold(scratch.path()).unwrap();
+    let (mut whole, mut lost) = (0, 0);
+    loop {
+        let found = inspection.read();
+        if found.is_empty() {
+            break;
+        }
+        let held: usize = found.iter().map(|item| if let Item::Frame(wire) = item { wire.len() } else { 0 }).sum();
+        assert!(held <= 512 * 1024 && found.len() < 100, "{held} bytes in {} items", found.len());
+        for item in found {
+            match item {
+                Item::Frame(_) => whole += 1,
+                Item::Damage(damage) => lost += damage.frames,
+            }
+        }
+    }
+    assert!(lost > 100, "{lost}");
+    assert_eq!(whole + lost, 800);
+}
+
 /// A segment whose file is gone, a copy under another name, and two damaged completion files are told.
 #[test]
 fn files_that_are_gone_or_strange_are_told() {
