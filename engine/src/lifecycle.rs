@@ -198,6 +198,7 @@ const UNNOTICED: Duration = Duration::from_secs(5);
 /// Waits for a reason to end, and ends.
 async fn live(mut running: Running, state: &State, mut taking: Taking, mut asked: Asked) -> Ending {
     let shutdown = state.shutdown();
+    state.orphans().search(running.buffers());
     loop {
         tokio::select! {
             biased;

@@ -62,11 +62,11 @@ pub trait OpenFile: fmt::Debug + Send {
     fn size(&self) -> io::Result<u64>;
 }
 
-/// A directory of the operating system, held by one process at a time.
+/// A directory of the operating system, held by one process at a time unless it is only glanced at.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    /// The directory itself, locked: nothing is written for it, so who only looks changes nothing.
+    /// The directory itself, locked where it is held: nothing is written for it, so who only looks changes nothing.
     handle: File,
 }
 
@@ -113,15 +113,21 @@ impl Directory {
     /// # Errors
     /// [`HoldError`].
     pub fn hold(path: &Path) -> Result<Self, HoldError> {
-        let handle = File::open(path).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => HoldError::Absent(path.to_owned()),
-            _ => HoldError::Io { action: "open", path: path.to_owned(), source },
-        })?;
+        let handle = open_directory(path)?;
         match handle.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), handle }),
             Err(TryLockError::WouldBlock) => Err(HoldError::InUse(path.to_owned())),
             Err(TryLockError::Error(source)) => Err(HoldError::Io { action: "lock", path: path.to_owned(), source }),
         }
+    }
+
+    /// Looks at a directory without holding it: another process may have it and change it meanwhile, and none is kept from
+    /// having it. For whoever only reads and can live with what is true a moment later.
+    ///
+    /// # Errors
+    /// [`HoldError`], but never [`HoldError::InUse`].
+    pub fn glance(path: &Path) -> Result<Self, HoldError> {
+        Ok(Self { path: path.to_owned(), handle: open_directory(path)? })
     }
 
     /// Where it is.
@@ -134,6 +140,13 @@ impl Directory {
         options.mode(FILE_MODE);
         options
     }
+}
+
+fn open_directory(path: &Path) -> Result<File, HoldError> {
+    File::open(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => HoldError::Absent(path.to_owned()),
+        _ => HoldError::Io { action: "open", path: path.to_owned(), source },
+    })
 }
 
 impl Files for Directory {

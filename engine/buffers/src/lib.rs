@@ -1,11 +1,13 @@
 //! The disk queue of a sink: what was answered as a success survives the end of the process and a loss of power.
 //!
 //! A buffer is a directory with a name, the identity of its owner, which one process holds at a time. In it a log of frames
-//! is kept in segments ([`log`]); a thread of its own writes and syncs them in groups ([`DiskQueue`]). Not here: what a sink
-//! keeps in memory, and when it sends what (`engine_core::sink`).
+//! is kept in segments ([`log`]); a thread of its own writes and syncs them in groups ([`DiskQueue`]). Whoever wants to know
+//! what is in one looks into it from the outside ([`inspect`]). Not here: what a sink keeps in memory, and when it sends what
+//! (`engine_core::sink`).
 
 pub mod files;
 mod format;
+pub mod inspect;
 pub mod log;
 #[cfg(test)]
 mod model_tests;

@@ -354,12 +354,12 @@ pub struct Buffer {
 /// A buffer on disk that belongs to no sink.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrphanedBuffer {
-    /// Whose data it held.
-    pub identity: ComponentId,
+    /// Whose data it holds: the name of its directory.
+    pub identity: String,
     /// Bytes of its files.
     #[serde(default)]
     pub used_bytes: u64,
-    /// Records in it that were not delivered.
+    /// Records in it that were not delivered; 0 also where that is not known, which the log tells.
     #[serde(default)]
     pub records: u64,
 }
@@ -459,7 +459,7 @@ mod tests {
             }],
             services: vec![Service { id: "kubernetes".to_owned(), problem: Some("denied".to_owned()) }],
             orphaned_buffers: vec![OrphanedBuffer {
-                identity: ComponentId::new("shop").unwrap(),
+                identity: "shop".to_owned(),
                 used_bytes: 7,
                 records: 3,
             }],

@@ -4,9 +4,9 @@
 //! fresh registry, which is rendered and dropped. Labels are of bounded number: ids, types, signals, outputs, and reasons
 //! that the code spells.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use engine_config::status::{Component, ComponentState, Flow, ReloadResult, Sink};
+use engine_config::status::{Component, ComponentState, Flow, OrphanedBuffer, ReloadResult, Sink};
 use engine_core::self_telemetry::{OwnMetric, OwnPoint, OwnValue};
 use metrics::{Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -16,6 +16,10 @@ use super::{process, status};
 
 const METADATA: Metadata<'static> = Metadata::new("engine", Level::INFO, None);
 
+/// Buffers without a sink that have a label of their own, and the label of all others together.
+const MOST_ORPHANS: usize = 100;
+const OTHER: &str = "other";
+
 /// How the name of a counter ends.
 const TOTAL: &str = "_total";
 
@@ -23,7 +27,9 @@ const TOTAL: &str = "_total";
 pub fn measure(state: &State) -> Vec<OwnMetric> {
     let mut reading = Reading::new();
     reading.process(state, process::usage());
-    for mut component in status::document(state).components {
+    let document = status::document(state);
+    reading.orphans(&document.orphaned_buffers);
+    for mut component in document.components {
         state.facts().series.fill(&mut component);
         reading.component(&component);
     }
@@ -139,6 +145,13 @@ const METRICS: &[(&str, &str, &str)] = &[
         "{frame}",
         "Frames of a disk buffer that were found damaged; each is one payload as it came.",
     ),
+    ("telemetry_engine_orphaned_buffers", "{buffer}", "Buffers on disk that belong to no sink."),
+    ("telemetry_engine_orphaned_buffer_bytes", "By", "Bytes of the files of a disk buffer that belongs to no sink."),
+    (
+        "telemetry_engine_orphaned_buffer_records",
+        "{record}",
+        "Records in a disk buffer that belongs to no sink, which were not delivered.",
+    ),
     (
         "telemetry_engine_runtime_longest_delay_seconds",
         "s",
@@ -202,6 +215,23 @@ impl Reading {
             self.gauge("process_open_fds", &Labels::new(), usage.open_files as f64);
             self.gauge("process_threads", &Labels::new(), usage.threads as f64);
             self.add("process_cpu_seconds_total", &Labels::new(), OwnValue::Double(usage.cpu_seconds));
+        }
+    }
+
+    fn orphans(&mut self, orphans: &[OrphanedBuffer]) {
+        self.gauge("telemetry_engine_orphaned_buffers", &Labels::new(), orphans.len() as f64);
+        // Directories are of no bounded number.
+        let mut named: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+        for (place, OrphanedBuffer { identity, used_bytes, records }) in orphans.iter().enumerate() {
+            let name = if place < MOST_ORPHANS { identity.as_str() } else { OTHER };
+            let (bytes, held) = named.entry(name).or_default();
+            *bytes += used_bytes;
+            *held += records;
+        }
+        for (identity, (bytes, records)) in named {
+            let labels = labels([("identity", identity.to_owned())]);
+            self.gauge("telemetry_engine_orphaned_buffer_bytes", &labels, bytes as f64);
+            self.gauge("telemetry_engine_orphaned_buffer_records", &labels, records as f64);
         }
     }
 

@@ -14,7 +14,7 @@ use super::heartbeat::Heartbeats;
 use super::series::Series;
 use crate::logging::Repeats;
 use crate::reload::Reloads;
-use crate::topology::{Running, RunningNode};
+use crate::topology::{Orphans, Running, RunningNode};
 
 /// What is known of the configuration that runs, and does not change while it does.
 #[derive(Clone, Debug)]
@@ -47,6 +47,7 @@ pub struct State {
     started: Instant,
     started_at_unix: Duration,
     shutdown: CancellationToken,
+    orphans: Orphans,
     now: RwLock<Now>,
 }
 
@@ -86,6 +87,7 @@ impl State {
             started: Instant::now(),
             started_at_unix: since_epoch,
             shutdown: CancellationToken::new(),
+            orphans: Orphans::default(),
             now: RwLock::new(Now {
                 facts: Arc::new(facts),
                 phase: Phase::Starting,
@@ -164,6 +166,11 @@ impl State {
     /// Cancelled when the process is asked to end.
     pub fn shutdown(&self) -> CancellationToken {
         self.shutdown.clone()
+    }
+
+    /// Buffers on disk that belong to no sink.
+    pub fn orphans(&self) -> &Orphans {
+        &self.orphans
     }
 
     /// The beats that `/livez` looks at.

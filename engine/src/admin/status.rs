@@ -40,7 +40,7 @@ pub(super) fn document(state: &State) -> Status {
         memory,
         listeners: graph.as_ref().map(|graph| graph.listeners.clone()).unwrap_or_default(),
         services: graph.as_ref().map(|graph| services(&graph.services)).unwrap_or_default(),
-        orphaned_buffers: Vec::new(),
+        orphaned_buffers: state.orphans().found(),
         components: graph.map(|graph| graph.nodes.iter().map(component).collect()).unwrap_or_default(),
     }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::logging::{LogFormat, LogLevel};
 
@@ -34,6 +34,9 @@ pub(super) enum Command {
     /// Look after the directory that outlives the process.
     #[command(subcommand)]
     State(StateCommand),
+    /// Look into the buffers on disk of an engine that does not run. Nothing in them is changed.
+    #[command(subcommand)]
+    Buffer(BufferCommand),
     /// Print a script that completes this command line.
     Completion {
         /// The shell that reads it
@@ -151,6 +154,61 @@ pub(super) struct GiveArguments {
     /// Number of the group
     #[arg(long, value_name = "GID")]
     pub(super) group: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BufferCommand {
+    /// Say what buffers hold: segments, what of them is completed, what is still to be delivered.
+    Inspect(InspectArguments),
+    /// Read everything that is still to be delivered, and list what of it is damaged, with file and offset.
+    #[command(after_help = VERIFY_HELP)]
+    Verify(VerifyArguments),
+    /// Write everything that is still to be delivered as OTLP JSON, a request on each line, as the sink `file` does. A damaged
+    /// frame is told on standard error, and the others go on. Nothing is marked as delivered.
+    #[command(after_help = EXPORT_HELP)]
+    Export(ExportArguments),
+}
+
+const VERIFY_HELP: &str = "\
+Exit codes:
+  0  everything is as it was written
+  1  something is damaged, or cannot be read
+  2  the command line is wrong";
+
+const EXPORT_HELP: &str = "\
+Exit codes:
+  0  everything is written
+  1  something is damaged, cannot be read, or cannot be written
+  2  the command line is wrong";
+
+#[derive(Debug, Args)]
+pub(super) struct InspectArguments {
+    /// A buffer, or a directory of buffers, or a state directory: then all buffers in it
+    #[arg(value_name = "DIRECTORY", value_hint = ValueHint::DirPath)]
+    pub(super) directory: PathBuf,
+    /// Form of the answer
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(super) format: ReportFormat,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArguments {
+    /// A buffer, or a directory of buffers, or a state directory: then all buffers in it
+    #[arg(value_name = "DIRECTORY", value_hint = ValueHint::DirPath)]
+    pub(super) directory: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportArguments {
+    /// A buffer, or a directory of buffers or a state directory that has one only: a line does not say whose it is
+    #[arg(value_name = "DIRECTORY", value_hint = ValueHint::DirPath)]
+    pub(super) directory: PathBuf,
+    /// Write to this file instead of standard output, readable for its owner only
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) output: Option<PathBuf>,
+    /// Overwrite the file if it is there
+    #[arg(long, requires = "output")]
+    pub(super) force: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -3,6 +3,7 @@
 //! Each command is a file. What a configuration means is `engine-config`'s, what runs is `topology`'s.
 
 mod arguments;
+mod buffer;
 mod diagnostics;
 mod files;
 mod graph;
@@ -29,7 +30,7 @@ use arguments::{Arguments, Command, ConfigCommand, StateCommand};
 
 /// Everything that was asked for was done.
 pub const OK: u8 = 0;
-/// The configuration is refused, or something stands in the way of the start.
+/// The configuration is refused, something stands in the way of the start, or what was looked at is damaged.
 pub const REFUSED: u8 = 1;
 /// The command line itself is wrong.
 pub const USAGE: u8 = 2;
@@ -97,6 +98,7 @@ fn answer(
         Command::Schema => show::schema(streams),
         Command::Config(ConfigCommand::Show(arguments)) => show::config(&arguments, variables, streams),
         Command::State(StateCommand::Give(arguments)) => state::give(&arguments, streams),
+        Command::Buffer(command) => buffer::buffer(&command, streams),
         Command::Completion { shell } => show::completion(shell, streams),
     }
 }

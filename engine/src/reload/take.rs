@@ -48,6 +48,7 @@ impl Taking {
     /// A component that was replaced or removed has come to its end.
     pub fn retired(&self, running: &Running) {
         self.state.changed(Graph::of(running, listeners(running, &self.admin)));
+        self.state.orphans().search(running.buffers());
     }
 
     /// Answers one who asks.
@@ -85,7 +86,10 @@ impl Taking {
     async fn run(&mut self, running: &mut Running, candidate: Candidate, trigger: &str) -> Attempt {
         let Candidate { plan, files, hash } = candidate;
         let facts = Facts::of(&plan, hash.clone());
-        let changes = match running.reload(plan).await {
+        self.state.orphans().claim(&plan);
+        let reloaded = running.reload(plan).await;
+        self.state.orphans().search(running.buffers());
+        let changes = match reloaded {
             Ok(changes) => changes,
             Err(refusals) => return self.refuse(refused(&hash, &refusals), trigger),
         };

@@ -1,7 +1,7 @@
-//! The buffers of sinks that are on disk: where they are, which are open, and which belong to nobody.
+//! The buffers of sinks that are on disk: where they are, and which are open.
 //!
 //! A buffer is a directory named by its identity. It is opened before anything runs and read only, so that a start or a
-//! reload that fails leaves it as it was. Not here: what is in it (`engine_buffers`).
+//! reload that fails leaves it as it was. Not here: what is in it (`engine_buffers`), and which belong to nobody (`orphans`).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -6,6 +6,7 @@ mod buffers;
 mod build;
 mod drain;
 mod instance;
+mod orphans;
 mod reload;
 mod retire;
 mod run;
@@ -14,5 +15,6 @@ mod wiring;
 
 pub use build::{BuildFailure, Built, build, build_with};
 pub use drain::DrainReport;
+pub use orphans::{Orphans, OwnedBuffers};
 pub use reload::{Changes, Refusal};
 pub use run::{Happened, Running, RunningNode};

@@ -134,6 +134,11 @@ impl Retiring {
         self.all.iter().filter(|retiree| !retiree.ended.is_cancelled()).filter_map(|retiree| retiree.removed.as_ref())
     }
 
+    /// What they were planned as, all that have not ended.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &engine_config::PlannedNode> {
+        self.all.iter().filter(|retiree| !retiree.ended.is_cancelled()).map(|retiree| &retiree.node)
+    }
+
     /// Those that must have ended before this node may begin: a source that fetches its data itself must not fetch it
     /// twice, and a file has one writer.
     pub(super) fn before(&self, node: &engine_config::PlannedNode) -> Vec<CancellationToken> {

@@ -1,6 +1,6 @@
 //! Losing frames that were acknowledged, and saying so.
 
-use super::{Frame, Log, Loss, LossReason, Now};
+use super::{Frame, Log, Loss, LossReason, Now, Place};
 use crate::files::Files;
 
 impl<F: Files> Log<F> {
@@ -39,13 +39,14 @@ impl<F: Files> Log<F> {
         let records = std::mem::take(&mut segment.unread_records);
         segment.done_records += records;
         segment.reader = None;
-        self.losses.push(Loss { reason, frames, records });
+        self.losses.push(Loss { reason, frames, records, place: None });
         self.settled(first);
         self.cursor = self.first_unread(first + 1);
     }
 
-    /// Loses one frame that nobody has read.
-    pub(super) fn lose_unread(&mut self, first: u64, frame: Frame, reason: LossReason) {
+    /// Loses one frame that nobody has read and that begins there.
+    pub(super) fn lose_unread(&mut self, place: Place, frame: Frame, reason: LossReason) {
+        let first = place.segment;
         let records = u64::from(frame.records);
         let segment = self.segments.get_mut(&first).expect("it is being read");
         segment.unread_frames = segment.unread_frames.saturating_sub(1);
@@ -53,7 +54,7 @@ impl<F: Files> Log<F> {
         segment.done_frames += 1;
         segment.done_records += records;
         self.set_done(frame.sequence..frame.sequence + 1, 1);
-        self.losses.push(Loss { reason, frames: 1, records });
+        self.losses.push(Loss { reason, frames: 1, records, place: Some(place) });
         self.settled(first);
     }
 
@@ -62,7 +63,8 @@ impl<F: Files> Log<F> {
         if let Some((first, _)) = self.segments.range(..=frame.sequence).next_back() {
             self.damaged(*first);
         }
-        self.losses.push(Loss { reason: LossReason::Damaged, frames: 1, records: u64::from(frame.records) });
+        let records = u64::from(frame.records);
+        self.losses.push(Loss { reason: LossReason::Damaged, frames: 1, records, place: None });
         self.complete(frame);
     }
 

@@ -8,6 +8,7 @@
 mod append;
 mod complete;
 mod completions;
+mod look;
 mod lose;
 mod open;
 mod read;
@@ -106,6 +107,17 @@ pub struct Loss {
     pub frames: u64,
     /// How many records they had; of damaged ones as far as that is known.
     pub records: u64,
+    /// Where the first of them was, as far as that is known: none where a whole file is gone, or was given up.
+    pub place: Option<Place>,
+}
+
+/// A place in a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    /// The first sequence number of the segment.
+    pub segment: u64,
+    /// Bytes from the beginning of its file.
+    pub offset: u64,
 }
 
 /// A log, on the files of a directory.

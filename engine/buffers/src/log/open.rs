@@ -217,7 +217,7 @@ impl<F: Files> Log<F> {
         if frames > 0 {
             // How many of the records between belong to what was completed is not known any more.
             let records = records.filter(|_| frames == all).unwrap_or(0);
-            self.losses.push(Loss { reason: LossReason::Damaged, frames, records });
+            self.losses.push(Loss { reason: LossReason::Damaged, frames, records, place: None });
         }
         self.set_done(sequences, frames);
     }

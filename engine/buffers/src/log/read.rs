@@ -5,7 +5,7 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 
 use super::scan::{Found, frame_from};
-use super::{Frame, Log, Loss, LossReason, Now, Stored};
+use super::{Frame, Log, Loss, LossReason, Now, Place, Stored};
 use crate::files::{Files, OpenFile};
 use crate::format::{BEFORE, MARK, Mark, checksum};
 
@@ -29,6 +29,12 @@ enum Step {
     On(Cursor),
     /// The segment holds no more frames from here on.
     End(Cursor),
+}
+
+impl Cursor {
+    pub(super) fn place(self) -> Place {
+        Place { segment: self.segment, offset: self.offset }
+    }
 }
 
 impl<F: Files> Log<F> {
@@ -125,7 +131,9 @@ impl<F: Files> Log<F> {
                 from = found.start + found.mark.frame();
                 continue;
             }
-            let place = Cursor { offset: found.start, ..at };
+            // What is missing before it was where the search began.
+            self.gap(at, found.mark.sequence);
+            let place = Cursor { offset: found.start, sequence: found.mark.sequence, ..at };
             let size = usize::try_from(found.mark.frame()).map_err(|_| io::ErrorKind::OutOfMemory)?;
             let whole = self.bytes_at(at.segment, found.start, size)?;
             return Ok(Step::On(self.take(place, found.mark, whole.slice(MARK.min(whole.len())..), now, read)));
@@ -134,19 +142,19 @@ impl<F: Files> Log<F> {
 
     /// Takes the frame that begins at the cursor, or counts it as lost, and what is missing before it.
     fn take(&mut self, at: Cursor, mark: Mark, rest: Bytes, now: Now, read: &mut Vec<Stored>) -> Cursor {
-        self.gap(at.segment, at.sequence, mark.sequence);
+        self.gap(at, mark.sequence);
         let next = Cursor { offset: at.offset + mark.frame(), sequence: mark.sequence + 1, ..at };
         let frame = Frame { sequence: mark.sequence, records: mark.records, behind: next.offset };
         let length = mark.length as usize;
         let payload = rest.get(..length).map(|_| rest.slice(..length));
         let Some(payload) = payload.filter(|payload| checksum([&payload[..]]) == mark.checksum) else {
             self.damaged(at.segment);
-            self.lose_unread(at.segment, frame, LossReason::Damaged);
+            self.lose_unread(at.place(), frame, LossReason::Damaged);
             return next;
         };
         let age = self.segments[&at.segment].age_of(mark.written_at, now);
         if self.options.max_age.is_some_and(|most| age > most) {
-            self.lose_unread(at.segment, frame, LossReason::Expired);
+            self.lose_unread(at.place(), frame, LossReason::Expired);
             return next;
         }
         let segment = self.segments.get_mut(&at.segment).expect("it is being read");
@@ -156,9 +164,10 @@ impl<F: Files> Log<F> {
         next
     }
 
-    /// Counts the frames from one sequence number up to another as lost, unless they are completed. Their records are counted at
-    /// the end of the segment, when it is known what is left of them.
-    fn gap(&mut self, segment: u64, from: u64, to: u64) {
+    /// Counts the frames from the cursor up to a sequence number as lost, unless they are completed. Their records are counted
+    /// at the end of the segment, when it is known what is left of them.
+    fn gap(&mut self, at: Cursor, to: u64) {
+        let Cursor { segment, sequence: from, .. } = at;
         let missing = to.saturating_sub(from);
         if missing == 0 {
             return;
@@ -170,7 +179,7 @@ impl<F: Files> Log<F> {
             let known = self.segments.get_mut(&segment).expect("it is being read");
             known.done_frames += frames;
             known.unread_frames = known.unread_frames.saturating_sub(frames);
-            self.losses.push(Loss { reason: LossReason::Damaged, frames, records: 0 });
+            self.losses.push(Loss { reason: LossReason::Damaged, frames, records: 0, place: Some(at.place()) });
         }
     }
 
@@ -186,13 +195,13 @@ impl<F: Files> Log<F> {
     /// Goes on behind a segment. What it should have held and did not is lost.
     fn leave_segment(&mut self, at: Cursor) {
         let end = self.segments[&at.segment].end;
-        self.gap(at.segment, at.sequence, end);
+        self.gap(at, end);
         let segment = self.segments.get_mut(&at.segment).expect("it is being read");
         segment.reader = None;
         let records = std::mem::take(&mut segment.unread_records);
         if records > 0 {
             segment.done_records += records;
-            self.losses.push(Loss { reason: LossReason::Damaged, frames: 0, records });
+            self.losses.push(Loss { reason: LossReason::Damaged, frames: 0, records, place: Some(at.place()) });
         }
         segment.unread_frames = 0;
         self.settled(at.segment);
