@@ -4,6 +4,7 @@
 pub mod figures;
 pub mod group;
 pub mod status;
+pub mod volume;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -1,6 +1,7 @@
 //! The faults, one after the other: each is what it does to a running engine and what must be true afterwards.
 
 mod answers;
+mod disk;
 mod ends;
 mod memory;
 mod mix;
@@ -36,7 +37,11 @@ impl Scenario {
 }
 
 /// All of them.
-pub const ALL: [&Scenario; 11] = [
+pub const ALL: [&Scenario; 15] = [
+    &disk::KILLED,
+    &disk::FULL,
+    &disk::FILLED,
+    &disk::FAILING,
     &outage::STOPPED,
     &outage::SLOW,
     &way::FLAPPING,

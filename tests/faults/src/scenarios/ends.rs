@@ -37,7 +37,7 @@ async fn terminated(run: &Run) -> Result<Report> {
     let delay = format!("shutdown.delay = \"{}ms\"\n[sources.apps]", DELAY.as_millis());
     let mut scene = Scene::start(run, |ways| hop(ways.faulty, keys).replacen("[sources.apps]", &delay, 1)).await?;
     scene.load("apps", &Load::new(run.rate)).await?;
-    let rounds = run.choose(6, 50);
+    let rounds = run.choose([6, 50, 50]);
     let (mut slowest, mut under_way) = (Duration::ZERO, 0);
     for round in 0..rounds {
         sleep(Duration::from_millis(random.random_range(50..500))).await;
@@ -82,7 +82,7 @@ async fn forced(run: &Run) -> Result<Report> {
     let keys = "acknowledge = \"delivered\"\ntimeout = \"30s\"\n";
     let mut scene = Scene::start(run, |ways| hop(ways.faulty, keys)).await?;
     scene.load("apps", &Load::new(run.rate)).await?;
-    let rounds = run.choose(2, 20);
+    let rounds = run.choose([2, 10, 20]);
     let mut under_way = 0;
     for round in 0..rounds {
         for last in [Signal::TERM, Signal::KILL] {

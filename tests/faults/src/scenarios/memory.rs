@@ -45,7 +45,7 @@ async fn bounded(run: &Run) -> Result<Report> {
     scene.proxy.set(Mode::Hold);
     scene.send("apps", &load);
     scene.until_told("clients are refused", |told| told.refused() > 0).await?;
-    let least = run.choose(1_000, 50_000);
+    let least = run.choose([1_000, 10_000, 50_000]);
     scene.until_told("many more are refused", |told| told.refused() > least).await?;
     let refused = scene.told().refused();
     scene.proxy.set(Mode::Pass);

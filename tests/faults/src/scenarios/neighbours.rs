@@ -69,11 +69,11 @@ async fn noisy(run: &Run) -> Result<Report> {
     let is_good = |client: u32| good.numbers().contains(&client);
     scene.load("apps", &good).await?;
     scene.oracle.take_latencies(is_good);
-    sleep(run.choose(Duration::from_secs(2), Duration::from_secs(20))).await;
+    sleep(run.choose([2, 15, 20].map(Duration::from_secs))).await;
     let before = scene.oracle.take_latencies(is_good);
     scene.proxy.set(Mode::Hold);
     scene.send("apps", &noise);
-    let part = run.choose(Duration::from_secs(2), Duration::from_secs(30));
+    let part = run.choose([2, 15, 30].map(Duration::from_secs));
     for mode in [Mode::Hold, Mode::Refuse, Mode::Pass] {
         scene.proxy.set(mode);
         is_poisoned.store(mode == Mode::Pass, Ordering::Relaxed);

@@ -39,10 +39,10 @@ async fn stopped(run: &Run) -> Result<Report> {
     scene.load("others", &others).await?;
     let is_other = |client| others.numbers().contains(&client);
     scene.oracle.take_latencies(is_other);
-    sleep(run.choose(Duration::from_secs(2), Duration::from_secs(20))).await;
+    sleep(run.choose([2, 15, 20].map(Duration::from_secs))).await;
     let before = scene.oracle.take_latencies(is_other);
     scene.proxy.set(Mode::Hold);
-    sleep(run.choose(Duration::from_secs(4), Duration::from_secs(300))).await;
+    sleep(run.choose([4, 40, 300].map(Duration::from_secs))).await;
     let meanwhile = scene.oracle.take_latencies(is_other);
     let status = scene.engine.status().await?;
     let held = ledger(&scene.engine, "hit").await?.held();
@@ -83,14 +83,14 @@ async fn slow(run: &Run) -> Result<Report> {
     );
     let mut scene = Scene::start(run, |ways| hop(ways.faulty, &keys)).await?;
     scene.load("apps", &Load::new(run.rate)).await?;
-    let part = run.choose(Duration::from_secs(3), Duration::from_secs(60));
+    let part = run.choose([3, 20, 60].map(Duration::from_secs));
     let began = Instant::now();
     scene.proxy.set(Mode::Slow(50_000));
     scene.until_told("clients are refused", |told| told.refused() > 0).await?;
     let told = began.elapsed();
     scene.report.require_within("the first refusal", told, TOLD);
     sleep(part).await;
-    let late = run.choose(Duration::from_secs(1), Duration::from_secs(10));
+    let late = run.choose([1, 5, 10].map(Duration::from_secs));
     for mode in [Mode::Slow(1), Mode::Delay(late)] {
         scene.proxy.set(mode);
         let before = scene.told().refused();
