@@ -97,19 +97,10 @@ pub(super) const FULL: Scenario = Scenario {
     run: |run| Box::pin(full(run)),
 };
 
-/// The volume, or a report that says why this machine has none.
-fn volume(run: &Run, made: Result<Volume>) -> Result<Volume, Report> {
-    made.map_err(|error| Report {
-        seed: run.seed,
-        skipped: Some(format!("cannot mount a volume: {error:#}")),
-        ..Report::default()
-    })
-}
-
 async fn full(run: &Run) -> Result<Report> {
-    let volume = match volume(run, Volume::in_memory(run.choose([16, 64, 64]) << 20)) {
+    let volume = match Volume::in_memory(run.choose([16, 64, 64]) << 20) {
         Ok(volume) => volume,
-        Err(skipped) => return Ok(skipped),
+        Err(error) => return Ok(Report::lacking(run.seed, "cannot mount a volume", error)),
     };
     let mut scene = Scene::start(run, |ways| on_disk(ways.faulty, &volume.path(), "512MiB")).await?;
     let load = Load { batch: 100, ..Load::new(run.rate * 4.0).of(0, WINDOW as u32, "all") };
@@ -156,9 +147,9 @@ pub(super) const FILLED: Scenario = Scenario {
 };
 
 async fn filled(run: &Run) -> Result<Report> {
-    let volume = match volume(run, Volume::in_memory(48 << 20)) {
+    let volume = match Volume::in_memory(48 << 20) {
         Ok(volume) => volume,
-        Err(skipped) => return Ok(skipped),
+        Err(error) => return Ok(Report::lacking(run.seed, "cannot mount a volume", error)),
     };
     let mut scene = Scene::start(run, |ways| on_disk(ways.faulty, &volume.path(), "32MiB")).await?;
     scene.load("apps", &clients(run)).await?;
@@ -203,13 +194,13 @@ pub(super) const FAILING: Scenario = Scenario {
 };
 
 async fn failing(run: &Run) -> Result<Report> {
-    let inject = run.choose(["100..160", "500..1500", "1000..5000"]);
+    let inject = run.choose(["100..105", "500..515", "500..600"]);
     let tracer = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e"];
     let mut command: Vec<std::ffi::OsString> = tracer.map(Into::into).into();
     command.push(format!("inject=fdatasync:error=EIO:when={inject}").into());
     command.push(run.engine.clone().into());
-    if std::process::Command::new("strace").arg("-V").output().is_err() {
-        return Ok(Report { seed: run.seed, skipped: Some("there is no strace".to_owned()), ..Report::default() });
+    if let Err(error) = std::process::Command::new("strace").arg("-V").output() {
+        return Ok(Report::lacking(run.seed, "there is no strace", error));
     }
     let oracle = Oracle::default();
     let backend = crate::backend::serve_oracle(&oracle).await?;

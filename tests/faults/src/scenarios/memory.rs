@@ -31,9 +31,7 @@ async fn bounded(run: &Run) -> Result<Report> {
     let group = match Group::new(LIMIT) {
         Ok(group) => group,
         Err(error) => {
-            let mut report = Report { seed: run.seed, ..Report::default() };
-            report.skipped = Some(format!("cannot make a control group of memory, version 1: {error}"));
-            return Ok(report);
+            return Ok(Report::lacking(run.seed, "cannot make a control group of memory, version 1", error));
         }
     };
     let oracle = Oracle::default();
