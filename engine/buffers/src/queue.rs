@@ -160,6 +160,8 @@ fn serve(mut worker: Worker, asked: &Receiver<Command>) {
             // Whoever still asks is told so by the end of the channel.
             worker.work(asked.try_iter());
             worker.close();
+            // Whoever hears of it may open it.
+            drop(worker);
             closed.send(()).unwrap_or(());
             return;
         }
@@ -314,3 +316,6 @@ fn now_since(began: Instant) -> Now {
     let unix = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
     Now { unix_millis: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX), elapsed: began.elapsed() }
 }
+
+#[cfg(test)]
+mod tests;
