@@ -16,16 +16,18 @@ use crate::proxy::Mode;
 use crate::scene::{HEAD, Scene, sink, source, until};
 use crate::{Report, Run};
 
-/// Requests that may be under way at once: those of clients, and those that the sink has handed out.
-const WINDOW: u64 = 64;
+/// Requests that a kill may send twice at most. Of the clients each has one that is not answered; the sink has handed out four
+/// batches of two each; and of what was delivered up to 32 are not yet noted on the disk.
+const WINDOW: u64 = CLIENTS as u64 + 8 + 32;
+const CLIENTS: u32 = 24;
 /// Records of a request.
 const BATCH: u64 = 20;
 /// How soon a start must be ready, and how soon data is taken again once there is room.
 const READY: Duration = Duration::from_secs(5);
 const RESUMED: Duration = Duration::from_secs(5);
 
-/// A sink that has at most [`WINDOW`] requests of clients under way.
-const KEYS: &str = "batch.max_records = 80\nbatch.timeout = \"20ms\"\nconcurrency = 16\ntimeout = \"2s\"\nretry.max_interval = \"500ms\"\n";
+/// A sink that has few requests under way.
+const KEYS: &str = "batch.max_records = 40\nbatch.timeout = \"20ms\"\nconcurrency = 4\ntimeout = \"2s\"\nretry.max_interval = \"500ms\"\n";
 
 /// What comes in at `apps` waits on disk, below a directory, before it goes out.
 pub(super) fn on_disk(endpoint: std::net::SocketAddr, state: &Path, size: &str) -> String {
@@ -35,7 +37,7 @@ pub(super) fn on_disk(endpoint: std::net::SocketAddr, state: &Path, size: &str) 
 }
 
 fn clients(run: &Run) -> Load {
-    Load { batch: BATCH, ..Load::new(run.rate).of(0, WINDOW as u32, "all") }
+    Load { batch: BATCH, ..Load::new(run.rate).of(0, CLIENTS, "all") }
 }
 
 pub(super) const KILLED: Scenario = Scenario {
@@ -103,7 +105,7 @@ async fn full(run: &Run) -> Result<Report> {
         Err(error) => return Ok(Report::lacking(run.seed, "cannot mount a volume", error)),
     };
     let mut scene = Scene::start(run, |ways| on_disk(ways.faulty, &volume.path(), "512MiB")).await?;
-    let load = Load { batch: 100, ..Load::new(run.rate * 4.0).of(0, WINDOW as u32, "all") };
+    let load = Load { batch: 100, ..Load::new(run.rate * 4.0).of(0, CLIENTS, "all") };
     scene.load("apps", &load).await?;
     scene.proxy.set(Mode::Refuse);
     scene.until_told("clients are refused", |told| told.refused() > 0).await?;

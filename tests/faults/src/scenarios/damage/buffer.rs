@@ -9,14 +9,15 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::super::disk::on_disk;
+use crate::Run;
 use crate::backend::serve_oracle;
 use crate::engine::Engine;
+use crate::engine::status::Ledger;
 use crate::judge::Findings;
 use crate::oracle::Oracle;
 use crate::producer::{Load, Told};
 use crate::proxy::Mode;
 use crate::scene::{Scene, until};
-use crate::{Run, engine};
 
 /// Records of a request, and so of a payload on disk.
 pub(super) const BATCH: u64 = 20;
@@ -41,7 +42,7 @@ pub(super) struct Found {
     pub(super) lost: u64,
     /// Payloads that it found damaged.
     pub(super) damaged: u64,
-    pub(super) is_balanced: bool,
+    pub(super) ledger: Ledger,
     pub(super) ready: Duration,
 }
 
@@ -94,7 +95,7 @@ impl Left {
         let mut last = (0, Instant::now());
         until("nothing is held", async || {
             let Ok(status) = engine.status().await else { return false };
-            let held = status.ledger("out").map_or(0, engine::status::Ledger::held);
+            let held = status.ledger("out").map_or(0, Ledger::held);
             if held != last.0 {
                 last = (held, Instant::now());
             }
@@ -107,13 +108,7 @@ impl Left {
         engine.kill().await?;
         let mut findings = Findings::of(&self.told, &oracle);
         findings.duplicates -= self.delivered.counts().duplicates;
-        Ok(Found {
-            findings,
-            lost: ledger.lost(),
-            damaged,
-            is_balanced: ledger.balances() && ledger.held() == 0,
-            ready,
-        })
+        Ok(Found { findings, lost: ledger.lost(), damaged, ledger, ready })
     }
 }
 
