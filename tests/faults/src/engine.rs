@@ -4,6 +4,7 @@
 pub mod figures;
 pub mod group;
 pub mod status;
+pub mod volume;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -127,7 +128,7 @@ impl Engine {
             let found: Option<BTreeMap<_, _>> = text.lines().map(listener).collect();
             if let Some(found) = found.filter(|found| found.contains_key("admin")) {
                 self.admin = found.get("admin").copied();
-                if self.get("/readyz").await.is_ok_and(|(code, _)| code == 200) {
+                if self.readiness().await == Some(true) {
                     for (id, address) in found {
                         self.targets.entry(id).or_insert_with(|| watch::Sender::new(None)).send_replace(Some(address));
                     }
@@ -187,9 +188,9 @@ impl Engine {
         self.starts
     }
 
-    /// Whether `/readyz` says yes.
-    pub async fn is_ready(&self) -> bool {
-        self.get("/readyz").await.is_ok_and(|(code, _)| code == 200)
+    /// Whether `/readyz` says yes; nothing when it does not answer.
+    pub async fn readiness(&self) -> Option<bool> {
+        self.get("/readyz").await.ok().map(|(code, _)| code == 200)
     }
 
     /// The `/status` document.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use tonic::Code;
 
 use crate::engine::figures::Figures;
@@ -77,6 +78,8 @@ pub struct Report {
     pub settled: Duration,
     /// The most memory and files of the engine.
     pub peak: Figures,
+    /// The 99th percentile of the way of records that nothing is done to, before the fault and meanwhile.
+    pub p99: Option<(Duration, Duration)>,
     /// What else was measured, in words.
     pub measured: Vec<String>,
     /// What is not as it should be, whatever the machine.
@@ -86,6 +89,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// One of a run that this machine cannot do.
+    pub(crate) fn lacking(seed: u64, what: &str, error: impl std::fmt::Display) -> Self {
+        Self { seed, skipped: Some(format!("{what}: {error:#}")), ..Self::default() }
+    }
+
     /// Notes a violation unless something holds.
     pub fn require(&mut self, holds: impl Into<Option<bool>>, otherwise: impl FnOnce() -> String) {
         if holds.into() != Some(true) {
@@ -103,6 +111,14 @@ impl Report {
         if took > bound {
             self.late.push(format!("{what} took {:.1} s, at most {:.1} s", took.as_secs_f64(), bound.as_secs_f64()));
         }
+    }
+
+    /// Notes how long records took that nothing is done to, before the fault and meanwhile, in microseconds; at most twice as
+    /// long.
+    pub(crate) fn require_same_pace(&mut self, before: &Histogram<u64>, meanwhile: &Histogram<u64>) {
+        let [before, meanwhile] = [before, meanwhile].map(|times| Duration::from_micros(times.value_at_quantile(0.99)));
+        self.require_within("p99 of those that nothing is done to", meanwhile, before * 2);
+        self.p99 = Some((before, meanwhile));
     }
 
     /// Compares what clients know with what came. Nothing may be missing beyond `lost`, which the engine has counted.

@@ -120,6 +120,13 @@ fn print(scenario: &Scenario, report: &Report) {
     );
     let refused: u64 = report.refusals.values().sum();
     println!("     {}; {refused} requests refused for now", scenario.about);
+    if let Some((before, meanwhile)) = report.p99 {
+        println!(
+            "     p99 of those that nothing is done to: {} ms before, {} ms meanwhile",
+            before.as_millis(),
+            meanwhile.as_millis()
+        );
+    }
     for (mark, lines) in [(" ", &report.measured), ("!", &report.violations), ("!", &report.late)] {
         lines.iter().for_each(|line| println!("   {mark} {line}"));
     }

@@ -98,6 +98,15 @@ impl Oracle {
         self.0.lock().clients.iter().map(|(client, known)| (*client, known.tally.clone())).collect()
     }
 
+    /// Another one that begins with all that came here.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let state = self.0.lock();
+        let known = |client: &Client| Client { tally: client.tally.clone(), latencies: histogram() };
+        let clients = state.clients.iter().map(|(number, client)| (*number, known(client))).collect();
+        Self(Arc::new(Mutex::new(State { clients, ..State::default() })))
+    }
+
     /// Looks at what came of one client.
     pub fn with<T>(&self, client: u32, look: impl FnOnce(Option<&Tally>) -> T) -> T {
         look(self.0.lock().clients.get(&client).map(|known| &known.tally))

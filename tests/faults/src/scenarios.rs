@@ -1,7 +1,10 @@
 //! The faults, one after the other: each is what it does to a running engine and what must be true afterwards.
 
 mod answers;
+mod damage;
+mod disk;
 mod ends;
+mod keeper;
 mod memory;
 mod mix;
 mod neighbours;
@@ -36,7 +39,14 @@ impl Scenario {
 }
 
 /// All of them.
-pub const ALL: [&Scenario; 11] = [
+pub const ALL: [&Scenario; 18] = [
+    &disk::KILLED,
+    &disk::FULL,
+    &disk::FILLED,
+    &disk::FAILING,
+    &damage::FLIPPED,
+    &damage::DAMAGED,
+    &keeper::SHARED,
     &outage::STOPPED,
     &outage::SLOW,
     &way::FLAPPING,

@@ -31,6 +31,8 @@ const LOOK: Duration = Duration::from_secs(2);
 pub enum Length {
     /// A few seconds.
     Short,
+    /// At most three minutes.
+    Medium,
     /// As the plan of faults says.
     Long,
 }
@@ -49,10 +51,11 @@ pub struct Run {
 }
 
 impl Run {
-    /// One of two values, as the length says.
-    pub fn choose<T>(&self, short: T, long: T) -> T {
+    /// One of three values, as the length says.
+    pub fn choose<T>(&self, [short, medium, long]: [T; 3]) -> T {
         match self.length {
             Length::Short => short,
+            Length::Medium => medium,
             Length::Long => long,
         }
     }

@@ -18,6 +18,7 @@ mod churn;
 mod compare;
 mod conformance;
 mod fanout;
+mod faults;
 mod first_record;
 mod hostile;
 mod idle;
@@ -135,7 +136,7 @@ const OTHERS: [&Bar; 19] = [
 
 /// Every bar.
 pub fn all() -> impl Iterator<Item = &'static Bar> {
-    cases::BARS.iter().chain(OTHERS).chain(&tail::BARS)
+    cases::BARS.iter().chain(OTHERS).chain(&faults::BARS).chain(&tail::BARS)
 }
 
 impl Bar {

@@ -22,6 +22,49 @@ async fn run(id: &str) {
     assert!(report.violations.is_empty(), "{id}: {}\n{}", scenario.about, report.in_words());
 }
 
+/// What was answered OK from a buffer on disk survives every kill, and no kill costs more than a window of duplicates.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f01_kills_above_a_disk_buffer() {
+    run("F1").await;
+}
+
+/// While the volume is full clients are told to come again, and it goes on by itself once the backend is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f03_a_full_volume() {
+    run("F3").await;
+}
+
+/// A buffer on a volume that somebody else has filled still drains.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f04_a_volume_that_somebody_else_fills() {
+    run("F4").await;
+}
+
+/// What could not be synced is not answered OK, and the buffer goes on when the disk does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f05_a_disk_that_fails() {
+    run("F5").await;
+}
+
+/// A flipped bit costs at most the payload that it hit, and exactly that is counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f06_flipped_bits() {
+    run("F6").await;
+}
+
+/// Whatever was done to the files of a buffer, the rest is delivered, and what is not is counted; a newer version is not
+/// touched.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f07_damaged_files() {
+    run("F7").await;
+}
+
+/// A buffer is of one engine at a time and of one identity, whatever else changes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f09_whose_a_buffer_is() {
+    run("F9").await;
+}
+
 /// A backend that is stopped holds up its own pipeline, whose clients are told to come again, and no other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f10_a_backend_that_is_stopped() {

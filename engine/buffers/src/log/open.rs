@@ -143,6 +143,10 @@ impl<F: Files> Log<F> {
             let done_frames = self.done.count_in(first..end.sequence);
             let done_records = match partly.get(&first) {
                 _ if done_frames == end.sequence - first => end.records.saturating_sub(begin),
+                // Without a header the segment begins with its first frame that is left: what was completed before is not of it.
+                _ if scanned.is_headless && continued.is_none() => {
+                    self.done_records(&file, scanned.length).map_err(|error| (segment_name(first), error))?
+                }
                 // Both come from one file, so they belong together.
                 Some((frames, records)) if *frames == done_frames => *records,
                 None if done_frames == 0 => 0,

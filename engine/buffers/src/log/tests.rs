@@ -84,6 +84,28 @@ fn what_is_appended_is_read_until_it_is_completed() {
     assert!(log.take_losses().is_empty());
 }
 
+/// A segment that has lost its header and frames that were completed has as many records to be read as are in the others.
+#[test]
+fn what_was_completed_before_a_damage_is_not_subtracted() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut log = open(scratch.path(), OPTIONS, at(0));
+    let appended = log.append(&frames(0..40, 500), at(0)).frames;
+    log.read(usize::MAX, at(0)).unwrap();
+    appended.iter().take(3).for_each(|frame| log.complete(*frame));
+    log.maintain(at(1)).unwrap();
+    drop(log);
+    let first = scratch.path().join(&names(scratch.path())[0]);
+    let mut bytes = std::fs::read(&first).unwrap();
+    bytes[..1000].fill(0);
+    std::fs::write(&first, bytes).unwrap();
+
+    let mut log = open(scratch.path(), OPTIONS, at(2));
+    let records = (3..40_u64).map(|number| number % 7 + 1).sum();
+    assert_eq!(log.unread(), (37, records));
+    assert_eq!(numbers(&log.read(usize::MAX, at(2)).unwrap()), (3..40).collect::<Vec<_>>());
+    assert!(log.take_losses().is_empty());
+}
+
 /// What is kept by whoever appended it is not read; what comes behind something that waits is.
 #[test]
 fn what_is_kept_is_not_read() {

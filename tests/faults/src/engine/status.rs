@@ -40,6 +40,21 @@ pub struct Health {
 pub struct Sink {
     /// Where every record is.
     pub ledger: Ledger,
+    /// Its buffer.
+    #[serde(default)]
+    pub buffer: Buffer,
+}
+
+/// A buffer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Buffer {
+    /// Bytes of its files.
+    pub disk_used_bytes: Option<u64>,
+    /// Frames that were found damaged.
+    pub damaged_frames: Option<u64>,
+    /// Why nothing can be written.
+    pub problem: Option<String>,
 }
 
 /// Where every record is that a sink took.
@@ -74,6 +89,8 @@ pub struct Held {
     pub queued: u64,
     /// On their way.
     pub in_flight: u64,
+    /// On disk and not in memory.
+    pub on_disk: u64,
 }
 
 impl Ledger {
@@ -84,7 +101,7 @@ impl Ledger {
 
     /// All that is held.
     pub fn held(&self) -> u64 {
-        self.held.queued + self.held.in_flight
+        self.held.queued + self.held.in_flight + self.held.on_disk
     }
 
     /// Whether the two sides are equal and the engine says so.
@@ -100,6 +117,12 @@ impl Status {
     pub fn ledger(&self, sink: &str) -> Option<&Ledger> {
         let component = self.components.iter().find(|component| component.id == sink)?;
         component.sink.as_ref().map(|sink| &sink.ledger)
+    }
+
+    /// The buffer of a sink.
+    pub fn buffer(&self, sink: &str) -> Option<&Buffer> {
+        let component = self.components.iter().find(|component| component.id == sink)?;
+        component.sink.as_ref().map(|sink| &sink.buffer)
     }
 
     /// Errors of a component, of all kinds.

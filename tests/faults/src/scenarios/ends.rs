@@ -16,7 +16,7 @@ use crate::scene::{Scene, hop, ledger, until};
 use crate::{Report, Run};
 
 /// How long the engine is still ready to take data after the signal, and how long its buffer may take, as configured.
-const DELAY: Duration = Duration::from_millis(300);
+const DELAY: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(5);
 /// What a process takes to be gone besides.
 const GONE: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ async fn terminated(run: &Run) -> Result<Report> {
     let delay = format!("shutdown.delay = \"{}ms\"\n[sources.apps]", DELAY.as_millis());
     let mut scene = Scene::start(run, |ways| hop(ways.faulty, keys).replacen("[sources.apps]", &delay, 1)).await?;
     scene.load("apps", &Load::new(run.rate)).await?;
-    let rounds = run.choose(6, 50);
+    let rounds = run.choose([6, 50, 50]);
     let (mut slowest, mut under_way) = (Duration::ZERO, 0);
     for round in 0..rounds {
         sleep(Duration::from_millis(random.random_range(50..500))).await;
@@ -45,11 +45,11 @@ async fn terminated(run: &Run) -> Result<Report> {
         under_way += scene.told().under_way;
         scene.engine.signal(Signal::TERM)?;
         let began = Instant::now();
-        while scene.engine.is_ready().await && began.elapsed() < DELAY {
-            sleep(POLL).await;
+        let mut said = Some(true);
+        while said == Some(true) && began.elapsed() < DELAY + GRACE {
+            said = scene.engine.readiness().await;
         }
-        let is_first = scene.engine.id().is_some() && began.elapsed() < DELAY;
-        scene.report.require(is_first, || format!("round {round}: it was ready until it was gone"));
+        scene.report.require(said == Some(false), || format!("round {round}: it was ready until it was gone"));
         let (status, _) = scene.engine.ended(DELAY + GRACE + GONE).await?;
         slowest = slowest.max(began.elapsed());
         scene.report.require(status.success(), || format!("round {round}: it ended with {status}"));
@@ -82,7 +82,7 @@ async fn forced(run: &Run) -> Result<Report> {
     let keys = "acknowledge = \"delivered\"\ntimeout = \"30s\"\n";
     let mut scene = Scene::start(run, |ways| hop(ways.faulty, keys)).await?;
     scene.load("apps", &Load::new(run.rate)).await?;
-    let rounds = run.choose(2, 20);
+    let rounds = run.choose([2, 10, 20]);
     let mut under_way = 0;
     for round in 0..rounds {
         for last in [Signal::TERM, Signal::KILL] {
@@ -94,7 +94,7 @@ async fn forced(run: &Run) -> Result<Report> {
             .await?;
             scene.engine.signal(Signal::TERM)?;
             let ready = Instant::now();
-            while scene.engine.is_ready().await && ready.elapsed() < GRACE {
+            while scene.engine.readiness().await == Some(true) && ready.elapsed() < GRACE {
                 sleep(POLL).await;
             }
             scene.engine.signal(Signal::HUP)?;

@@ -26,11 +26,9 @@ pub(super) const FLAPPING: Scenario = Scenario {
 };
 
 async fn flapping(run: &Run) -> Result<Report> {
-    let (up, down) = run.choose(
-        (Duration::from_millis(700), Duration::from_millis(1000)),
-        (Duration::from_secs(2), Duration::from_secs(3)),
-    );
-    let end = Instant::now() + run.choose(Duration::from_secs(6), Duration::from_secs(600));
+    let (up, down) = run.choose([(700, 1000), (2000, 3000), (2000, 3000)]);
+    let (up, down) = (Duration::from_millis(up), Duration::from_millis(down));
+    let end = Instant::now() + run.choose([6, 120, 600].map(Duration::from_secs));
     let mut scene = Scene::start(run, |ways| hop(ways.faulty, SINK)).await?;
     scene.load("apps", &Load::new(run.rate)).await?;
     let mut times = 0;
@@ -67,7 +65,7 @@ async fn lost_answers(run: &Run) -> Result<Report> {
     let mut scene = Scene::start(run, |ways| hop(ways.faulty, SINK)).await?;
     scene.load("apps", &Load::new(run.rate)).await?;
     scene.proxy.set(Mode::LoseAnswers(5));
-    sleep(run.choose(Duration::from_secs(3), Duration::from_secs(60))).await;
+    sleep(run.choose([3, 20, 60].map(Duration::from_secs))).await;
     scene.proxy.set(Mode::Pass);
     scene.heal();
     let passed = scene.proxy.passed();
@@ -90,20 +88,20 @@ async fn broken(run: &Run) -> Result<Report> {
     let keys = format!("{SINK}timeout = \"1s\"\n");
     let mut scene = Scene::start(run, |ways| hop(ways.faulty, &keys)).await?;
     scene.load("apps", &Load::new(run.rate)).await?;
-    for _ in 0..run.choose(4, 100) {
+    for _ in 0..run.choose([4, 20, 100]) {
         scene.proxy.cut(10);
         scene.until_more_came(1).await?;
         sleep(Duration::from_millis(250)).await;
     }
     let resets = scene.proxy.passed().cut;
-    for _ in 0..run.choose(20, 600) {
+    for _ in 0..run.choose([20, 100, 600]) {
         scene.proxy.cut(3);
         sleep(Duration::from_millis(100)).await;
     }
     let some = scene.proxy.passed().cut - resets;
     scene.proxy.set(Mode::HoldAnswers);
     let (before, errors) = (scene.oracle.counts().duplicates, scene.engine.status().await?.errors("out"));
-    sleep(run.choose(Duration::from_secs(3), Duration::from_secs(60))).await;
+    sleep(run.choose([3, 20, 60].map(Duration::from_secs))).await;
     let unanswered = scene.engine.status().await?.errors("out") - errors;
     scene.proxy.set(Mode::Pass);
     scene.heal();
