@@ -56,6 +56,9 @@ pub struct Status {
     /// The components, each behind all those whose data it gets.
     #[serde(default)]
     pub components: Vec<Component>,
+    /// Disk buffers that no sink of the configuration owns, in the order of their identities.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orphaned_buffers: Vec<OrphanedBuffer>,
 }
 
 /// What became of an attempt to take another configuration.
@@ -329,6 +332,25 @@ pub struct Buffer {
     pub used_bytes: u64,
     /// The most that is held.
     pub max_bytes: u64,
+    /// Bytes of its files; absent where it has none on disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_used_bytes: Option<u64>,
+    /// The most bytes of its files; absent where it has none on disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_max_bytes: Option<u64>,
+}
+
+/// A disk buffer whose sink is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrphanedBuffer {
+    /// Whose data it holds.
+    pub identity: ComponentId,
+    /// Bytes of its files.
+    #[serde(default)]
+    pub used_bytes: u64,
+    /// Records that were never delivered.
+    #[serde(default)]
+    pub records: u64,
 }
 
 impl ReloadResult {
@@ -396,7 +418,15 @@ mod tests {
             network_bytes_out: 120,
             panics: 0,
             own: [("redirects".to_owned(), 2)].into(),
-            sink: Some(Sink { ledger, buffer: Buffer { used_bytes: 100, max_bytes: 1000 } }),
+            sink: Some(Sink {
+                ledger,
+                buffer: Buffer {
+                    used_bytes: 100,
+                    max_bytes: 1000,
+                    disk_used_bytes: Some(4096),
+                    disk_max_bytes: Some(8192),
+                },
+            }),
             stage: None,
         };
         Status {
@@ -423,6 +453,11 @@ mod tests {
             }],
             services: vec![Service { id: "kubernetes".to_owned(), problem: Some("denied".to_owned()) }],
             components: vec![sink],
+            orphaned_buffers: vec![OrphanedBuffer {
+                identity: ComponentId::new("shop").unwrap(),
+                used_bytes: 4096,
+                records: 7,
+            }],
         }
     }
 

@@ -41,6 +41,7 @@ pub(super) fn document(state: &State) -> Status {
         listeners: graph.as_ref().map(|graph| graph.listeners.clone()).unwrap_or_default(),
         services: graph.as_ref().map(|graph| services(&graph.services)).unwrap_or_default(),
         components: graph.map(|graph| graph.nodes.iter().map(component).collect()).unwrap_or_default(),
+        orphaned_buffers: Vec::new(),
     }
 }
 
@@ -80,7 +81,12 @@ fn component(node: &RunningNode) -> Component {
 }
 
 fn sink(handle: &SinkHandle) -> Sink {
-    let buffer = Buffer { used_bytes: handle.buffered_bytes() as u64, max_bytes: handle.max_buffer() as u64 };
+    let buffer = Buffer {
+        used_bytes: handle.buffered_bytes() as u64,
+        max_bytes: handle.max_buffer() as u64,
+        disk_used_bytes: None,
+        disk_max_bytes: None,
+    };
     Sink { ledger: ledger(handle.line()), buffer }
 }
 
