@@ -33,6 +33,8 @@ pub(super) struct Publisher {
     /// still shows the former.
     written: BTreeMap<String, (Value, Value)>,
     counted: BTreeMap<PipelineId, Instant>,
+    /// The same of how full buffers are.
+    measured: BTreeMap<PipelineId, Instant>,
 }
 
 /// A status could not be written.
@@ -48,12 +50,13 @@ impl Publisher {
     /// `identity` tells this manager from others.
     pub(super) fn new(client: Client, identity: &str) -> Self {
         let events = Events::new(client.clone(), identity);
-        Self { client, events, written: BTreeMap::new(), counted: BTreeMap::new() }
+        Self { client, events, written: BTreeMap::new(), counted: BTreeMap::new(), measured: BTreeMap::new() }
     }
 
     /// Forgets what was written for objects that are gone. What is forgotten of others is compared with what they hold.
     pub(super) fn forget_others(&mut self, desired: &Desired) {
         self.counted.retain(|id, _| desired.pipelines.contains_key(id));
+        self.measured.retain(|id, _| desired.pipelines.contains_key(id));
         if self.written.len() > 2 * (desired.pipelines.len() + desired.telemetries.len()) {
             self.written.clear();
         }
@@ -69,6 +72,8 @@ impl Publisher {
         let status = found.status.clone().unwrap_or_default();
         let mut wanted = self.pipeline(id, report, &status.conditions, status.flow.as_ref());
         wanted["unsupportedMode"] = json!(report.unsupported_mode);
+        let buffer = paced(&mut self.measured, id, report.buffer.as_ref(), status.buffer.as_ref(), PartialEq::eq);
+        wanted["buffer"] = json!(buffer);
         let news = news(&report.conditions, &status.conditions);
         self.write(Api::<LogPipeline>::all(self.client.clone()), found, json!(status), wanted, &news).await
     }
@@ -106,6 +111,7 @@ impl Publisher {
             "state": report.state,
             "conditions": conditions(&report.conditions, &before, report.generation),
             "endpoints": report.endpoints,
+            "storage": report.storage,
         });
         let api = namespaced(&self.client, found);
         let news = news(&report.conditions, &before);
@@ -120,22 +126,11 @@ impl Publisher {
         counts: Option<&Flow>,
     ) -> Value {
         let conditions = conditions(&report.conditions, before, report.generation);
-        json!({ "conditions": conditions, "flow": self.counts(id, report.flow.as_ref(), counts) })
-    }
-
-    /// The counts to write: new ones if they differ and the last ones are old enough.
-    fn counts(&mut self, id: &PipelineId, now: Option<&Flow>, before: Option<&Flow>) -> Option<Flow> {
-        let Some(now) = now else {
-            self.counted.remove(id);
-            return None;
-        };
-        let is_same = before.is_some_and(|before| Flow { reported_at: None, ..before.clone() } == *now);
-        let is_recent = self.counted.get(id).is_some_and(|at| at.elapsed() < BETWEEN_COUNTS);
-        if is_same || (is_recent && before.is_some()) {
-            return before.cloned();
-        }
-        self.counted.insert(id.clone(), Instant::now());
-        Some(Flow { reported_at: Some(Time(Timestamp::now())), ..now.clone() })
+        let is_same = |before: &Flow, now: &Flow| Flow { reported_at: None, ..before.clone() } == *now;
+        let flow = paced(&mut self.counted, id, report.flow.as_ref(), counts, is_same);
+        let flow =
+            flow.map(|flow| Flow { reported_at: flow.reported_at.or_else(|| Some(Time(Timestamp::now()))), ..flow });
+        json!({ "conditions": conditions, "flow": flow })
     }
 
     async fn write<K>(
@@ -173,6 +168,26 @@ impl Publisher {
             Err(source) => Err(PublishError { object, source }),
         }
     }
+}
+
+/// The numbers to write: new ones if they differ and the last ones are old enough.
+fn paced<T: Clone>(
+    written: &mut BTreeMap<PipelineId, Instant>,
+    id: &PipelineId,
+    now: Option<&T>,
+    before: Option<&T>,
+    is_same: impl Fn(&T, &T) -> bool,
+) -> Option<T> {
+    let Some(now) = now else {
+        written.remove(id);
+        return None;
+    };
+    let is_recent = written.get(id).is_some_and(|at| at.elapsed() < BETWEEN_COUNTS);
+    if let Some(before) = before.filter(|before| is_recent || is_same(before, now)) {
+        return Some(before.clone());
+    }
+    written.insert(id.clone(), Instant::now());
+    Some(now.clone())
 }
 
 fn namespaced<K>(client: &Client, found: &K) -> Api<K>
