@@ -53,12 +53,12 @@ pub struct Status {
     /// What components share.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<Service>,
+    /// Buffers below `state.directory` that belong to no sink.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orphaned_buffers: Vec<OrphanedBuffer>,
     /// The components, each behind all those whose data it gets.
     #[serde(default)]
     pub components: Vec<Component>,
-    /// Disk buffers that no sink of the configuration owns, in the order of their identities.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub orphaned_buffers: Vec<OrphanedBuffer>,
 }
 
 /// What became of an attempt to take another configuration.
@@ -322,33 +322,41 @@ pub struct Held {
     pub queued: u64,
     /// Handed to the far end and not yet answered, or waiting for another attempt.
     pub in_flight: u64,
+    /// On disk only: what is queued or in flight is not among them, though it is on disk too.
+    pub on_disk: u64,
 }
 
-/// Fill of a buffer in encoded bytes, queued and in flight.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Fill of a buffer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Buffer {
-    /// Held now.
+    /// Held in memory now, queued and in flight: encoded bytes.
     pub used_bytes: u64,
-    /// The most that is held.
+    /// The most that is held in memory.
     pub max_bytes: u64,
-    /// Bytes of its files; absent where it has none on disk.
+    /// Bytes of its files, if it is on disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_used_bytes: Option<u64>,
-    /// The most bytes of its files; absent where it has none on disk.
+    /// The most of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_max_bytes: Option<u64>,
+    /// Frames on disk that were found damaged; each is one payload as it came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damaged_frames: Option<u64>,
+    /// Why nothing can be written to the disk at present.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
-/// A disk buffer whose sink is gone.
+/// A buffer on disk that belongs to no sink.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrphanedBuffer {
-    /// Whose data it holds.
+    /// Whose data it held.
     pub identity: ComponentId,
     /// Bytes of its files.
     #[serde(default)]
     pub used_bytes: u64,
-    /// Records that were never delivered.
+    /// Records in it that were not delivered.
     #[serde(default)]
     pub records: u64,
 }
@@ -397,7 +405,7 @@ mod tests {
             accepted: 20,
             delivered: 12,
             dropped: [("full".to_owned(), 3)].into(),
-            held: Held { queued: 4, in_flight: 1 },
+            held: Held { queued: 4, in_flight: 1, on_disk: 0 },
             balanced: true,
             ..Ledger::default()
         };
@@ -420,12 +428,7 @@ mod tests {
             own: [("redirects".to_owned(), 2)].into(),
             sink: Some(Sink {
                 ledger,
-                buffer: Buffer {
-                    used_bytes: 100,
-                    max_bytes: 1000,
-                    disk_used_bytes: Some(4096),
-                    disk_max_bytes: Some(8192),
-                },
+                buffer: Buffer { used_bytes: 100, max_bytes: 1000, disk_used_bytes: Some(5), ..Buffer::default() },
             }),
             stage: None,
         };
@@ -452,12 +455,12 @@ mod tests {
                 address: "127.0.0.1:1".parse().unwrap(),
             }],
             services: vec![Service { id: "kubernetes".to_owned(), problem: Some("denied".to_owned()) }],
-            components: vec![sink],
             orphaned_buffers: vec![OrphanedBuffer {
                 identity: ComponentId::new("shop").unwrap(),
-                used_bytes: 4096,
-                records: 7,
+                used_bytes: 7,
+                records: 3,
             }],
+            components: vec![sink],
         }
     }
 

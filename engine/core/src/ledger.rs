@@ -34,6 +34,8 @@ pub struct Held {
     pub queued: u64,
     /// Handed to the far end and not yet answered, or waiting for another attempt.
     pub in_flight: u64,
+    /// On disk only. Of a part of a sink it may be negative, since records go in by one part and out by another.
+    pub stored: i64,
 }
 
 /// One sink's ledger at one moment.
@@ -61,7 +63,7 @@ pub struct Imbalance {
 impl Held {
     /// Records held in all places.
     pub fn total(self) -> u64 {
-        self.queued + self.in_flight
+        (self.queued + self.in_flight).saturating_add_signed(self.stored)
     }
 }
 
@@ -87,6 +89,7 @@ impl Line {
         add_each(&mut ours.merged, &theirs.merged);
         self.held.queued += other.held.queued;
         self.held.in_flight += other.held.in_flight;
+        self.held.stored += other.held.stored;
         self.refused += other.refused;
     }
 }

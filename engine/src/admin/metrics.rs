@@ -126,6 +126,14 @@ const METRICS: &[(&str, &str, &str)] = &[
     ("telemetry_engine_sink_ledger_balanced", "", "Whether every accepted record is accounted for."),
     ("telemetry_engine_sink_buffer_used_bytes", "By", "Encoded bytes in the buffer and in flight."),
     ("telemetry_engine_sink_buffer_max_bytes", "By", "The most encoded bytes that are held."),
+    ("telemetry_engine_sink_buffer_disk_used_bytes", "By", "Bytes of the files of a disk buffer."),
+    ("telemetry_engine_sink_buffer_disk_max_bytes", "By", "The most bytes of the files of a disk buffer."),
+    ("telemetry_engine_sink_buffer_disk_healthy", "", "0 while a disk buffer cannot be written, else 1."),
+    (
+        "telemetry_engine_sink_buffer_damaged_frames_total",
+        "{frame}",
+        "Frames of a disk buffer that were found damaged; each is one payload as it came.",
+    ),
     (
         "telemetry_engine_runtime_longest_delay_seconds",
         "s",
@@ -257,13 +265,22 @@ impl Reading {
         for (by, records) in &ledger.merged {
             self.counter("telemetry_engine_sink_merged_records_total", &with(own, [("by", by)]), *records);
         }
-        for (place, records) in [("queued", ledger.held.queued), ("in_flight", ledger.held.in_flight)] {
+        for (place, records) in
+            [("queued", ledger.held.queued), ("in_flight", ledger.held.in_flight), ("on_disk", ledger.held.on_disk)]
+        {
             let labels = with(own, [("place", &place.to_owned())]);
             self.gauge("telemetry_engine_sink_held_records", &labels, records as f64);
         }
         self.gauge("telemetry_engine_sink_ledger_balanced", own, flag(ledger.balanced));
         self.gauge("telemetry_engine_sink_buffer_used_bytes", own, sink.buffer.used_bytes as f64);
         self.gauge("telemetry_engine_sink_buffer_max_bytes", own, sink.buffer.max_bytes as f64);
+        let Some(used) = sink.buffer.disk_used_bytes else { return };
+        self.gauge("telemetry_engine_sink_buffer_disk_used_bytes", own, used as f64);
+        let max = sink.buffer.disk_max_bytes.unwrap_or_default();
+        self.gauge("telemetry_engine_sink_buffer_disk_max_bytes", own, max as f64);
+        self.gauge("telemetry_engine_sink_buffer_disk_healthy", own, flag(sink.buffer.problem.is_none()));
+        let damaged = sink.buffer.damaged_frames.unwrap_or_default();
+        self.counter("telemetry_engine_sink_buffer_damaged_frames_total", own, damaged);
     }
 
     fn counter(&mut self, name: &str, labels: &Labels, value: u64) {

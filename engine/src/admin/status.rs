@@ -40,8 +40,8 @@ pub(super) fn document(state: &State) -> Status {
         memory,
         listeners: graph.as_ref().map(|graph| graph.listeners.clone()).unwrap_or_default(),
         services: graph.as_ref().map(|graph| services(&graph.services)).unwrap_or_default(),
-        components: graph.map(|graph| graph.nodes.iter().map(component).collect()).unwrap_or_default(),
         orphaned_buffers: Vec::new(),
+        components: graph.map(|graph| graph.nodes.iter().map(component).collect()).unwrap_or_default(),
     }
 }
 
@@ -81,11 +81,14 @@ fn component(node: &RunningNode) -> Component {
 }
 
 fn sink(handle: &SinkHandle) -> Sink {
+    let on_disk = handle.store().map(|store| store.state());
     let buffer = Buffer {
         used_bytes: handle.buffered_bytes() as u64,
         max_bytes: handle.max_buffer() as u64,
-        disk_used_bytes: None,
-        disk_max_bytes: None,
+        disk_used_bytes: on_disk.as_ref().map(|state| state.used),
+        disk_max_bytes: on_disk.as_ref().map(|state| state.max),
+        damaged_frames: on_disk.as_ref().map(|state| state.damaged_frames),
+        problem: on_disk.and_then(|state| state.problem),
     };
     Sink { ledger: ledger(handle.line()), buffer }
 }
@@ -101,7 +104,11 @@ fn ledger(line: Line) -> Ledger {
         dropped: owned(counts.dropped),
         returned: counts.returned,
         merged: counts.merged,
-        held: Held { queued: held.queued, in_flight: held.in_flight },
+        held: Held {
+            queued: held.queued,
+            in_flight: held.in_flight,
+            on_disk: u64::try_from(held.stored).unwrap_or_default(),
+        },
         refused,
         balanced,
     }

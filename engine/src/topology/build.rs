@@ -8,6 +8,9 @@ use engine_core::registry::{Build, BuildContext, BuildError, find};
 use engine_core::service::{ServiceRegistration, Services};
 use engine_core::socket::{BindError, Sockets};
 
+use super::buffers::{self, SinkBuffer};
+use super::run::Chain;
+
 /// Everything a plan names, built and bound, ready to run.
 pub struct Built {
     pub(super) plan: Plan,
@@ -24,7 +27,7 @@ pub(super) enum BuiltComponent {
     Stage(Box<dyn Stage>),
     Partitioned(Box<dyn Partitioned>),
     WithCompanion(Box<dyn TransformWithCompanion>),
-    Sink(Box<dyn Sink>),
+    Sink(Box<dyn Sink>, SinkBuffer),
 }
 
 /// Why a plan cannot be built.
@@ -68,6 +71,17 @@ pub enum BuildFailure {
         #[source]
         error: BuildError,
     },
+    /// The buffer of a sink cannot be opened. Nothing in it has been changed.
+    #[error("{id}: the buffer `{identity}` cannot be opened: {}", Chain(error.as_ref()))]
+    Buffer {
+        /// The sink.
+        id: ComponentId,
+        /// The buffer.
+        identity: ComponentId,
+        /// What stands in the way.
+        #[source]
+        error: Box<engine_buffers::OpenQueueError>,
+    },
     /// An address cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -94,7 +108,7 @@ pub fn build_with(plan: Plan, provided: Services) -> Result<Built, Vec<BuildFail
     let services = open_services(provided, &plan.services, &plan.settings, &mut failures);
     let mut components = Vec::new();
     for node in &plan.nodes {
-        match component(node, &services, &lanes.lanes()) {
+        match component(node, &services, &lanes.lanes(), || buffers::open(node, &plan.settings)) {
             Ok(built) => components.extend(built),
             Err(failure) => failures.push(failure),
         }
@@ -123,6 +137,7 @@ pub(super) fn component(
     node: &PlannedNode,
     services: &Services,
     lanes: &Lanes,
+    buffer: impl FnOnce() -> Result<SinkBuffer, BuildFailure>,
 ) -> Result<Option<BuiltComponent>, BuildFailure> {
     let Some(own_services) = services.for_needs(&node.facts.services) else { return Ok(None) };
     let context =
@@ -138,7 +153,10 @@ pub(super) fn component(
         Build::Stage(build) => build(options, &context).map(BuiltComponent::Stage),
         Build::Partitioned(build) => build(options, &context).map(BuiltComponent::Partitioned),
         Build::WithCompanion(build) => build(options, &context).map(BuiltComponent::WithCompanion),
-        Build::Sink(build) => build(options, &context).map(BuiltComponent::Sink),
+        Build::Sink(build) => match build(options, &context) {
+            Ok(sink) => return Ok(Some(BuiltComponent::Sink(sink, buffer()?))),
+            Err(error) => Err(error),
+        },
     };
     built.map(Some).map_err(|error| BuildFailure::Component { id: node.id.clone(), error })
 }

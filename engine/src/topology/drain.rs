@@ -63,7 +63,7 @@ impl Running {
             .collect();
         let drains = sinks.iter().map(|(id, sink)| async move { (id.clone(), sink.drain(deadline).await) });
         let (drained, retired) = tokio::join!(futures::future::join_all(drains), self.retiring.sinks_ended());
-        for (id, Drained { dropped, finished }) in drained {
+        for (id, Drained { dropped, finished, .. }) in drained {
             if !finished {
                 report.unfinished.push(id.clone());
             }

@@ -24,6 +24,7 @@ use futures::future::BoxFuture;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::buffers::SinkBuffer;
 use super::build::BuiltComponent;
 use super::run::{Chain, RunningNode};
 use super::wiring::Wiring;
@@ -153,7 +154,7 @@ impl Start<'_> {
                 instance.target = Some(self.entrance(inlet));
             }
             BuiltComponent::WithCompanion(transform) => self.with_companion(transform, &mut instance),
-            BuiltComponent::Sink(built) => self.sink(built, &mut instance),
+            BuiltComponent::Sink(built, buffer) => self.sink(built, buffer, &mut instance),
         }
         instance
     }
@@ -197,7 +198,7 @@ impl Start<'_> {
         instance.target = Some(Target::Transform(Arc::new(started.with_companion(inlet))));
     }
 
-    fn sink(self, built: Box<dyn Sink>, instance: &mut Instance) {
+    fn sink(self, built: Box<dyn Sink>, buffer: SinkBuffer, instance: &mut Instance) {
         let (node, surroundings) = (self.node, self.surroundings);
         instance.stop = surroundings.stop_serving.child_token();
         let context = SinkContext {
@@ -216,7 +217,12 @@ impl Start<'_> {
         let driver = DriverSettings::from(node.sink.as_ref().expect("the plan settles every sink"));
         let before = self.inheritance.before.and_then(|before| before.sink);
         let history = before.map(|handle| handle.history()).unwrap_or_default();
-        let succession = Succession { history, after: self.inheritance.after };
+        let (store, is_handed_over) = match buffer {
+            SinkBuffer::Memory => (None, false),
+            SinkBuffer::Opened(store) => (Some(store), false),
+            SinkBuffer::HandedOver(store) => (Some(store), true),
+        };
+        let succession = Succession { history, store, is_handed_over, after: self.inheritance.after };
         let lanes = &surroundings.lanes;
         let (inlet, handle) = sink::start_after(node.id.as_str(), built, driver, self.telemetry, lanes, succession);
         instance.target = Some(Target::Sink(Arc::new(inlet)));

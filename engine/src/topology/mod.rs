@@ -2,6 +2,7 @@
 //!
 //! Not here: reading and judging configurations (`engine-config`), what a component does.
 
+mod buffers;
 mod build;
 mod drain;
 mod instance;

@@ -13,14 +13,14 @@ use std::time::Duration;
 use engine_config::{ComponentId, Plan, PlannedNode, Resource};
 use engine_core::self_telemetry::SelfTelemetry;
 use engine_core::service::Services;
-use engine_core::sink::DriverSettings;
 use engine_core::socket::{BindError, Sockets};
 use engine_core::telemetry::{ComponentTelemetry, HealthState};
 use tokio::time::Instant;
 
+use super::buffers::{self, SinkBuffer};
 use super::build::{self, BuildFailure, BuiltComponent};
 use super::instance::{Inheritance, Instance, Start};
-use super::retire::{Farewell, must_wait};
+use super::retire::{End, Farewell, must_wait};
 use super::run::{Running, RunningNode, admission_of, telemetry_of};
 use super::wiring::Wiring;
 
@@ -91,7 +91,7 @@ impl Running {
                 components.push(None);
                 continue;
             }
-            match build::component(node, &services, &self.surroundings.lanes) {
+            match build::component(node, &services, &self.surroundings.lanes, || self.buffer(node, plan)) {
                 Ok(built) => components.push(built),
                 Err(failure) => failures.push(failure),
             }
@@ -109,6 +109,16 @@ impl Running {
         }
         release(&self.surroundings.sockets, bound.iter());
         Err(failures)
+    }
+
+    /// The buffer of a sink that is new: one that runs may have it.
+    fn buffer(&self, node: &PlannedNode, plan: &Plan) -> Result<SinkBuffer, BuildFailure> {
+        let owner = self.instances.iter().find(|instance| buffers::is_same(&instance.node, node));
+        let store = owner.and_then(|instance| instance.reading.sink.as_ref()?.store().cloned());
+        match store {
+            Some(store) => Ok(SinkBuffer::HandedOver(store)),
+            None => buffers::open(node, &plan.settings),
+        }
     }
 
     /// Binds a listener, and says whether it is a new one. An address that somebody is about to give up is waited for.
@@ -202,7 +212,6 @@ impl Running {
         instances.reverse();
         drop(wiring);
         let wanted: Vec<Listener> = plan.nodes.iter().flat_map(listeners).collect();
-        let deadline = Instant::now() + plan.settings.shutdown_grace;
         for (instance, farewell) in leaving {
             let given_up = listeners(&instance.node).filter(|listener| !wanted.contains(listener));
             release(&self.surroundings.sockets, given_up.collect::<Vec<_>>().iter());
@@ -212,7 +221,13 @@ impl Running {
             if let Some(sink) = &instance.reading.sink {
                 sink.leave();
             }
-            self.retiring.add(instance, farewell, deadline);
+            let mut successors = instances.iter().filter(|new| buffers::is_same(&new.node, &instance.node));
+            let end = End {
+                grace: plan.settings.shutdown_grace,
+                successor: successors.next().and_then(|new: &Instance| new.reading.sink.clone()),
+                hurry: self.surroundings.draining.clone(),
+            };
+            self.retiring.add(instance, farewell, end);
         }
         self.instances = instances;
         self.plan = plan;
@@ -240,8 +255,7 @@ fn go_on(mut instance: Instance, node: &PlannedNode, wiring: &Wiring<'_>) -> Ins
     }
     instance.target = instance.target.map(|target| target.rewired(routes, wiring.shared_behind(node)));
     if let (Some(sink), Some(settings)) = (&instance.reading.sink, &node.sink) {
-        let DriverSettings { max_buffer, when_full, .. } = DriverSettings::from(settings);
-        sink.resettle(max_buffer, when_full);
+        sink.resettle(settings);
         instance.reading.pipeline.clone_from(&settings.pipeline);
     }
     instance.node = node.clone();

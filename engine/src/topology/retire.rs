@@ -4,8 +4,11 @@
 //! the configuration it had, once the last route to it is gone. What has not ended at the deadline is stopped, and what a
 //! sink still holds then is settled as at a shutdown. Not here: the end of the process (`drain`).
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use engine_config::{ComponentId, Kind, Resource};
-use engine_core::sink::Drained;
+use engine_core::sink::{Drained, SinkHandle};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -52,9 +55,21 @@ pub(super) enum Farewell {
     Removed,
 }
 
+/// How an instance ends.
+#[derive(Debug)]
+pub(super) struct End {
+    /// How long sources and stages have, and sinks that hand over.
+    pub(super) grace: Duration,
+    /// The sink that gets what the instance holds.
+    pub(super) successor: Option<Arc<SinkHandle>>,
+    /// The process ends: the grace counts from then on for everybody.
+    pub(super) hurry: CancellationToken,
+}
+
 impl Retiring {
-    /// Lets an instance come to its end, at the latest at the deadline. Nothing is sent to it by routes that are in force.
-    pub(super) fn add(&mut self, mut instance: Instance, farewell: Farewell, deadline: Instant) {
+    /// Lets an instance come to its end. Nothing is sent to it by routes that are in force.
+    pub(super) fn add(&mut self, mut instance: Instance, farewell: Farewell, end: End) {
+        let deadline = Instant::now() + end.grace;
         let removed = (farewell == Farewell::Removed).then(|| instance.reading.clone());
         let (node, ended) = (instance.node.clone(), instance.ended.clone());
         self.all.push(Retiree { node, removed, ended });
@@ -66,7 +81,7 @@ impl Retiring {
                 // Its port is the other one's by now.
                 instance.stop.cancel();
             }
-            self.sinks.spawn(end_of_sink(instance, deadline));
+            self.sinks.spawn(end_of_sink(instance, end));
         } else {
             instance.stop.cancel();
             self.flows.spawn(end_of_flow(instance, deadline));
@@ -154,13 +169,26 @@ async fn end_of_flow(mut instance: Instance, deadline: Instant) -> Retired {
     Retired { id, unfinished, dropped: 0 }
 }
 
-async fn end_of_sink(mut instance: Instance, deadline: Instant) -> Retired {
+async fn end_of_sink(mut instance: Instance, end: End) -> Retired {
     let _ended = instance.ended.clone().drop_guard();
     let id = instance.node.id.clone();
     let handle = instance.reading.sink.clone().expect("a sink has a driver");
+    let mut deadline = Instant::now() + end.grace;
     // At the deadline nothing is taken any more, whoever still sends.
     drop(tokio::time::timeout_at(deadline, handle.left()).await);
-    let Drained { dropped, finished } = handle.drain(deadline).await;
+    let drained = match &end.successor {
+        Some(successor) => handle.hand_over(successor, deadline).await,
+        None => {
+            let settings = instance.node.sink.as_ref().expect("the plan settles every sink");
+            deadline = Instant::now() + settings.drain_timeout;
+            tokio::select! {
+                () = handle.emptied(deadline) => {}
+                () = end.hurry.cancelled() => deadline = deadline.min(Instant::now() + end.grace),
+            }
+            handle.drain(deadline).await
+        }
+    };
+    let Drained { dropped, kept, finished } = drained;
     instance.stop.cancel();
     let last = deadline.max(Instant::now() + LEAST_GRACE);
     while let Ok(Some(joined)) = tokio::time::timeout_at(last, instance.serving.join_next()).await {
@@ -168,6 +196,9 @@ async fn end_of_sink(mut instance: Instance, deadline: Instant) -> Retired {
     }
     let unfinished = !finished || !instance.serving.is_empty();
     instance.serving.shutdown().await;
+    if kept > 0 {
+        tracing::warn!(sink = %id, records = kept, "the sink is gone and could not deliver everything, its buffer stays on disk");
+    }
     if dropped > 0 {
         tracing::error!(
             sink = %id,

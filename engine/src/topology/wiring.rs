@@ -37,7 +37,9 @@ impl<'p> Wiring<'p> {
         let behind = consumers.flat_map(|consumer| {
             let next = &self.plan.nodes[consumer.node];
             let shared = match &next.sink {
-                Some(sink) if sink.buffer.when_full == WhenFull::DropNewest => SignalSet::ALL,
+                Some(sink) if matches!(sink.buffer.when_full, WhenFull::DropNewest | WhenFull::DropOldest) => {
+                    SignalSet::ALL
+                }
                 Some(_) => SignalSet::default(),
                 None => self.shared_behind(next),
             };

@@ -136,6 +136,7 @@ fn settings() -> DriverSettings {
         concurrency: 4,
         backoff: Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(5) },
         max_elapsed: None,
+        max_age: None,
     }
 }
 

@@ -33,6 +33,7 @@ async fn every_receipt_is_answered_on_drain() {
             concurrency: 4,
             backoff: Backoff { initial: Duration::from_millis(10), max: Duration::from_millis(50) },
             max_elapsed: None,
+            max_age: None,
         };
         let telemetry = Arc::new(ComponentTelemetry::default());
         let (inlet, handle) = start(name, sink, settings, Arc::clone(&telemetry), &lanes);

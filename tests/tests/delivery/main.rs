@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod backend;
+mod disk;
 mod engine;
 mod files;
 mod outage;

@@ -7,10 +7,11 @@ use cargo_metadata::DependencyKind;
 use crate::{metadata, none};
 
 /// What each crate may use of this workspace, but for its tests.
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("otlp", &[]),
     ("engine-config", &["otlp"]),
     ("engine-core", &["otlp", "engine-config"]),
+    ("engine-buffers", &["engine-core", "otlp", "engine-config"]),
     ("transport", &["engine-core", "otlp", "engine-config"]),
     ("kubernetes", &["engine-core", "otlp", "engine-config"]),
     ("sources", &["transport", "kubernetes", "engine-core", "otlp", "engine-config"]),
@@ -18,7 +19,10 @@ const ALLOWED: [(&str, &[&str]); 14] = [
     ("sinks", &["transport", "kubernetes", "engine-core", "otlp", "engine-config"]),
     // Leases and the following of objects: `the_manager_takes_no_engine` says so.
     ("telemetry-manager", &["kubernetes", "engine-config"]),
-    ("telemetry-engine", &["sources", "transforms", "sinks", "transport", "engine-core", "otlp", "engine-config"]),
+    (
+        "telemetry-engine",
+        &["sources", "transforms", "sinks", "transport", "engine-buffers", "engine-core", "otlp", "engine-config"],
+    ),
     // Tests may use anything.
     ("tests", &[]),
     ("cluster", &[]),

@@ -372,6 +372,7 @@ async fn loses_nothing_behind_its_driver() {
         concurrency: 1,
         backoff: Backoff { initial: Duration::from_millis(1), max: Duration::from_millis(10) },
         max_elapsed: None,
+        max_age: None,
     };
     let (_threads, lanes) = test_kit::lanes(1);
     let telemetry = Arc::new(ComponentTelemetry::default());

@@ -30,6 +30,7 @@ fn sink_behind(threads: &LaneThreads, id: &str, script: ScriptedSink, when_full:
         concurrency: 1,
         backoff: Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(5) },
         max_elapsed: None,
+        max_age: None,
     };
     let telemetry = Arc::new(ComponentTelemetry::default());
     let (inlet, handle) = sink::start(id, Box::new(script.clone()), settings, telemetry, &threads.lanes());

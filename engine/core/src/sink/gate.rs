@@ -63,6 +63,17 @@ impl Gate {
         !self.closed.load(Ordering::Relaxed)
     }
 
+    /// Resolves when the backend does not answer.
+    pub(super) async fn closed(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if !self.is_open() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Waits for leave to attempt.
     pub(super) async fn enter(&self) -> Pass<'_> {
         loop {

@@ -6,13 +6,17 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use engine_config::WhenFull;
+use engine_config::SinkSettings;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::{Driver, FINISH_AT_LEAST, SHUTDOWN};
+use super::part::Item;
+use super::request::answer_all;
+use super::store::{Store, StoreLimits, StoreOwner};
+use super::{Driver, DriverSettings, FINISH_AT_LEAST, SHUTDOWN};
 use crate::ledger::Line;
+use crate::outcome::Outcome;
 
 /// A running sink: what ends it.
 #[derive(Debug)]
@@ -39,6 +43,8 @@ struct History {
 pub struct Drained {
     /// Records that had been answered OK, were in memory only and are lost.
     pub dropped: u64,
+    /// Records that stay on disk for the next process.
+    pub kept: u64,
     /// Whether the sink made final what it had called delivered. When not, some of that may be lost.
     pub finished: bool,
 }
@@ -68,12 +74,22 @@ impl SinkHandle {
         self.history.clone()
     }
 
-    /// Changes the size of the buffer and what happens when it is full. Nothing held is touched: a buffer that shrank
-    /// below what it holds takes nothing until it is below again.
-    pub fn resettle(&self, max_buffer: usize, when_full: WhenFull) {
+    /// Changes the sizes of the buffer, what happens when it is full, and how long data may wait. Nothing held is touched: a
+    /// buffer that shrank below what it holds takes nothing until it is below again.
+    pub fn resettle(&self, settings: &SinkSettings) {
+        let DriverSettings { max_buffer, when_full, max_age, .. } = DriverSettings::from(settings);
         self.driver.max_buffer.store(max_buffer, Ordering::Relaxed);
         self.driver.when_full.store(when_full as u8, Ordering::Relaxed);
+        self.driver.max_age.set(max_age);
+        if let (Some(durable), Some(limits)) = (&self.driver.durable, StoreLimits::of(settings)) {
+            durable.store.resettle(limits);
+        }
         self.driver.freed.notify_waiters();
+    }
+
+    /// What of the buffer is on disk.
+    pub fn store(&self) -> Option<&Arc<dyn Store>> {
+        self.driver.durable.as_ref().map(|durable| &durable.store)
     }
 
     /// From now on nobody waits for room here, because the next batch may go elsewhere.
@@ -97,14 +113,66 @@ impl SinkHandle {
         self.driver.max_buffer()
     }
 
-    /// Takes nothing more, delivers what is held until `deadline`, settles the rest (told Retry where somebody waits,
-    /// else dropped for [`SHUTDOWN`]) and lets the sink finish in the time that is left, but at least in a second.
+    /// Resolves when nothing is held any more, on disk neither, or at the deadline.
+    pub async fn emptied(&self, deadline: Instant) {
+        let driver = &self.driver;
+        let emptied = async {
+            loop {
+                let freed = driver.freed.notified();
+                let has_unread = driver.durable.as_ref().is_some_and(|durable| durable.store.has_unread());
+                if !has_unread && driver.buffered.load(Ordering::Acquire) == 0 {
+                    return;
+                }
+                freed.await;
+            }
+        };
+        drop(tokio::time::timeout_at(deadline, emptied).await);
+    }
+
+    /// Takes nothing more, delivers what is in memory until `deadline`, settles the rest (what is on disk stays there; told
+    /// Retry where somebody waits, else dropped for [`SHUTDOWN`]) and lets the sink finish in the time that is left, but at
+    /// least in a second. Where everything is on disk, a backend that does not answer is not waited for.
     pub async fn drain(&self, deadline: Instant) -> Drained {
         let driver = &self.driver;
-        driver.closed.store(true, Ordering::Release);
-        driver.freed.notify_waiters();
-        driver.closing.cancel();
-        driver.wake_parts();
+        driver.close();
+        let held = async {
+            self.parts.wait().await;
+            driver.requests.close();
+            driver.requests.wait().await;
+        };
+        tokio::pin!(held);
+        let has_ended = tokio::select! {
+            () = &mut held => true,
+            () = driver.gate.closed(), if driver.durable.is_some() => false,
+            () = tokio::time::sleep_until(deadline) => false,
+        };
+        if !has_ended {
+            driver.abort.cancel();
+            driver.wake_parts();
+            held.await;
+        }
+        let finished = self.finished(deadline).await;
+        let line = self.driver.line();
+        let mut kept = 0;
+        if let Some(durable) = &driver.durable {
+            kept = line.held.total();
+            let closed = tokio::time::timeout_at(deadline.max(Instant::now() + FINISH_AT_LEAST), durable.store.close());
+            if closed.await.is_err() {
+                tracing::error!(sink = %driver.id, "the buffer on disk was not closed in time, some of it may be sent twice");
+            }
+            if kept > 0 {
+                tracing::info!(sink = %driver.id, records = kept, "records stay on disk");
+            }
+        }
+        Drained { dropped: line.counts.dropped.get(SHUTDOWN).copied().unwrap_or(0), kept, finished }
+    }
+
+    /// Gives everything that is held, in memory and on disk, to the sink that goes on in its place: another configuration of
+    /// the same buffer. What the backend is being asked to take is waited for until the deadline, but not tried again.
+    pub async fn hand_over(&self, to: &Self, deadline: Instant) -> Drained {
+        let driver = &self.driver;
+        driver.handing_over.cancel();
+        driver.close();
         let held = async {
             self.parts.wait().await;
             driver.requests.close();
@@ -116,14 +184,55 @@ impl SinkHandle {
             driver.wake_parts();
             held.await;
         }
+        self.move_items(to);
+        if let Some(durable) = &driver.durable {
+            durable.store.belongs_to(Arc::clone(&to.driver) as Arc<dyn StoreOwner>);
+        }
+        to.driver.wake_parts();
+        let finished = self.finished(deadline).await;
+        Drained { dropped: 0, kept: 0, finished }
+    }
+
+    /// Moves what is held and what is known to be on disk, at one moment for whoever reads the ledgers.
+    fn move_items(&self, to: &Self) {
+        let is_one_ledger = Arc::ptr_eq(&self.history.0, &to.history.0);
+        let _ours = self.history.0.lock();
+        // Another type of sink has a ledger of its own. No two sinks hand over to each other.
+        let _theirs = (!is_one_ledger).then(|| to.history.0.lock());
+        let last = to.driver.parts.len() - 1;
+        for (place, part) in self.driver.parts.iter().enumerate() {
+            let (items, stored) = part.hand_over(is_one_ledger);
+            let items = items.into_iter().map(|item| {
+                let room = Arc::new(to.driver.room_for_read(item.wire.len()));
+                Item { room, ..item }
+            });
+            let refused = to.driver.parts[place.min(last)].take_over(items.collect(), stored, is_one_ledger);
+            // The one that was to take over has ended already.
+            let lost = refused.iter().filter(|item| item.on_disk.is_none()).map(|item| item.wire.records()).sum();
+            part.drop_at_entrance(SHUTDOWN, lost);
+            answer_all(refused, &Outcome::retry(SHUTDOWN));
+        }
+    }
+
+    async fn finished(&self, deadline: Instant) -> bool {
+        let driver = &self.driver;
         let finished = driver.finish(deadline.max(Instant::now() + FINISH_AT_LEAST)).await;
-        let counts = self.driver.line().counts;
         if let Err(reason) = &finished {
             // How much of what was delivered is not final only the sink knows, and it does not answer.
-            let delivered = counts.delivered;
+            let delivered = self.driver.line().counts.delivered;
             tracing::error!(sink = %driver.id, %reason, delivered, "the sink did not finish, the last it took may be lost");
         }
-        Drained { dropped: counts.dropped.get(SHUTDOWN).copied().unwrap_or(0), finished: finished.is_ok() }
+        finished.is_ok()
+    }
+}
+
+impl Driver {
+    /// Takes nothing more.
+    fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.freed.notify_waiters();
+        self.closing.cancel();
+        self.wake_parts();
     }
 }
 

@@ -6,21 +6,23 @@
 
 mod apart;
 mod batching;
+mod durable;
 mod gate;
 mod handle;
+mod inlet;
 mod kept;
 mod part;
 mod request;
+mod store;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod traced_tests;
 
 use std::fmt;
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use engine_config::{Acknowledge, SinkSettings, WhenFull};
@@ -28,21 +30,23 @@ use futures::FutureExt;
 use otlp::{Payload, Wire};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use batching::Batching;
 pub use gate::Backoff;
 pub use handle::{Drained, SinkHandle, SinkHistory};
+pub use inlet::{NoRoom, Room, SinkInlet};
+pub use store::{FrameId, Keeping, NoStore, ReadFrame, Recovered, Store, StoreLimits, StoreOwner, StoreState, Written};
 
-use crate::batch::{Batch, Debts};
+use crate::batch::Debts;
 use crate::contract::Sink;
 use crate::edge::panic_message;
 use crate::lane::{self, Lanes};
 use crate::ledger::Line;
-use crate::outcome::{Outcome, RejectionKind};
 use crate::telemetry::ComponentTelemetry;
 use apart::Apart;
+use durable::Durable;
 use gate::Gate;
 use part::{Item, Part, Ready};
 use request::Request;
@@ -56,16 +60,17 @@ pub const EXPIRED: &str = "expired";
 /// Reason for records whose payload cannot be encoded for the wire.
 pub const UNENCODABLE: &str = "unencodable";
 
+/// Reason for records that could not be written to the disk.
+pub const IO_ERROR: &str = "io_error";
+/// Reason for records of which the bytes on disk are not those that were written.
+pub const DAMAGED: &str = "damaged";
+
 /// The longest a sender is kept waiting for an answer while the far end does not take its data; then it is told to
 /// come again.
 pub const HOLD: Duration = Duration::from_secs(5);
 
 /// What a sink gets to finish when its deliveries have used up the time of a drain.
 const FINISH_AT_LEAST: Duration = Duration::from_secs(1);
-
-/// What keeping an item costs beside its encoded bytes: itself in a queue that grows by doubling, and the allocations of
-/// its room and of its bytes. Most of what a sink holds may be tiny, and then this is most of the memory.
-const KEEPING: usize = size_of::<Item>() * 3 / 2 + size_of::<Room>() + 64;
 
 /// How a sink is driven.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,13 +89,8 @@ pub struct DriverSettings {
     pub backoff: Backoff,
     /// How long one request is tried; without it for ever.
     pub max_elapsed: Option<Duration>,
-}
-
-/// The entrance of a sink: takes batches, from any lane.
-pub struct SinkInlet {
-    driver: Arc<Driver>,
-    /// Tells the driver that nobody can send any more.
-    _left: DropGuard,
+    /// How long a payload may wait; without it for ever.
+    pub max_age: Option<Duration>,
 }
 
 /// What a sink that takes over from others has of them.
@@ -98,24 +98,12 @@ pub struct SinkInlet {
 pub struct Succession {
     /// Where the ledger goes on.
     pub history: SinkHistory,
+    /// What is on disk.
+    pub store: Option<Arc<dyn Store>>,
+    /// Whether another sink of this process has the store too and will hand over.
+    pub is_handed_over: bool,
     /// Whom the first delivery waits for, because both write to the same place.
     pub after: Vec<CancellationToken>,
-}
-
-/// Room in the buffer, given back on drop.
-#[derive(Debug)]
-pub struct Room {
-    driver: Arc<Driver>,
-    bytes: usize,
-}
-
-/// Why there is no room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoRoom {
-    /// The buffer is full.
-    Full,
-    /// The sink is ending.
-    Closed,
 }
 
 struct Driver {
@@ -124,6 +112,8 @@ struct Driver {
     settings: DriverSettings,
     telemetry: Arc<ComponentTelemetry>,
     parts: Vec<Part>,
+    /// What is on disk.
+    durable: Option<Durable>,
     gate: Gate,
     apart: Apart,
     after: Vec<CancellationToken>,
@@ -138,7 +128,10 @@ struct Driver {
     max_buffer: AtomicUsize,
     when_full: AtomicU8,
     closing: CancellationToken,
+    /// What is held goes to another sink.
+    handing_over: CancellationToken,
     abort: CancellationToken,
+    max_age: MaxAge,
     requests: TaskTracker,
     degraded: AtomicBool,
     dropping: AtomicBool,
@@ -175,6 +168,7 @@ pub fn start_after(
         leaving: AtomicBool::new(false),
         left: CancellationToken::new(),
         after: succession.after,
+        durable: succession.store.map(Durable::new),
         settings,
         telemetry,
         parts: (0..=lanes.count()).map(|_| Part::default()).collect(),
@@ -182,12 +176,22 @@ pub fn start_after(
         freed: Arc::default(),
         closed: AtomicBool::new(false),
         closing: CancellationToken::new(),
+        handing_over: CancellationToken::new(),
         abort: CancellationToken::new(),
+        max_age: MaxAge::default(),
         requests: TaskTracker::new(),
         degraded: AtomicBool::new(false),
         dropping: AtomicBool::new(false),
     });
+    driver.max_age.set(driver.settings.max_age);
     let parts = TaskTracker::new();
+    if let Some(durable) = &driver.durable {
+        if !succession.is_handed_over {
+            driver.recover(durable.store.recovered());
+            durable.store.belongs_to(Arc::clone(&driver) as Arc<dyn StoreOwner>);
+        }
+        tokio::spawn(parts.track_future(Arc::clone(&driver).feed()));
+    }
     for lane in lanes.iter() {
         lane.spawn(parts.track_future(Arc::clone(&driver).drive(lane.id().0)));
     }
@@ -196,6 +200,21 @@ pub fn start_after(
     let left = driver.left.clone().drop_guard();
     let handle = SinkHandle::of(Arc::clone(&driver), parts, succession.history);
     (SinkInlet { driver, _left: left }, handle)
+}
+
+/// How long a payload may wait. It can change while others look.
+#[derive(Debug, Default)]
+struct MaxAge(AtomicU64);
+
+impl MaxAge {
+    fn set(&self, most: Option<Duration>) {
+        let millis = most.map_or(0, |most| u64::try_from(most.as_millis()).unwrap_or(u64::MAX).max(1));
+        self.0.store(millis, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Option<Duration> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|millis| *millis > 0).map(Duration::from_millis)
+    }
 }
 
 impl From<&SinkSettings> for DriverSettings {
@@ -214,120 +233,8 @@ impl From<&SinkSettings> for DriverSettings {
             concurrency: usize::try_from(settings.concurrency.get()).unwrap_or(usize::MAX),
             backoff: Backoff { initial: settings.retry.initial_interval, max: settings.retry.max_interval },
             max_elapsed: settings.retry.max_elapsed,
+            max_age: settings.disk.and_then(|disk| disk.max_age),
         }
-    }
-}
-
-impl SinkInlet {
-    /// The sink's id, by which takers are ordered.
-    pub fn id(&self) -> &str {
-        &self.driver.id
-    }
-
-    /// Whether a sender waits when the buffer is full.
-    pub fn blocks(&self) -> bool {
-        self.driver.is_when_full(WhenFull::Block)
-    }
-
-    /// Whether a piece is dropped when the buffer is full, even if nobody else takes it.
-    pub fn drops(&self) -> bool {
-        self.driver.is_when_full(WhenFull::DropNewest)
-    }
-
-    /// Room for one batch of `bytes` encoded bytes. What is larger than the whole buffer gets in as soon as the buffer is not
-    /// full: if it had to wait for an empty one, it would never get into that of a busy sink. So the buffer passes its size
-    /// by one such batch at most.
-    pub fn reserve(&self, bytes: usize) -> Result<Room, NoRoom> {
-        self.reserve_for(1, bytes)
-    }
-
-    /// Room for several batches that have `encoded` bytes together.
-    pub(crate) fn reserve_for(&self, batches: usize, encoded: usize) -> Result<Room, NoRoom> {
-        let driver = &self.driver;
-        let bytes = encoded.saturating_add(batches.saturating_mul(KEEPING));
-        if driver.closed.load(Ordering::Acquire) {
-            return Err(NoRoom::Closed);
-        }
-        let max = driver.max_buffer();
-        let fits = |used: usize| {
-            let is_let_in_beyond = bytes > max && (used < max || used == 0);
-            used.checked_add(bytes).filter(|sum| *sum <= max || is_let_in_beyond)
-        };
-        match driver.buffered.fetch_update(Ordering::AcqRel, Ordering::Relaxed, fits) {
-            Ok(_) => Ok(Room { driver: Arc::clone(driver), bytes }),
-            // Room may come too late for whoever waits, and the next batch may go elsewhere.
-            Err(_) if driver.leaving.load(Ordering::Relaxed) => Err(NoRoom::Closed),
-            Err(_) => Err(NoRoom::Full),
-        }
-    }
-
-    /// Resolves when room may have appeared since this call.
-    pub fn freed(&self) -> impl Future<Output = ()> + Send + 'static {
-        Arc::clone(&self.driver.freed).notified_owned()
-    }
-
-    /// Takes a batch into the queue of the lane this is called on. With [`Acknowledge::Buffered`] it is answered now.
-    pub fn commit(&self, batch: Batch, room: Room) {
-        self.commit_one(batch, Arc::new(room));
-    }
-
-    /// Takes batches for which room was reserved together.
-    pub(crate) fn commit_all(&self, batches: impl IntoIterator<Item = Batch>, room: Room) {
-        let shared = Arc::new(room);
-        batches.into_iter().for_each(|batch| self.commit_one(batch, Arc::clone(&shared)));
-    }
-
-    fn commit_one(&self, batch: Batch, room: Arc<Room>) {
-        let driver = &self.driver;
-        driver.telemetry.received(&batch);
-        if driver.dropping.load(Ordering::Relaxed) && driver.dropping.swap(false, Ordering::Relaxed) {
-            tracing::info!(sink = %driver.id, "records are taken again");
-        }
-        let (payload, debts) = batch.into_parts();
-        let records = payload.records();
-        let wire = match payload.into_wire() {
-            Ok(wire) => wire,
-            Err(error) => {
-                driver.telemetry.error(UNENCODABLE, error.to_string());
-                driver.part().drop_at_entrance(UNENCODABLE, records);
-                return debts.answer(&Outcome::rejected(RejectionKind::Invalid, error.to_string()));
-            }
-        };
-        if driver.settings.acknowledge == Acknowledge::Delivered {
-            if let Err(late) = driver.enqueue(wire, debts, room) {
-                late.debts.answer(&Outcome::retry(SHUTDOWN));
-            }
-            return;
-        }
-        // Queued first, answered then: whoever is told OK can rely on it. From here on the buffer accounts for the
-        // bytes, and the charge of the request is given back with its debts, but for what `kept` says.
-        let (wire, kept) = driver.kept(wire, &debts, room.bytes);
-        let is_slice = kept::is_slice(&wire);
-        match driver.enqueue(wire, kept, room) {
-            Ok(()) => {
-                if is_slice && !driver.gate.is_open() {
-                    // The gate has closed meanwhile, and whoever closed it may have looked here already.
-                    driver.part().keep_alone(driver.max_buffer());
-                }
-                debts.answer(&Outcome::Delivered);
-            }
-            Err(_) => debts.answer(&Outcome::retry(SHUTDOWN)),
-        }
-    }
-
-    /// Counts a piece that was turned away with the answer Retry.
-    pub fn refused(&self, records: u64) {
-        self.driver.part().refused(records);
-    }
-
-    /// Loses a piece at the entrance: accepted by selection, dropped for `reason`.
-    pub fn drop_at_entrance(&self, batch: Batch, reason: &'static str) {
-        let driver = &self.driver;
-        if !driver.dropping.swap(true, Ordering::Relaxed) {
-            tracing::warn!(sink = %driver.id, reason, "records are dropped, because other sinks go on without this one");
-        }
-        driver.part().drop_at_entrance(reason, batch.records());
-        batch.answer(&Outcome::Delivered);
     }
 }
 
@@ -340,8 +247,17 @@ impl Driver {
     }
 
     fn part(&self) -> &Part {
+        &self.parts[self.part_index()]
+    }
+
+    fn part_index(&self) -> usize {
         let last = self.parts.len() - 1;
-        &self.parts[lane::current().map_or(last, |id| id.0.min(last))]
+        lane::current().map_or(last, |id| id.0.min(last))
+    }
+
+    /// Where is counted what happens on no lane.
+    fn last_part(&self) -> &Part {
+        &self.parts[self.parts.len() - 1]
     }
 
     fn max_buffer(&self) -> usize {
@@ -359,7 +275,7 @@ impl Driver {
     }
 
     fn enqueue(&self, wire: Wire, debts: Debts, room: Arc<Room>) -> Result<(), Box<Item>> {
-        let item = Item { wire, debts, since: Instant::now(), room };
+        let item = Item { wire, debts, since: Instant::now(), room, on_disk: None };
         self.part().accept(item, &self.settings.batching)
     }
 
@@ -370,9 +286,13 @@ impl Driver {
             tokio::select! {
                 () = earlier.cancelled() => {}
                 () = self.abort.cancelled() => break,
+                () = self.handing_over.cancelled() => return,
             }
         }
         loop {
+            if self.handing_over.is_cancelled() {
+                return;
+            }
             if self.abort.is_cancelled() {
                 return part.end(SHUTDOWN);
             }
@@ -402,6 +322,7 @@ impl Driver {
                         }
                     }
                     () = self.abort.cancelled() => {}
+                    () = self.handing_over.cancelled() => {}
                     () = part.overdue(HOLD) => part.return_overdue(HOLD),
                 },
             }
@@ -452,21 +373,8 @@ impl Driver {
     }
 }
 
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.driver.buffered.fetch_sub(self.bytes, Ordering::AcqRel);
-        self.driver.freed.notify_waiters();
-    }
-}
-
 impl fmt::Debug for Driver {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Driver").field("settings", &self.settings).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for SinkInlet {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("SinkInlet").field("id", &self.driver.id).finish_non_exhaustive()
     }
 }

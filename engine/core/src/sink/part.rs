@@ -13,9 +13,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::Room;
 use super::batching::Batching;
+use super::durable::OnDisk;
 use super::request::{answer_all, not_taken, records_of};
+use super::{DAMAGED, Room};
 use crate::batch::Debts;
 use crate::ledger::{Counts, Held, Line};
 use crate::outcome::Outcome;
@@ -28,6 +29,8 @@ pub(super) struct Item {
     pub(super) since: Instant,
     // Freed when the last part of what was taken has gone.
     pub(super) room: Arc<Room>,
+    /// The frame that it is of, where it is on disk too.
+    pub(super) on_disk: Option<Arc<OnDisk>>,
 }
 
 /// What leaves the ledger's held side.
@@ -36,6 +39,8 @@ pub(super) enum Exit {
     Delivered(u64),
     Dropped(&'static str, u64),
     Returned(u64),
+    /// Still held, on disk.
+    Kept(u64),
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +55,9 @@ struct State {
     queues: [Queue; 3],
     /// Records that left the queue and have not been settled.
     in_flight: u64,
+    /// Records that are on disk only, or on their way there. They may come in by one part and go out by another, so only the
+    /// sum over all parts means something.
+    stored: i64,
     counts: Counts,
     refused: u64,
     /// Nobody takes anything out of the queues any more.
@@ -100,6 +108,75 @@ impl Part {
             self.work.notify_one();
         }
         Ok(())
+    }
+
+    /// Counts records that are accepted and on their way to the disk.
+    pub(super) fn enter_store(&self, records: u64) {
+        let mut state = self.state.lock();
+        if state.is_counted("accepted") {
+            state.counts.accepted += records;
+        }
+        state.stored += signed(records);
+    }
+
+    /// Counts records that another process left on disk, and of those the ones that are gone.
+    pub(super) fn recovered(&self, records: u64, damaged: u64) {
+        let mut state = self.state.lock();
+        if state.is_counted("recovered") {
+            state.counts.recovered += records + damaged;
+        }
+        state.stored += signed(records);
+        if damaged > 0 {
+            *state.counts.dropped.entry(DAMAGED).or_default() += damaged;
+        }
+    }
+
+    /// Takes an item that is on disk into the queue. After the end it is given back.
+    pub(super) fn from_store(&self, item: Item, batching: &Batching) -> Result<(), Box<Item>> {
+        let mut state = self.state.lock();
+        if state.ended {
+            return Err(Box::new(item));
+        }
+        state.stored -= signed(item.wire.records());
+        let queue = &mut state.queues[item.wire.signal() as usize];
+        queue.push(item);
+        let worth_a_look = queue.items.len() == 1 || batching.is_filled(queue.size, queue.records);
+        drop(state);
+        if worth_a_look {
+            self.work.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Takes records off the disk that never came into the queue, and counts where they went.
+    pub(super) fn leave_store(&self, exit: Exit) {
+        let mut state = self.state.lock();
+        let (what, records) = exit.what();
+        if records > 0 && state.is_counted(what) {
+            state.counts.add(exit);
+        }
+        state.stored -= signed(records);
+    }
+
+    /// Since when the oldest item waits that nobody waits for.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        let state = self.state.lock();
+        let fronts = state.queues.iter().filter_map(|queue| queue.items.front());
+        fronts.filter(|item| !item.debts.is_owed()).map(|item| item.since).min()
+    }
+
+    /// Drops the oldest item that nobody waits for.
+    pub(super) fn drop_oldest(&self, reason: &'static str) -> Option<Item> {
+        let mut state = self.state.lock();
+        let fronts =
+            state.queues.iter_mut().filter(|queue| queue.items.front().is_some_and(|item| !item.debts.is_owed()));
+        let queue = fronts.min_by_key(|queue| queue.items.front().map(|item| item.since))?;
+        let item = queue.items.pop_front()?;
+        queue.forget(&item);
+        if state.is_counted("dropped") {
+            *state.counts.dropped.entry(reason).or_default() += item.wire.records();
+        }
+        Some(item)
     }
 
     /// Counts records that were accepted and dropped in the same moment.
@@ -167,13 +244,12 @@ impl Part {
     pub(super) fn leave(&self, exits: &[Exit]) {
         let mut state = self.state.lock();
         for exit in exits {
-            let (what, records) = match *exit {
-                Exit::Delivered(records) => ("delivered", records),
-                Exit::Returned(records) => ("returned", records),
-                Exit::Dropped(_, records) => ("dropped", records),
-            };
+            let (what, records) = exit.what();
             if records > 0 && state.is_counted(what) {
                 state.counts.add(*exit);
+            }
+            if let Exit::Kept(records) = exit {
+                state.stored += signed(*records);
             }
             state.in_flight -= records;
         }
@@ -207,28 +283,67 @@ impl Part {
         answer_all(overdue, &not_taken(None));
     }
 
-    /// Ends the part and settles everything queued: what somebody waits for is given back, the rest is dropped for
-    /// `reason`.
+    /// Ends the part and settles everything queued: what somebody waits for is given back, what is on disk stays there, the
+    /// rest is dropped for `reason`.
     pub(super) fn end(&self, reason: &'static str) {
         let mut state = self.state.lock();
         state.ended = true;
         let mut owed = Vec::new();
-        let mut dropped = 0;
+        let (mut dropped, mut kept) = (0, 0);
         for queue in &mut state.queues {
             for item in queue.extract(|_| true) {
-                if item.debts.is_owed() {
+                if item.on_disk.is_some() {
+                    kept += item.wire.records();
+                } else if item.debts.is_owed() {
                     owed.push(item);
                 } else {
                     dropped += item.wire.records();
                 }
             }
         }
+        state.stored += signed(kept);
         state.counts.returned += records_of(&owed);
         if dropped > 0 {
             *state.counts.dropped.entry(reason).or_default() += dropped;
         }
         drop(state);
         answer_all(owed, &Outcome::retry(reason));
+    }
+
+    /// Ends the part and gives what it holds, and how much of what is on disk is counted here. In another ledger that is
+    /// returned.
+    pub(super) fn hand_over(&self, is_one_ledger: bool) -> (Vec<Item>, i64) {
+        let mut state = self.state.lock();
+        state.ended = true;
+        let items: Vec<Item> = state.queues.iter_mut().flat_map(|queue| queue.extract(|_| true)).collect();
+        let stored = std::mem::take(&mut state.stored);
+        if !is_one_ledger {
+            state.counts.returned = (state.counts.returned + records_of(&items)).saturating_add_signed(stored);
+        }
+        (items, stored)
+    }
+
+    /// Takes over what another one held. After the end it is given back.
+    pub(super) fn take_over(&self, items: Vec<Item>, stored: i64, is_one_ledger: bool) -> Vec<Item> {
+        let mut state = self.state.lock();
+        state.stored += stored;
+        if !is_one_ledger {
+            state.counts.recovered = state.counts.recovered.saturating_add_signed(stored);
+        }
+        if state.ended {
+            let on_disk = items.iter().filter(|item| item.on_disk.is_some()).map(|item| item.wire.records()).sum();
+            state.stored += signed(on_disk);
+            return items;
+        }
+        for item in items {
+            if !is_one_ledger {
+                state.counts.recovered += item.wire.records();
+            }
+            state.queues[item.wire.signal() as usize].push(item);
+        }
+        drop(state);
+        self.work.notify_one();
+        Vec::new()
     }
 
     /// Copies what is a slice of something larger.
@@ -243,7 +358,7 @@ impl Part {
     pub(super) fn line(&self) -> Line {
         let state = self.state.lock();
         let queued = state.queues.iter().map(|queue| queue.records).sum();
-        let held = Held { queued, in_flight: state.in_flight };
+        let held = Held { queued, in_flight: state.in_flight, stored: state.stored };
         Line { counts: state.counts.clone(), held, refused: state.refused }
     }
 }
@@ -268,8 +383,25 @@ impl Counts {
             Exit::Delivered(records) => self.delivered += records,
             Exit::Returned(records) => self.returned += records,
             Exit::Dropped(reason, records) => *self.dropped.entry(reason).or_default() += records,
+            Exit::Kept(_) => {}
         }
     }
+}
+
+impl Exit {
+    /// What it is, for the check of the counts, and of how many records.
+    fn what(self) -> (&'static str, u64) {
+        match self {
+            Self::Delivered(records) => ("delivered", records),
+            Self::Returned(records) => ("returned", records),
+            Self::Dropped(_, records) => ("dropped", records),
+            Self::Kept(records) => ("kept", records),
+        }
+    }
+}
+
+fn signed(records: u64) -> i64 {
+    i64::try_from(records).expect("nobody holds so many records")
 }
 
 impl Queue {
@@ -335,6 +467,13 @@ impl Queue {
 }
 
 impl Item {
+    /// Has gone for good: what is on disk of it is needed no more.
+    pub(super) fn settled(&self) {
+        if let Some(on_disk) = &self.on_disk {
+            on_disk.settle(self.wire.records());
+        }
+    }
+
     /// Whether records that the engine tells of itself are in it.
     pub(super) fn is_of_the_engine(&self) -> bool {
         self.debts.are_of_the_engine()

@@ -52,6 +52,8 @@ enum End {
 enum GivenUp {
     Shutdown,
     Expired,
+    /// Another sink goes on with them.
+    HandedOver,
 }
 
 impl Request {
@@ -87,9 +89,14 @@ impl Request {
         let driver = &self.driver;
         let expires = driver.settings.max_elapsed.map(|limit| Instant::now() + limit);
         let (mut failures, mut panics) = (0_u32, 0_u32);
-        while !items.is_empty() {
+        loop {
+            items = self.expire(items);
+            if items.is_empty() {
+                break;
+            }
             let pass = tokio::select! {
                 pass = driver.gate.enter() => pass,
+                () = driver.handing_over.cancelled() => return End::GivenUp(items, GivenUp::HandedOver),
                 () = driver.abort.cancelled() => return End::GivenUp(items, GivenUp::Shutdown),
                 () = until(expires) => return End::GivenUp(items, GivenUp::Expired),
                 () = until_overdue(&items) => {
@@ -135,6 +142,7 @@ impl Request {
             let wait = driver.settings.backoff.wait(failures, asked);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
+                () = driver.handing_over.cancelled() => return End::GivenUp(items, GivenUp::HandedOver),
                 () = until(expires) => return End::GivenUp(items, GivenUp::Expired),
                 () = until_overdue(&items) => items = self.return_overdue(items, asked),
                 () = driver.abort.cancelled() => return End::GivenUp(items, GivenUp::Shutdown),
@@ -178,11 +186,12 @@ impl Request {
         let item = items.pop().expect("there is one item");
         match halves(item.wire.clone()).await {
             Some((first, second)) => {
-                let (since, room) = (item.since, item.room);
+                let (since, room, on_disk) = (item.since, item.room, item.on_disk);
                 let [debts, other_debts] = item.debts.halved(first.records(), second.records());
-                let other = Item { wire: second, debts: other_debts, since, room: Arc::clone(&room) };
+                let other =
+                    Item { wire: second, debts: other_debts, since, room: Arc::clone(&room), on_disk: on_disk.clone() };
                 // The first half is sent first: groups are taken from the end.
-                Some([vec![other], vec![Item { wire: first, debts, since, room }]])
+                Some([vec![other], vec![Item { wire: first, debts, since, room, on_disk }]])
             }
             // It is one record, or the process ends.
             None => {
@@ -200,7 +209,7 @@ impl Request {
             tracing::warn!(sink = %self.driver.id, kind, %reason, records, "the backend rejects data for good, it is dropped");
         });
         self.leave(&[Exit::Dropped(rejection.kind.as_str(), records)]);
-        answer_all(items, &Outcome::Rejected(rejection.clone()));
+        settle_all(items, &Outcome::Rejected(rejection.clone()));
     }
 
     /// Counts and answers items that the far end took, all or in part.
@@ -208,25 +217,52 @@ impl Request {
         let records = records_of(&items);
         let Outcome::Partial { rejected, message } = outcome else {
             self.leave(&[Exit::Delivered(records)]);
-            return answer_all(items, outcome);
+            return settle_all(items, outcome);
         };
         let rejected = (*rejected).min(records);
         self.driver.telemetry.error(PARTIAL, message.clone());
         self.leave(&[Exit::Delivered(records - rejected), Exit::Dropped(PARTIAL, rejected)]);
         if items.len() == 1 {
-            return answer_all(items, outcome);
+            return settle_all(items, outcome);
         }
         // Whose records were rejected out of a joined request is not known.
-        answer_all(items, &Outcome::Delivered);
+        settle_all(items, &Outcome::Delivered);
+    }
+
+    /// Loses what has waited for longer than payloads may.
+    fn expire(&self, items: Vec<Item>) -> Vec<Item> {
+        let Some(most) = self.driver.max_age.get() else { return items };
+        let (expired, kept): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| item.since.elapsed() > most);
+        if !expired.is_empty() {
+            self.give_up(expired, GivenUp::Expired);
+        }
+        kept
     }
 
     fn give_up(&self, items: Vec<Item>, why: GivenUp) {
+        // Ended in the midst of an attempt they go to the other one too.
+        let goes_on = matches!(why, GivenUp::HandedOver)
+            || (matches!(why, GivenUp::Shutdown) && self.driver.handing_over.is_cancelled());
+        let items = match goes_on {
+            true => match self.driver.parts[self.part].put_back(items) {
+                Ok(()) => return,
+                Err(items) => items,
+            },
+            false => items,
+        };
         let reason = match why {
-            GivenUp::Shutdown => SHUTDOWN,
+            GivenUp::Shutdown | GivenUp::HandedOver => SHUTDOWN,
             GivenUp::Expired => EXPIRED,
         };
-        let (owed, unowed): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| item.debts.is_owed());
-        self.leave(&[Exit::Returned(records_of(&owed)), Exit::Dropped(reason, records_of(&unowed))]);
+        let may_stay = |item: &Item| !matches!(why, GivenUp::Expired) && item.on_disk.is_some();
+        let (kept, gone): (Vec<_>, Vec<_>) = items.into_iter().partition(may_stay);
+        let (owed, unowed): (Vec<_>, Vec<_>) = gone.into_iter().partition(|item| item.debts.is_owed());
+        self.leave(&[
+            Exit::Kept(records_of(&kept)),
+            Exit::Returned(records_of(&owed)),
+            Exit::Dropped(reason, records_of(&unowed)),
+        ]);
+        unowed.iter().for_each(Item::settled);
         answer_all(owed, &Outcome::retry(reason));
     }
 
@@ -334,6 +370,12 @@ pub(super) fn not_taken(asked: Option<Duration>) -> Outcome {
         after: asked.filter(|wait| !wait.is_zero()).or(Some(Duration::from_secs(1))),
         reason: "the backend does not take data".to_owned(),
     }
+}
+
+/// Answers items that have gone for good.
+fn settle_all(items: Vec<Item>, outcome: &Outcome) {
+    items.iter().for_each(Item::settled);
+    answer_all(items, outcome);
 }
 
 pub(super) fn answer_all(items: Vec<Item>, outcome: &Outcome) {

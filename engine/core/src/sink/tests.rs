@@ -5,7 +5,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::*;
+use crate::batch::Batch;
 use crate::lane::LaneThreads;
+use crate::outcome::{Outcome, RejectionKind};
 use crate::receipt::Receipt;
 use crate::telemetry::HealthState;
 use crate::test_kit::{ScriptedSink, logs, records_of, traces};
@@ -26,6 +28,7 @@ fn settings(acknowledge: Acknowledge) -> DriverSettings {
         concurrency: 4,
         backoff: Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(5) },
         max_elapsed: None,
+        max_age: None,
     }
 }
 
@@ -360,7 +363,7 @@ async fn gives_back_only_what_somebody_waits_for() {
     driven.take(Batch::unacknowledged(numbered(1..3)));
     let receipts: Vec<_> = (1..4).map(|part| driven.offer(numbered(part * 10..part * 10 + 10))).collect();
     driven.take(Batch::unacknowledged(numbered(3..5)));
-    assert_eq!(driven.handle.line().held, crate::ledger::Held { queued: 34, in_flight: 1 });
+    assert_eq!(driven.handle.line().held, crate::ledger::Held { queued: 34, in_flight: 1, stored: 0 });
     let start = Instant::now();
     for receipt in receipts {
         assert!(matches!(receipt.await, Outcome::Retry { .. }));
@@ -508,7 +511,7 @@ async fn settles_everything_at_the_deadline() {
         let receipts: Vec<_> = (0..5).map(|part| driven.offer(numbered(part * 10..part * 10 + 10))).collect();
         silent.called(1).await;
         let drained = driven.handle.drain(Instant::now() + Duration::from_secs(2)).await;
-        assert_eq!(drained, Drained { dropped: lost, finished: true });
+        assert_eq!(drained, Drained { dropped: lost, kept: 0, finished: true });
         let line = driven.handle.line();
         line.check().unwrap();
         assert_eq!((line.held.total(), line.counts.returned), (0, 50 - lost));
@@ -768,7 +771,7 @@ async fn a_drain_does_not_wait_for_ever_for_a_sink_to_finish() {
         let (_inlet, handle) = start("out", sink, buffered, Arc::clone(&telemetry), &threads.lanes());
         let began = Instant::now();
         let drained = handle.drain(began + Duration::from_secs(grace)).await;
-        assert_eq!(drained, Drained { dropped: 0, finished: false });
+        assert_eq!(drained, Drained { dropped: 0, kept: 0, finished: false });
         // The clock may jump to the deadline while the lane's thread ends its part; then the least is still to come.
         assert!((took..=grace + 1).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
         assert_eq!(telemetry.read().errors.get("finish"), Some(&1));

@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use super::*;
+use crate::batch::Batch;
 use crate::lane::LaneThreads;
-use crate::outcome::Rejection;
+use crate::outcome::{Outcome, Rejection, RejectionKind};
 use crate::self_telemetry::spans::{Spans, Tracer};
 use crate::self_telemetry::{SelfTelemetry, unheard};
 use crate::test_kit::{ScriptedSink, logs, within};
@@ -25,6 +26,7 @@ fn drive(sink: &ScriptedSink, acknowledge: Acknowledge) -> Traced {
         concurrency: 4,
         backoff: Backoff { initial: Duration::from_millis(1), max: Duration::from_millis(5) },
         max_elapsed: None,
+        max_age: None,
     };
     let threads = LaneThreads::start(1).unwrap();
     let spans = Spans::default();

@@ -31,6 +31,7 @@ async fn deliver_all(options: &OtlpSink, payload: Wire) {
         concurrency: 1,
         backoff: Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(5) },
         max_elapsed: None,
+        max_age: None,
     };
     let (threads, lanes) = test_kit::lanes(1);
     let (inlet, handle) = start("to", Box::new(built(options)), settings, Arc::default(), &lanes);

@@ -1,0 +1,313 @@
+//! The disk queue of a sink: a log on a thread of its own, and the counts that everybody else may look at.
+//!
+//! The thread takes all that waits for it at once: what is to be written goes into one group, which is synced once. Nobody
+//! waits in a call: answers come on the thread. Not here: files (`log`), what is sent (`engine_core::sink`).
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use engine_core::sink::{FrameId, NoStore, ReadFrame, Recovered, Store, StoreLimits, StoreOwner, StoreState, Written};
+use futures::FutureExt;
+use futures::channel::oneshot;
+use futures::future::BoxFuture;
+use otlp::Wire;
+use parking_lot::Mutex;
+
+use crate::files::{Directory, HoldError};
+use crate::format::FRAME_OVERHEAD;
+use crate::log::{Log, Now, OpenError, Options};
+use crate::worker::Worker;
+
+/// A buffer has about so many segments when it is full: so large is the part of it that is freed at once.
+const SEGMENTS: u64 = 16;
+/// The limits of a segment's size.
+const LEAST_SEGMENT: u64 = 256 * 1024;
+const MOST_SEGMENT: u64 = 64 * 1024 * 1024;
+/// Completions that a kill may lose.
+const COMPLETIONS: u32 = 32;
+/// Bytes of a buffer that are not for segments: what is completed stands there.
+const BESIDE_SEGMENTS: u64 = 512 * 1024;
+/// What the files may have beyond their limit while the oldest are about to make room.
+const SLACK: u64 = 8;
+/// How long a sync may take before nothing more is taken.
+const STALLED: Duration = Duration::from_secs(2);
+
+/// Why a buffer cannot be opened. Nothing in it has been changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenQueueError {
+    /// The operating system gives no thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+    /// It cannot be held.
+    #[error(transparent)]
+    Hold(#[from] HoldError),
+    /// What stands in it cannot be read.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+/// A buffer that is open. Nothing in it is changed before it belongs to somebody.
+#[derive(Debug)]
+pub struct DiskQueue {
+    shared: Arc<Shared>,
+    commands: Sender<Command>,
+}
+
+/// What the thread and the others share.
+pub(crate) struct Shared {
+    pub(crate) name: String,
+    began: Instant,
+    recovered: Recovered,
+    /// Bytes of the segments.
+    pub(crate) written: AtomicU64,
+    /// Room that was taken and is not written yet.
+    pub(crate) reserved: AtomicU64,
+    max: AtomicU64,
+    pub(crate) drops_oldest: AtomicBool,
+    pub(crate) unread: AtomicU64,
+    pub(crate) has_unread: AtomicBool,
+    pub(crate) damaged_frames: AtomicU64,
+    /// Milliseconds after the beginning, plus one, at which a write began that has not ended.
+    writing_since: AtomicU64,
+    is_failing: AtomicBool,
+    pub(crate) problem: Mutex<Option<String>>,
+    pub(crate) owner: Mutex<Option<Arc<dyn StoreOwner>>>,
+}
+
+/// What the thread is asked to do.
+pub(crate) enum Command {
+    Append {
+        wire: Wire,
+        room: usize,
+        written: Arc<dyn Written>,
+    },
+    Read {
+        most: usize,
+        found: Box<dyn FnOnce(Vec<ReadFrame>) + Send>,
+    },
+    Complete(FrameId),
+    MaxAge(Option<Duration>),
+    /// The buffer is in use from now on: before that nothing in it is changed.
+    Begin,
+    Close(oneshot::Sender<()>),
+}
+
+impl DiskQueue {
+    /// Opens the buffer in a directory, which is made where it is absent.
+    ///
+    /// # Errors
+    /// [`OpenQueueError`].
+    pub fn open(path: &Path, limits: StoreLimits) -> Result<Self, OpenQueueError> {
+        let directory = Directory::hold_or_make(path)?;
+        let began = Instant::now();
+        let options = Options {
+            segment_size: (limits.max_size / SEGMENTS).clamp(LEAST_SEGMENT, MOST_SEGMENT),
+            completions: COMPLETIONS,
+            max_age: limits.max_age,
+        };
+        let mut log = Log::open(directory, options, now_since(began))?;
+        let (_, records) = log.unread();
+        let losses = log.take_losses();
+        let recovered = Recovered { records, damaged: losses.iter().map(|loss| loss.records).sum() };
+        let shared = Shared {
+            name: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            began,
+            recovered,
+            written: AtomicU64::new(log.size()),
+            reserved: AtomicU64::new(0),
+            max: AtomicU64::new(0),
+            drops_oldest: AtomicBool::new(false),
+            unread: AtomicU64::new(records),
+            has_unread: AtomicBool::new(log.has_unread()),
+            damaged_frames: AtomicU64::new(losses.iter().map(|loss| loss.frames).sum()),
+            writing_since: AtomicU64::new(0),
+            is_failing: AtomicBool::new(false),
+            problem: Mutex::new(None),
+            owner: Mutex::new(None),
+        };
+        shared.limit(limits);
+        let shared = Arc::new(shared);
+        let (commands, asked) = crossbeam_channel::unbounded();
+        let worker = Worker::new(log, Arc::clone(&shared));
+        let thread = thread::Builder::new().name("buffer".to_owned()).spawn(move || serve(worker, &asked));
+        thread.map_err(OpenQueueError::Thread)?;
+        Ok(Self { shared, commands })
+    }
+}
+
+/// The thread: until it is closed, or nobody can ask any more.
+fn serve(mut worker: Worker, asked: &Receiver<Command>) {
+    loop {
+        let first = match worker.pause() {
+            Some(pause) => match asked.recv_timeout(pause) {
+                Ok(command) => Some(command),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return worker.close(),
+            },
+            None => match asked.recv() {
+                Ok(command) => Some(command),
+                Err(_) => return worker.close(),
+            },
+        };
+        let waiting = first.into_iter().chain(std::iter::from_fn(|| asked.try_recv().ok()));
+        if let Some(closed) = worker.work(waiting) {
+            // Whoever still asks is told so by the end of the channel.
+            worker.work(asked.try_iter());
+            worker.close();
+            closed.send(()).unwrap_or(());
+            return;
+        }
+    }
+}
+
+impl Store for DiskQueue {
+    fn overhead(&self) -> usize {
+        FRAME_OVERHEAD
+    }
+
+    fn reserve(&self, room: usize) -> Result<(), NoStore> {
+        let shared = &self.shared;
+        if shared.is_failing.load(Ordering::Relaxed) || shared.is_stalled() {
+            return Err(NoStore::Failing);
+        }
+        let room = room as u64;
+        let max = shared.max.load(Ordering::Relaxed);
+        let most = if shared.drops_oldest.load(Ordering::Relaxed) { max + max / SLACK } else { max };
+        let fits = |reserved: u64| {
+            let held = shared.written.load(Ordering::Acquire) + reserved;
+            // What is larger than all of it gets in as soon as there is any room.
+            let is_let_in_beyond = room > max && held < max;
+            (held + room <= most || is_let_in_beyond).then_some(reserved + room)
+        };
+        let taken = shared.reserved.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits);
+        taken.map(drop).map_err(|_| NoStore::Full)
+    }
+
+    fn give_back(&self, room: usize) {
+        self.shared.reserved.fetch_sub(room as u64, Ordering::AcqRel);
+    }
+
+    fn append(&self, wire: Wire, room: usize, written: Arc<dyn Written>) {
+        if let Err(error) = self.commands.send(Command::Append { wire, room, written }) {
+            self.give_back(room);
+            if let Command::Append { written, .. } = error.0 {
+                written.failed("the buffer is closed");
+            }
+        }
+    }
+
+    fn read(&self, most: usize, found: Box<dyn FnOnce(Vec<ReadFrame>) + Send>) {
+        if let Err(error) = self.commands.send(Command::Read { most, found })
+            && let Command::Read { found, .. } = error.0
+        {
+            found(Vec::new());
+        }
+    }
+
+    fn has_unread(&self) -> bool {
+        self.shared.has_unread.load(Ordering::Acquire)
+    }
+
+    fn complete(&self, frame: FrameId) {
+        // Once it is closed the frame comes again with the next process.
+        drop(self.commands.send(Command::Complete(frame)));
+    }
+
+    fn belongs_to(&self, owner: Arc<dyn StoreOwner>) {
+        *self.shared.owner.lock() = Some(owner);
+        drop(self.commands.send(Command::Begin));
+    }
+
+    fn resettle(&self, limits: StoreLimits) {
+        self.shared.limit(limits);
+        drop(self.commands.send(Command::MaxAge(limits.max_age)));
+    }
+
+    fn recovered(&self) -> Recovered {
+        self.shared.recovered
+    }
+
+    fn state(&self) -> StoreState {
+        let shared = &self.shared;
+        let stalled = || shared.is_stalled().then(|| "the disk does not answer".to_owned());
+        StoreState {
+            used: shared.written.load(Ordering::Acquire) + BESIDE_SEGMENTS,
+            max: shared.max.load(Ordering::Relaxed) + BESIDE_SEGMENTS,
+            unread_records: shared.unread.load(Ordering::Acquire),
+            damaged_frames: shared.damaged_frames.load(Ordering::Relaxed),
+            problem: shared.problem.lock().clone().or_else(stalled),
+        }
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        // Nobody is told any more: the owner goes with its last task.
+        let (closed, ended) = oneshot::channel();
+        let is_asked = self.commands.send(Command::Close(closed)).is_ok();
+        let shared = Arc::clone(&self.shared);
+        async move {
+            if is_asked {
+                ended.await.unwrap_or(());
+            }
+            shared.owner.lock().take();
+        }
+        .boxed()
+    }
+}
+
+impl Shared {
+    fn limit(&self, limits: StoreLimits) {
+        self.max.store(limits.max_size.saturating_sub(BESIDE_SEGMENTS), Ordering::Relaxed);
+        self.drops_oldest.store(limits.drops_oldest, Ordering::Relaxed);
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        now_since(self.began)
+    }
+
+    /// Whether the files have more than they may.
+    pub(crate) fn is_over(&self, more: u64) -> bool {
+        self.written.load(Ordering::Relaxed) + more > self.max.load(Ordering::Relaxed)
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn is_stalled(&self) -> bool {
+        let since = self.writing_since.load(Ordering::Relaxed);
+        since > 0 && u128::from(self.millis().saturating_sub(since - 1)) > STALLED.as_millis()
+    }
+
+    pub(crate) fn write_begins(&self) {
+        self.writing_since.store(self.millis() + 1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn write_ended(&self) {
+        self.writing_since.store(0, Ordering::Relaxed);
+    }
+
+    /// Nothing can be written, for this reason, or it can again.
+    pub(crate) fn set_problem(&self, problem: Option<String>) {
+        self.is_failing.store(problem.is_some(), Ordering::Relaxed);
+        *self.problem.lock() = problem;
+    }
+
+    pub(crate) fn owner(&self) -> Option<Arc<dyn StoreOwner>> {
+        self.owner.lock().clone()
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Shared").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+fn now_since(began: Instant) -> Now {
+    let unix = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Now { unix_millis: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX), elapsed: began.elapsed() }
+}

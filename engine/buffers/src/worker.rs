@@ -1,0 +1,268 @@
+//! What the thread of a disk queue does with what it is asked.
+//!
+//! After a write that failed nothing is written for a growing while; then a new file is tried. Not here: who asks (`queue`).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use engine_core::edge::FULL;
+use engine_core::sink::{DAMAGED, EXPIRED, FrameId, Keeping, ReadFrame, Written};
+use futures::channel::oneshot;
+use otlp::Wire;
+
+use crate::files::Directory;
+use crate::log::{Frame, Log, LossReason, NewFrame, Stored};
+use crate::queue::{Command, Shared};
+
+/// Pauses between attempts to write after one failed.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How often what was completed is written at the least, and what is too old looked for.
+const FLUSH: Duration = Duration::from_millis(250);
+const AGES: Duration = Duration::from_secs(1);
+/// The most bytes that are written as one group, so that nobody waits for a group without end.
+const GROUP: usize = 16 * 1024 * 1024;
+
+/// The log and its trouble.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    log: Log<Directory>,
+    shared: Arc<Shared>,
+    trouble: Option<Trouble>,
+    /// It belongs to somebody.
+    has_begun: bool,
+}
+
+/// Writing has failed, and is tried again at a moment after the beginning.
+#[derive(Clone, Copy, Debug)]
+struct Trouble {
+    again_at: Duration,
+    pause: Duration,
+}
+
+/// Something to be written.
+struct Pending {
+    frame: NewFrame,
+    room: usize,
+    written: Arc<dyn Written>,
+}
+
+impl Worker {
+    pub(crate) fn new(log: Log<Directory>, shared: Arc<Shared>) -> Self {
+        Self { log, shared, trouble: None, has_begun: false }
+    }
+
+    /// How long to wait for work before looking after the log; none where there is nothing to look after.
+    pub(crate) fn pause(&self) -> Option<Duration> {
+        match self.trouble {
+            _ if !self.has_begun => None,
+            Some(trouble) => {
+                Some(trouble.again_at.saturating_sub(self.shared.now().elapsed).max(Duration::from_millis(1)))
+            }
+            None if self.log.has_unwritten_completions() || self.log.needs_maintenance() => Some(FLUSH),
+            None if self.log.has_max_age() && self.log.has_unread() => Some(AGES),
+            None => None,
+        }
+    }
+
+    /// Does what is asked, as far as it is asked now. Says whom to tell when it is to close.
+    pub(crate) fn work(&mut self, waiting: impl Iterator<Item = Command>) -> Option<oneshot::Sender<()>> {
+        let mut group = Vec::new();
+        let mut bytes = 0;
+        let mut worked = false;
+        let mut closed = None;
+        for command in waiting {
+            worked = true;
+            match command {
+                Command::Append { wire, room, written } => {
+                    bytes += wire.len();
+                    group.push(pending(wire, room, written));
+                    if bytes >= GROUP {
+                        self.append(std::mem::take(&mut group));
+                        bytes = 0;
+                    }
+                }
+                Command::Read { most, found } => {
+                    // What is to be written goes first: it may be what is read.
+                    self.append(std::mem::take(&mut group));
+                    bytes = 0;
+                    let frames = self.read(most);
+                    // Others may see that there is nothing left before they see what there was.
+                    self.tell();
+                    found(frames);
+                }
+                Command::Complete(frame) => self.log.complete(Frame::at(frame.sequence, frame.records, frame.place)),
+                Command::Begin => self.has_begun = true,
+                Command::MaxAge(most) => self.log.set_max_age(most),
+                Command::Close(sender) => closed = Some(sender),
+            }
+        }
+        self.append(group);
+        // A quiet moment is used to write down what was completed meanwhile.
+        if self.has_begun && (self.log.needs_maintenance() || !worked) {
+            self.maintain();
+        }
+        self.tell();
+        closed
+    }
+
+    /// Ends it in good order.
+    pub(crate) fn close(&mut self) {
+        if !self.has_begun {
+            return;
+        }
+        if let Err(error) = self.log.close(self.shared.now()) {
+            tracing::warn!(buffer = %self.shared.name, %error, "the buffer could not be closed in order, the next start has more to read");
+        }
+        self.tell();
+    }
+
+    fn append(&mut self, group: Vec<Pending>) {
+        if group.is_empty() {
+            return;
+        }
+        let now = self.shared.now();
+        if self.trouble.is_some_and(|trouble| trouble.again_at > now.elapsed) {
+            let problem = self.shared.problem.lock().clone().unwrap_or_default();
+            return self.fail(group, &problem);
+        }
+        let size: u64 = group.iter().map(|pending| pending.frame.size()).sum();
+        while self.shared.drops_oldest.load(Ordering::Relaxed) && self.shared.is_over(size) && self.log.drop_oldest() {
+            self.maintain();
+            self.measure();
+        }
+        self.shared.write_begins();
+        let (frames, rest): (Vec<NewFrame>, Vec<(usize, Arc<dyn Written>)>) =
+            group.into_iter().map(|pending| (pending.frame, (pending.room, pending.written))).unzip();
+        let appended = self.log.append(&frames, now);
+        self.shared.write_ended();
+        self.measure();
+        let room: usize = rest.iter().map(|(room, _)| room).sum();
+        self.shared.reserved.fetch_sub(room as u64, Ordering::AcqRel);
+        drop(frames);
+        let mut rest = rest.into_iter();
+        for frame in appended.frames {
+            let (_, written) = rest.next().expect("every frame was asked for");
+            let in_turn = self.log.is_next(frame);
+            let id = FrameId { sequence: frame.sequence, records: u64::from(frame.records), place: frame.behind() };
+            if written.written(id, in_turn) == Keeping::InMemory && in_turn {
+                self.log.keep_from_reading(frame);
+            }
+        }
+        match appended.error {
+            None => self.recovered(),
+            Some(error) => {
+                let problem = error.to_string();
+                self.failed(&problem);
+                rest.for_each(|(_, written)| written.failed(&problem));
+            }
+        }
+    }
+
+    fn fail(&mut self, group: Vec<Pending>, problem: &str) {
+        for pending in group {
+            self.shared.reserved.fetch_sub(pending.room as u64, Ordering::AcqRel);
+            pending.written.failed(problem);
+        }
+    }
+
+    /// Nothing can be written for a while.
+    fn failed(&mut self, problem: &str) {
+        let pause = self.trouble.map_or(FIRST_PAUSE, |trouble| (trouble.pause * 2).min(LONGEST_PAUSE));
+        if self.trouble.is_none() {
+            tracing::error!(buffer = %self.shared.name, %problem, "the buffer cannot be written");
+        }
+        self.trouble = Some(Trouble { again_at: self.shared.now().elapsed + pause, pause });
+        self.shared.set_problem(Some(problem.to_owned()));
+    }
+
+    fn recovered(&mut self) {
+        if self.trouble.take().is_some() {
+            tracing::info!(buffer = %self.shared.name, "the buffer can be written again");
+            self.shared.set_problem(None);
+        }
+    }
+
+    fn read(&mut self, most: usize) -> Vec<ReadFrame> {
+        let stored = match self.log.read(most, self.shared.now()) {
+            Ok(stored) => stored,
+            Err(error) => {
+                // It is asked for again; a disk that cannot be read is one that cannot be written.
+                self.failed(&error.to_string());
+                return Vec::new();
+            }
+        };
+        stored.into_iter().filter_map(|stored| self.readmitted(stored)).collect()
+    }
+
+    /// What was stored was admitted before; if it is not now, it is not what was stored.
+    fn readmitted(&mut self, stored: Stored) -> Option<ReadFrame> {
+        let Stored { frame, signal, payload, age } = stored;
+        match otlp::readmit(signal, payload) {
+            Ok(wire) if wire.records() == u64::from(frame.records) => {
+                let frame = FrameId { sequence: frame.sequence, records: wire.records(), place: frame.behind() };
+                Some(ReadFrame { frame, wire, age })
+            }
+            Ok(_) | Err(_) => {
+                self.log.lose_read(frame);
+                None
+            }
+        }
+    }
+
+    fn maintain(&mut self) {
+        let now = self.shared.now();
+        let done = self.log.maintain(now);
+        let is_due = self.trouble.is_some_and(|trouble| trouble.again_at <= now.elapsed);
+        match done {
+            Err(error) => self.failed(&error.to_string()),
+            Ok(()) if is_due => {
+                self.shared.write_begins();
+                let probed = self.log.probe(now);
+                self.shared.write_ended();
+                match probed {
+                    Ok(()) => self.recovered(),
+                    Err(error) => self.failed(&error.to_string()),
+                }
+            }
+            Ok(()) => {}
+        }
+    }
+
+    fn measure(&self) {
+        self.shared.written.store(self.log.size(), Ordering::Release);
+    }
+
+    /// Lets everybody know how things are.
+    fn tell(&mut self) {
+        self.measure();
+        let (_, records) = self.log.unread();
+        self.shared.unread.store(records, Ordering::Release);
+        let had_unread = self.shared.has_unread.swap(self.log.has_unread(), Ordering::AcqRel);
+        let losses = self.log.take_losses();
+        let Some(owner) = self.shared.owner() else { return };
+        for loss in losses {
+            let reason = match loss.reason {
+                LossReason::Damaged => {
+                    self.shared.damaged_frames.fetch_add(loss.frames, Ordering::Relaxed);
+                    DAMAGED
+                }
+                LossReason::Expired => EXPIRED,
+                LossReason::Full => FULL,
+            };
+            owner.lost(reason, loss.records);
+        }
+        if self.log.take_freed() > 0 {
+            owner.freed();
+        }
+        if !had_unread && self.log.has_unread() {
+            owner.readable();
+        }
+    }
+}
+
+fn pending(wire: Wire, room: usize, written: Arc<dyn Written>) -> Pending {
+    let (signal, records) = (wire.signal(), u32::try_from(wire.records()).unwrap_or(u32::MAX));
+    Pending { frame: NewFrame { signal, records, payload: wire.into_rope() }, room, written }
+}
