@@ -141,15 +141,19 @@ pub struct EngineReport {
     pub orphans: BTreeMap<String, OrphanView>,
 }
 
-/// A buffer on disk in one engine, in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A buffer on disk in one engine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BufferView {
-    /// Its files.
+    /// Bytes of its files.
     pub used: u64,
     /// The most that they may have.
     pub max: u64,
-    /// What waits in it.
-    pub held: u64,
+    /// Bytes of what is being delivered.
+    pub in_memory: u64,
+    /// Records that wait behind that.
+    pub waiting: u64,
+    /// Why nothing can be written to it.
+    pub problem: Option<String>,
 }
 
 /// A buffer on disk in one engine whose pipeline is gone.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine_config::SecretString;
-use engine_config::status::{Component, ComponentState, OrphanedBuffer, Sink, Status};
+use engine_config::status::{Component, ComponentState, Held, OrphanedBuffer, Sink, Status};
 use futures::stream::{self, StreamExt};
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request};
@@ -159,7 +159,7 @@ impl Engines {
             let flow = view.flows.entry(pipeline.clone()).or_default();
             flow.accepted += ledger.recovered + ledger.accepted;
             flow.delivered += ledger.delivered;
-            flow.held += ledger.held.queued + ledger.held.in_flight;
+            flow.held += held(sink);
             for (reason, records) in &ledger.dropped {
                 *flow.dropped.entry(reason.clone()).or_default() += records;
             }
@@ -227,13 +227,20 @@ fn report(engine: &Engine, status: &Status) -> EngineReport {
 }
 
 fn held(sink: &Sink) -> u64 {
-    sink.ledger.held.queued + sink.ledger.held.in_flight
+    let Held { queued, in_flight, on_disk } = sink.ledger.held;
+    queued + in_flight + on_disk
 }
 
 /// The buffer on disk of a pipeline.
 fn buffer(component: &Component) -> Option<(String, BufferView)> {
-    let buffer = &component.sink.as_ref()?.buffer;
-    let view = BufferView { used: buffer.disk_used_bytes?, max: buffer.disk_max_bytes?, held: buffer.used_bytes };
+    let Sink { ledger, buffer } = component.sink.as_ref()?;
+    let view = BufferView {
+        used: buffer.disk_used_bytes?,
+        max: buffer.disk_max_bytes?,
+        in_memory: buffer.used_bytes,
+        waiting: ledger.held.on_disk,
+        problem: buffer.problem.clone(),
+    };
     Some((component.pipeline.clone()?, view))
 }
 

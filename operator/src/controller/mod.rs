@@ -283,7 +283,8 @@ impl Manager {
         let next = desired.next_change.map_or(i64::MAX, |at| at.saturating_sub(input.now));
         // A right that was missing may have come without a word. An hour later at the latest everything is compared once more.
         let is_forbidden = input.secrets.values().any(|secret| *secret == SecretView::Forbidden);
-        let longest = if is_forbidden || leader.former.will_change() { 60 } else { 3600 };
+        let is_soon = is_forbidden || leader.former.will_change() || leader.publisher.withholds();
+        let longest = if is_soon { 60 } else { 3600 };
         Ok(Duration::from_secs(u64::try_from(next).unwrap_or(0).clamp(60, longest)))
     }
 

@@ -20,6 +20,14 @@ pub(super) fn condition(pipeline: &Collected, known: &Known<'_>) -> Option<Condi
     let of = |status, reason, message| Some(ConditionReport { kind: BUFFER_HEALTHY, status, reason, message });
     let buffer = known.storage?.buffers.get(&pipeline.id)?;
     let name = label(&pipeline.id.name);
+    let failing = views(&name, known).find_map(|(report, view)| Some((report, view.problem.as_ref()?)));
+    if let Some((report, problem)) = failing {
+        let message = format!(
+            "Nothing can be written to the volume of pod {}, and what comes is turned away or dropped: {problem}",
+            report.pod
+        );
+        return of(Verdict::False, "BufferNotWritable", message);
+    }
     let share = |view: &BufferView| view.used.saturating_mul(100) / view.max.max(1);
     let fullest = views(&name, known).max_by_key(|(_, view)| share(view));
     // No numbers: each of them would be a write. They are in `status.buffer`.

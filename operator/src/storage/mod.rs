@@ -22,8 +22,8 @@ use crate::role::{Fleet, Role, Workload};
 pub const DISK_SIZE: u64 = 1 << 30;
 /// The smallest buffer on disk.
 pub const LEAST_DISK_SIZE: u64 = 8 << 20;
-/// What a buffer on disk may still hold when its pipeline goes back to memory: it is delivered within moments, by the engine that
-/// has it.
+/// What a buffer on disk may still be delivering when its pipeline goes back to memory: that is done within moments, by the engine
+/// that has it.
 const RESIDUE: u64 = 1 << 20;
 
 /// What is to be of the log gateway while something of it is on disk.
@@ -209,7 +209,9 @@ impl<'i> Seen<'i> {
         }
         let name = label(&pipeline.id.name);
         let views: Vec<&BufferView> = self.reports().filter_map(|report| report.buffers.get(&name)).collect();
-        let is_delivered = self.all_report() && !has_orphans && views.iter().all(|view| view.held <= RESIDUE);
+        let is_delivered = self.all_report()
+            && !has_orphans
+            && views.iter().all(|view| view.waiting == 0 && view.in_memory <= RESIDUE);
         // Where no pod keeps its volume, nobody has to make room for the others.
         if is_wanted && is_delivered {
             return None;

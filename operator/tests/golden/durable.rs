@@ -251,7 +251,7 @@ fn one_of_two_goes_back_to_memory() {
     input.workloads.insert(Fleet::DURABLE, running(1));
     let mut holding = |held: Option<u64>, orphans: u64| {
         let mut report = report(0, true, 1);
-        let view = |held| BufferView { used: 100 * MEBIBYTE, max: 3 << 30, held };
+        let view = |waiting| BufferView { used: 100 * MEBIBYTE, max: 3 << 30, waiting, ..BufferView::default() };
         report.buffers.extend(held.map(|held| ("shop".to_owned(), view(held))));
         if orphans > 0 {
             report.orphans.insert(mine.to_owned(), OrphanView { used: MEBIBYTE, records: orphans });
@@ -261,8 +261,8 @@ fn one_of_two_goes_back_to_memory() {
         let kept = desired.storage.as_ref().unwrap().buffers.iter().find(|(id, _)| id.name == "shop");
         kept.map(|(_, buffer)| buffer.max_size)
     };
-    assert_eq!(holding(Some(50 * MEBIBYTE), 0), Some(3 << 30), "of the size that engines have");
-    assert_eq!(holding(Some(1000), 0), None);
+    assert_eq!(holding(Some(50), 0), Some(3 << 30), "of the size that engines have");
+    assert_eq!(holding(Some(0), 0), None);
     assert_eq!(holding(None, 3), Some(2 << 30), "of the size that its status says");
     input.engines.clear();
     let desired = plan(&input);
@@ -333,7 +333,7 @@ fn fill_levels_are_told() {
     input.workloads.insert(Fleet::DURABLE, running(2));
     let mut used = |used: [u64; 2]| {
         let report = |(ordinal, used): (u32, u64)| {
-            let view = BufferView { used: used * MEBIBYTE, max: 1000 * MEBIBYTE, held: 1 };
+            let view = BufferView { used: used * MEBIBYTE, max: 1000 * MEBIBYTE, ..BufferView::default() };
             let orphan = OrphanView { used: MEBIBYTE, records: 3 };
             EngineReport {
                 buffers: [("shop".to_owned(), view)].into(),
@@ -353,6 +353,10 @@ fn fill_levels_are_told() {
     assert_eq!((left[0].uid.as_str(), left[0].used.0.as_str(), left[0].records), ("gone", "2Mi", 6));
     assert_eq!(buffer(&used([100, 850]), "shop"), Some(("False", "BufferFilling")));
     assert_eq!(buffer(&used([960, 0]), "shop"), Some(("False", "BufferFull")));
+    let view = input.engines.get_mut(&Fleet::DURABLE).unwrap().reports[0].buffers.get_mut("shop").unwrap();
+    view.problem = Some("no space left on device".to_owned());
+    let desired = plan(&input);
+    assert_eq!(buffer(&desired, "shop"), Some(("False", "BufferNotWritable")));
 }
 
 /// A pipeline that cannot run for the moment does not cost the gateway its volumes.
