@@ -98,8 +98,13 @@ impl Directory {
     /// # Errors
     /// [`HoldError`].
     pub fn hold_or_make(path: &Path) -> Result<Self, HoldError> {
-        let made = fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path);
-        made.map_err(|source| HoldError::Io { action: "make", path: path.to_owned(), source })?;
+        let failed = |source| HoldError::Io { action: "make", path: path.to_owned(), source };
+        let absent: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+        fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path).map_err(failed)?;
+        // What is in it lasts only where its name does.
+        for parent in absent.iter().filter_map(|folder| folder.parent()) {
+            File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
+        }
         Self::hold(path)
     }
 

@@ -7,8 +7,12 @@
 pub mod files;
 mod format;
 pub mod log;
+#[cfg(test)]
+mod model_tests;
 mod queue;
 mod ranges;
+#[cfg(test)]
+mod simulated;
 mod worker;
 
 pub use format::{FRAME_OVERHEAD, VERSION};

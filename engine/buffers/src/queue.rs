@@ -31,8 +31,8 @@ const MOST_SEGMENT: u64 = 64 * 1024 * 1024;
 const COMPLETIONS: u32 = 32;
 /// Bytes of a buffer that are not for segments: what is completed stands there.
 const BESIDE_SEGMENTS: u64 = 512 * 1024;
-/// What the files may have beyond their limit while the oldest are about to make room.
-const SLACK: u64 = 8;
+/// The share of a buffer that is kept free for what comes next where the oldest make room, as a divisor.
+const HEADROOM: u64 = 8;
 /// How long a sync may take before nothing more is taken.
 const STALLED: Duration = Duration::from_secs(2);
 
@@ -71,6 +71,7 @@ pub(crate) struct Shared {
     pub(crate) unread: AtomicU64,
     pub(crate) has_unread: AtomicBool,
     pub(crate) damaged_frames: AtomicU64,
+    pub(crate) groups: AtomicU64,
     /// Milliseconds after the beginning, plus one, at which a write began that has not ended.
     writing_since: AtomicU64,
     is_failing: AtomicBool,
@@ -124,6 +125,7 @@ impl DiskQueue {
             unread: AtomicU64::new(records),
             has_unread: AtomicBool::new(log.has_unread()),
             damaged_frames: AtomicU64::new(losses.iter().map(|loss| loss.frames).sum()),
+            groups: AtomicU64::new(0),
             writing_since: AtomicU64::new(0),
             is_failing: AtomicBool::new(false),
             problem: Mutex::new(None),
@@ -158,6 +160,8 @@ fn serve(mut worker: Worker, asked: &Receiver<Command>) {
             // Whoever still asks is told so by the end of the channel.
             worker.work(asked.try_iter());
             worker.close();
+            // Whoever hears of it may open it.
+            drop(worker);
             closed.send(()).unwrap_or(());
             return;
         }
@@ -176,12 +180,11 @@ impl Store for DiskQueue {
         }
         let room = room as u64;
         let max = shared.max.load(Ordering::Relaxed);
-        let most = if shared.drops_oldest.load(Ordering::Relaxed) { max + max / SLACK } else { max };
         let fits = |reserved: u64| {
             let held = shared.written.load(Ordering::Acquire) + reserved;
             // What is larger than all of it gets in as soon as there is any room.
             let is_let_in_beyond = room > max && held < max;
-            (held + room <= most || is_let_in_beyond).then_some(reserved + room)
+            (held + room <= max || is_let_in_beyond).then_some(reserved + room)
         };
         let taken = shared.reserved.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits);
         taken.map(drop).map_err(|_| NoStore::Full)
@@ -239,6 +242,7 @@ impl Store for DiskQueue {
             max: shared.max.load(Ordering::Relaxed) + BESIDE_SEGMENTS,
             unread_records: shared.unread.load(Ordering::Acquire),
             damaged_frames: shared.damaged_frames.load(Ordering::Relaxed),
+            groups: shared.groups.load(Ordering::Relaxed),
             problem: shared.problem.lock().clone().or_else(stalled),
         }
     }
@@ -268,9 +272,11 @@ impl Shared {
         now_since(self.began)
     }
 
-    /// Whether the files have more than they may.
-    pub(crate) fn is_over(&self, more: u64) -> bool {
-        self.written.load(Ordering::Relaxed) + more > self.max.load(Ordering::Relaxed)
+    /// Whether the oldest are to make room, when so much is to be written.
+    pub(crate) fn wants_room(&self, more: u64) -> bool {
+        let max = self.max.load(Ordering::Relaxed);
+        let is_over = self.written.load(Ordering::Relaxed) + more > max - max / HEADROOM;
+        is_over && self.drops_oldest.load(Ordering::Relaxed)
     }
 
     fn millis(&self) -> u64 {
@@ -311,3 +317,6 @@ fn now_since(began: Instant) -> Now {
     let unix = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
     Now { unix_millis: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX), elapsed: began.elapsed() }
 }
+
+#[cfg(test)]
+mod tests;

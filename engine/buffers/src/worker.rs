@@ -30,6 +30,9 @@ pub(crate) struct Worker {
     log: Log<Directory>,
     shared: Arc<Shared>,
     trouble: Option<Trouble>,
+    /// The last pause between attempts, and whether the trouble was told; both until something is written again.
+    pause: Duration,
+    is_told: bool,
     /// It belongs to somebody.
     has_begun: bool,
 }
@@ -38,7 +41,6 @@ pub(crate) struct Worker {
 #[derive(Clone, Copy, Debug)]
 struct Trouble {
     again_at: Duration,
-    pause: Duration,
 }
 
 /// Something to be written.
@@ -50,7 +52,7 @@ struct Pending {
 
 impl Worker {
     pub(crate) fn new(log: Log<Directory>, shared: Arc<Shared>) -> Self {
-        Self { log, shared, trouble: None, has_begun: false }
+        Self { log, shared, trouble: None, pause: Duration::ZERO, is_told: false, has_begun: false }
     }
 
     /// How long to wait for work before looking after the log; none where there is nothing to look after.
@@ -128,7 +130,7 @@ impl Worker {
             return self.fail(group, &problem);
         }
         let size: u64 = group.iter().map(|pending| pending.frame.size()).sum();
-        while self.shared.drops_oldest.load(Ordering::Relaxed) && self.shared.is_over(size) && self.log.drop_oldest() {
+        while self.shared.wants_room(size) && self.log.drop_oldest() {
             self.maintain();
             self.measure();
         }
@@ -137,6 +139,7 @@ impl Worker {
             group.into_iter().map(|pending| (pending.frame, (pending.room, pending.written))).unzip();
         let appended = self.log.append(&frames, now);
         self.shared.write_ended();
+        self.shared.groups.fetch_add(1, Ordering::Relaxed);
         self.measure();
         let room: usize = rest.iter().map(|(room, _)| room).sum();
         self.shared.reserved.fetch_sub(room as u64, Ordering::AcqRel);
@@ -151,7 +154,7 @@ impl Worker {
             }
         }
         match appended.error {
-            None => self.recovered(),
+            None => self.written(),
             Some(error) => {
                 let problem = error.to_string();
                 self.failed(&problem);
@@ -169,17 +172,27 @@ impl Worker {
 
     /// Nothing can be written for a while.
     fn failed(&mut self, problem: &str) {
-        let pause = self.trouble.map_or(FIRST_PAUSE, |trouble| (trouble.pause * 2).min(LONGEST_PAUSE));
-        if self.trouble.is_none() {
+        self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        if !self.is_told {
+            self.is_told = true;
             tracing::error!(buffer = %self.shared.name, %problem, "the buffer cannot be written");
         }
-        self.trouble = Some(Trouble { again_at: self.shared.now().elapsed + pause, pause });
+        self.trouble = Some(Trouble { again_at: self.shared.now().elapsed + self.pause });
         self.shared.set_problem(Some(problem.to_owned()));
     }
 
-    fn recovered(&mut self) {
-        if self.trouble.take().is_some() {
+    /// Something has been written: the trouble is over.
+    fn written(&mut self) {
+        self.try_again();
+        self.pause = Duration::ZERO;
+        if std::mem::take(&mut self.is_told) {
             tracing::info!(buffer = %self.shared.name, "the buffer can be written again");
+        }
+    }
+
+    /// A file could be made, so that what comes next is tried. That there is room for it is not known.
+    fn try_again(&mut self) {
+        if self.trouble.take().is_some() {
             self.shared.set_problem(None);
         }
     }
@@ -222,7 +235,7 @@ impl Worker {
                 let probed = self.log.probe(now);
                 self.shared.write_ended();
                 match probed {
-                    Ok(()) => self.recovered(),
+                    Ok(()) => self.try_again(),
                     Err(error) => self.failed(&error.to_string()),
                 }
             }

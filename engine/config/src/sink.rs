@@ -35,8 +35,8 @@ pub enum BufferType {
     Memory,
     /// In files below `state.directory`, which is needed. Data is answered as a success once it is on the disk
     /// (fdatasync, for all that came meanwhile at once), so it survives the end of the process, however it comes, and a loss
-    /// of power. Of what waits longer a part is in memory too: half of `memory.limit` divided by the number of sinks, at
-    /// least 1MiB and at most 64MiB.
+    /// of power. A part of what waits is in memory too: half of `memory.limit` divided by the number of sinks, at least 1MiB and
+    /// at most 64MiB, and at most an eighth of `max_size`.
     Disk,
 }
 

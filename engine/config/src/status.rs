@@ -343,6 +343,9 @@ pub struct Buffer {
     /// Frames on disk that were found damaged; each is one payload as it came.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub damaged_frames: Option<u64>,
+    /// Groups of payloads that were written and synced at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub synced_groups: Option<u64>,
     /// Why nothing can be written to the disk at present.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,

@@ -130,6 +130,11 @@ const METRICS: &[(&str, &str, &str)] = &[
     ("telemetry_engine_sink_buffer_disk_max_bytes", "By", "The most bytes of the files of a disk buffer."),
     ("telemetry_engine_sink_buffer_disk_healthy", "", "0 while a disk buffer cannot be written, else 1."),
     (
+        "telemetry_engine_sink_buffer_synced_groups_total",
+        "{group}",
+        "Groups of payloads that were written to a disk buffer and synced at once.",
+    ),
+    (
         "telemetry_engine_sink_buffer_damaged_frames_total",
         "{frame}",
         "Frames of a disk buffer that were found damaged; each is one payload as it came.",
@@ -279,6 +284,8 @@ impl Reading {
         let max = sink.buffer.disk_max_bytes.unwrap_or_default();
         self.gauge("telemetry_engine_sink_buffer_disk_max_bytes", own, max as f64);
         self.gauge("telemetry_engine_sink_buffer_disk_healthy", own, flag(sink.buffer.problem.is_none()));
+        let groups = sink.buffer.synced_groups.unwrap_or_default();
+        self.counter("telemetry_engine_sink_buffer_synced_groups_total", own, groups);
         let damaged = sink.buffer.damaged_frames.unwrap_or_default();
         self.counter("telemetry_engine_sink_buffer_damaged_frames_total", own, damaged);
     }

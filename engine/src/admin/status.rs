@@ -88,6 +88,7 @@ fn sink(handle: &SinkHandle) -> Sink {
         disk_used_bytes: on_disk.as_ref().map(|state| state.used),
         disk_max_bytes: on_disk.as_ref().map(|state| state.max),
         damaged_frames: on_disk.as_ref().map(|state| state.damaged_frames),
+        synced_groups: on_disk.as_ref().map(|state| state.groups),
         problem: on_disk.and_then(|state| state.problem),
     };
     Sink { ledger: ledger(handle.line()), buffer }

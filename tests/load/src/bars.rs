@@ -12,6 +12,7 @@ use crate::{
 };
 
 mod apply;
+mod buffer;
 mod cases;
 mod churn;
 mod compare;
@@ -110,11 +111,14 @@ pub struct Verdict {
 }
 
 /// The bars that are no comparison with the null hop.
-const OTHERS: [&Bar; 16] = [
+const OTHERS: [&Bar; 19] = [
     &apply::BAR,
+    &buffer::DISK,
+    &buffer::OUTAGE,
     &churn::BAR,
     &conformance::BAR,
     &fanout::BAR,
+    &fanout::COPIES,
     &first_record::BAR,
     &hostile::BAR,
     &idle::BAR,

@@ -6,10 +6,11 @@ use std::{
     path::PathBuf,
     pin::Pin,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
+    time::Instant,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -53,6 +54,8 @@ pub struct Spec {
     pub expected_in_records: Vec<String>,
     /// A file for the largest message so far.
     pub kept: Option<PathBuf>,
+    /// From when to when it answers UNAVAILABLE, in seconds after its first request.
+    pub away: Option<(f64, f64)>,
 }
 
 impl Spec {
@@ -64,6 +67,7 @@ impl Spec {
             expected_attributes: Vec::new(),
             expected_in_records: Vec::new(),
             kept: None,
+            away: None,
         }
     }
 }
@@ -111,6 +115,8 @@ struct State {
     connections: AtomicU64,
     fault: Mutex<Option<String>>,
     latest: Mutex<Option<(Signal, Bytes)>>,
+    /// When the first request came.
+    first: OnceLock<Instant>,
     /// Numbers of the lines in them, where they are wanted.
     numbers: Option<Arc<Mutex<Numbers>>>,
 }
@@ -169,6 +175,7 @@ impl CountingSink {
             connections: AtomicU64::new(0),
             fault: Mutex::new(None),
             latest: Mutex::new(None),
+            first: OnceLock::new(),
             numbers,
         });
         tokio::spawn(accept(listener, state.clone()));
@@ -216,6 +223,12 @@ struct Sample {
 }
 
 impl State {
+    fn is_away(&self) -> bool {
+        let Some((from, until)) = self.spec.away else { return false };
+        let since = self.first.get_or_init(Instant::now).elapsed().as_secs_f64();
+        (from..until).contains(&since)
+    }
+
     /// Writes a message to the file for the largest one, where it is that.
     fn keep(&self, message: &[u8]) -> Result<()> {
         let Some(path) = &self.spec.kept else { return Ok(()) };
@@ -275,6 +288,11 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 
 /// Answers success for a counted request and INVALID_ARGUMENT for anything else.
 async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Response<Answer>, http::Error> {
+    if state.is_away() {
+        // The body is not read: it is sent again anyway.
+        let answer = Answer { message: false, status: Some(HeaderValue::from_static("14")) };
+        return Response::builder().header("content-type", "application/grpc").body(answer);
+    }
     let counted = count(request, &state).await;
     let status = if counted.is_ok() { "0" } else { "3" };
     if let Err(error) = counted {

@@ -89,6 +89,7 @@ pub fn run(program: &Program, case: &Case) -> Result<Run> {
             expected_attributes: of_resources,
             expected_in_records: of_records,
             kept: None,
+            away: None,
         },
     )?;
     let endpoint = sink.hear()?;
@@ -106,16 +107,25 @@ pub fn run(program: &Program, case: &Case) -> Result<Run> {
 /// # Errors
 /// When a record was lost, doubled or failed, or an edit is missing.
 pub fn measure(generator: &mut Actor, peer: &Peer, sink: &mut Actor) -> Result<Run> {
+    measure_copies(generator, peer, sink, 1)
+}
+
+/// The same where every record is to come so many times.
+///
+/// # Errors
+/// Those of [`measure`].
+pub fn measure_copies(generator: &mut Actor, peer: &Peer, sink: &mut Actor, copies: u64) -> Result<Run> {
     let earlier = sink.ask::<Received>(&())?.records;
-    let warm_up: u64 = earlier + generator.ask::<u64>(&Order::WarmUp)?;
+    let warm_up: u64 = earlier + copies * generator.ask::<u64>(&Order::WarmUp)?;
     let warm = drain(sink, warm_up)?;
 
     let before = peer.usage()?;
     let sent: Sent = generator.ask(&Order::Run)?;
-    let received = drain(sink, warm_up + sent.records)?;
+    let all = warm_up + copies * sent.records;
+    let received = drain(sink, all)?;
     let after = peer.usage()?;
 
-    check(warm_up, &sent, &received)?;
+    check(all, &sent, &received)?;
     let millions = sent.records as f64 / 1e6;
     Ok(Run {
         user_per_million: (after.user - before.user).as_secs_f64() / millions,
@@ -161,7 +171,7 @@ fn check_refusals(generator: &mut Actor, sink: &mut Actor) -> Result<()> {
 }
 
 /// Waits until the sink has all records that were acknowledged.
-fn drain(sink: &mut Actor, acknowledged: u64) -> Result<Received> {
+pub(crate) fn drain(sink: &mut Actor, acknowledged: u64) -> Result<Received> {
     let start = Instant::now();
     loop {
         let received: Received = sink.ask(&())?;
@@ -175,7 +185,7 @@ fn drain(sink: &mut Actor, acknowledged: u64) -> Result<Received> {
     }
 }
 
-fn check(warm_up: u64, sent: &Sent, received: &Received) -> Result<()> {
+fn check(acknowledged: u64, sent: &Sent, received: &Received) -> Result<()> {
     if let Some(failure) = &sent.failure {
         bail!("{} requests failed, the first with {failure}", sent.failed);
     }
@@ -183,7 +193,6 @@ fn check(warm_up: u64, sent: &Sent, received: &Received) -> Result<()> {
         bail!("the sink received {fault}");
     }
     ensure!(sent.records > 0, "nothing was acknowledged");
-    let acknowledged = warm_up + sent.records;
     ensure!(
         acknowledged == received.records,
         "{acknowledged} records were acknowledged and {} arrived",

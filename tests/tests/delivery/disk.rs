@@ -1,6 +1,7 @@
 //! A buffer on disk: what was answered OK arrives, whatever happens to the process, the configuration or the backend.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::backend::Backend;
@@ -8,14 +9,25 @@ use crate::engine::Engine;
 use crate::eventually;
 use crate::producer::Load;
 
-/// A sink `out` whose buffer is below this directory.
-async fn start(state: &Path, backend: std::net::SocketAddr, buffer: &str) -> Engine {
-    Engine::start(&format!(
-        "[state]\ndirectory = \"{}\"\n[sinks.out]\ntype = \"otlp\"\ninputs = [\"apps\"]\nendpoint = \"http://{backend}\"\n\
+/// A sink whose buffer is below this directory.
+fn configuration(state: &Path, sink: &str, backend: SocketAddr, buffer: &str) -> String {
+    format!(
+        "[state]\ndirectory = \"{}\"\n[sinks.{sink}]\ntype = \"otlp\"\ninputs = [\"apps\"]\nendpoint = \"http://{backend}\"\n\
          batch.timeout = \"10ms\"\nbuffer = {{ type = \"disk\", {buffer} }}\n",
         state.display()
-    ))
-    .await
+    )
+}
+
+/// An engine with a sink `out` whose buffer is below this directory.
+async fn start(state: &Path, backend: SocketAddr, buffer: &str) -> Engine {
+    Engine::start(&configuration(state, "out", backend, buffer)).await
+}
+
+async fn thousands_are_taken(load: &Load) {
+    eventually("some thousand records are taken", || {
+        std::future::ready((load.told.accepted().len() > 5000).then_some(()))
+    })
+    .await;
 }
 
 async fn arrived(backend: &Backend, accepted: &BTreeSet<u64>) {
@@ -36,10 +48,7 @@ async fn what_was_answered_survives_a_kill() {
     backend.set_away(true);
     let engine = start(state.path(), address, "max_size = \"64MiB\"").await;
     let load = Load::start(engine.apps(), 4).await;
-    eventually("some thousand records are taken", || {
-        std::future::ready((load.told.accepted().len() > 5000).then_some(()))
-    })
-    .await;
+    thousands_are_taken(&load).await;
     engine.kill().await;
     let told = load.ended().await;
     let accepted = told.accepted();
@@ -75,10 +84,7 @@ async fn an_end_in_good_order_leaves_the_rest_on_disk() {
     backend.set_away(true);
     let engine = start(state.path(), address, "").await;
     let load = Load::start(engine.apps(), 4).await;
-    eventually("some thousand records are taken", || {
-        std::future::ready((load.told.accepted().len() > 5000).then_some(()))
-    })
-    .await;
+    thousands_are_taken(&load).await;
     engine.terminate();
     let ended = engine.ended().await;
     assert!(ended.status.success() && ended.lost == 0, "{ended:?}");
@@ -116,6 +122,71 @@ async fn a_full_buffer_refuses() {
     eventually("it takes again", || std::future::ready((load.told.accepted().len() > more).then_some(()))).await;
     let accepted = load.stop().await.accepted();
     arrived(&backend, &accepted).await;
+    engine.terminate();
+    assert!(engine.ended().await.status.success());
+}
+
+/// A sink that is another one after a reload, by its id and its backend, delivers what the one before held under the same
+/// identity; meanwhile nothing is refused. A reload that is refused leaves the buffer with the sink that has it.
+#[tokio::test]
+async fn a_buffer_survives_a_reload_that_changes_its_sink() {
+    let state = tempfile::tempdir().unwrap();
+    let (dead, backend) = (Backend::default(), Backend::default());
+    let (no_address, address) = (dead.serve().await, backend.serve().await);
+    dead.set_away(true);
+    let buffer = "identity = \"shop\"";
+    let engine = start(state.path(), no_address, buffer).await;
+    let load = Load::start(engine.apps(), 4).await;
+    thousands_are_taken(&load).await;
+    let refused =
+        engine.reload(&configuration(state.path(), "out", address, "when_full = \"never\"")).await.unwrap_err();
+    assert!(refused.contains("when_full"), "{refused}");
+    engine.reload(&configuration(state.path(), "other", address, buffer)).await.unwrap();
+    let before = load.told.accepted().len();
+    eventually("the load goes on", || std::future::ready((load.told.accepted().len() > before + 1000).then_some(())))
+        .await;
+    let told = load.stop().await;
+    assert_eq!(told.refusals(), []);
+    arrived(&backend, &told.accepted()).await;
+    let ledger = eventually("nothing is held any more", || async {
+        let ledger = engine.ledger("other").await;
+        (ledger.held.queued + ledger.held.in_flight + ledger.held.on_disk == 0).then_some(ledger)
+    })
+    .await;
+    assert_eq!(ledger.delivered, ledger.accepted + ledger.recovered, "{ledger:?}");
+    assert!(dead.taken().is_empty());
+    engine.terminate();
+    assert!(engine.ended().await.status.success());
+}
+
+/// What a sink that is gone could not deliver in time stays on disk under its identity, and no other sink gets it; the sink
+/// that has the identity again does.
+#[tokio::test]
+async fn what_a_removed_sink_holds_stays_its_own() {
+    let state = tempfile::tempdir().unwrap();
+    let (dead, other, backend) = (Backend::default(), Backend::default(), Backend::default());
+    let (no_address, elsewhere, address) = (dead.serve().await, other.serve().await, backend.serve().await);
+    dead.set_away(true);
+    let engine = start(state.path(), no_address, "drain_timeout = \"1s\"").await;
+    let load = Load::start(engine.apps(), 4).await;
+    thousands_are_taken(&load).await;
+    let accepted = load.stop().await.accepted();
+    engine.reload(&configuration(state.path(), "next", elsewhere, "")).await.unwrap();
+    eventually("it has come to its end", || async {
+        let status = engine.status().await;
+        (!status.components.iter().any(|component| component.id.as_str() == "out")).then_some(())
+    })
+    .await;
+    // The same once more: the buffer is free and belongs to whoever has its identity.
+    let both = configuration(state.path(), "next", elsewhere, "")
+        + &configuration(state.path(), "again", address, "identity = \"out\"")
+            .split_once("[sinks")
+            .map(|(_, sink)| format!("[sinks{sink}"))
+            .unwrap();
+    engine.reload(&both).await.unwrap();
+    arrived(&backend, &accepted).await;
+    assert!(other.taken().is_empty(), "nothing of it went to another identity");
+    assert!(engine.ledger("again").await.recovered >= accepted.len() as u64);
     engine.terminate();
     assert!(engine.ended().await.status.success());
 }

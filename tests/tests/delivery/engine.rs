@@ -12,6 +12,9 @@ use tokio::process::{Child, Command};
 
 use crate::{eventually, within};
 
+const ADMIN: &str = "[admin]\nlisten = \"127.0.0.1:0\"\n";
+const SOURCE: &str = "[sources.apps]\ntype = \"otlp\"\ngrpc.listen = \"127.0.0.1:0\"\n";
+
 /// A running engine with an `otlp` source named `apps`.
 pub(crate) struct Engine {
     child: Child,
@@ -31,9 +34,7 @@ impl Engine {
     /// Starts the engine with a gRPC source `apps` on a free port and the rest of the configuration as given.
     pub(crate) async fn start(rest: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let admin = "[admin]\nlisten = \"127.0.0.1:0\"\n";
-        let source = "[sources.apps]\ntype = \"otlp\"\ngrpc.listen = \"127.0.0.1:0\"\n";
-        Self::start_with(folder, &format!("version = 1\n{admin}{source}{rest}")).await
+        Self::start_with(folder, &format!("version = 1\n{ADMIN}{SOURCE}{rest}")).await
     }
 
     /// Starts the engine with this configuration, in a folder that lives as long as it.
@@ -71,17 +72,23 @@ impl Engine {
 
     /// The `/status` document.
     pub(crate) async fn status(&self) -> Status {
+        let (_, body) = self.ask(hyper::Method::GET, "/status").await;
+        serde_json::from_slice(&body).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&body)))
+    }
+
+    async fn ask(&self, method: hyper::Method, path: &str) -> (hyper::StatusCode, bytes::Bytes) {
         let address = self.addresses["admin"];
         let stream = tokio::net::TcpStream::connect(address).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         let driver = tokio::spawn(connection);
-        let request = hyper::Request::get("/status").header("host", address.to_string());
+        let request = hyper::Request::builder().method(method).uri(path).header("host", address.to_string());
         let request = request.body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();
         let response = sender.send_request(request).await.unwrap();
+        let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         drop(sender);
         driver.await.unwrap().unwrap();
-        serde_json::from_slice(&body).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&body)))
+        (status, body)
     }
 
     /// The ledger of the sink with this id, which must balance.
@@ -91,6 +98,14 @@ impl Engine {
         let ledger = component.unwrap().sink.unwrap().ledger;
         assert!(ledger.balanced, "{ledger:?}");
         ledger
+    }
+
+    /// Replaces all but the source and has it read again; says why not, if it is refused.
+    pub(crate) async fn reload(&self, rest: &str) -> Result<(), String> {
+        let text = format!("version = 1\n{ADMIN}{SOURCE}{rest}");
+        std::fs::write(self.folder.path().join("engine.toml"), text).unwrap();
+        let (status, body) = self.ask(hyper::Method::POST, "/reload").await;
+        if status.is_success() { Ok(()) } else { Err(String::from_utf8_lossy(&body).into_owned()) }
     }
 
     /// The highest resident memory so far, in bytes.

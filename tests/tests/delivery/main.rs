@@ -7,6 +7,7 @@
 mod backend;
 mod disk;
 mod engine;
+mod faults;
 mod files;
 mod outage;
 mod producer;

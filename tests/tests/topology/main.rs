@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod fakes;
+mod ledger;
 mod reload;
 mod services;
 mod stages;
@@ -23,6 +24,7 @@ fn plan(text: &str) -> Plan {
         .with::<PushOptions>()
         .with::<KeepOptions>()
         .with::<ShowOptions>()
+        .with::<ledger::MoodyOptions>()
         .with::<services::AskOptions>()
         .with::<services::AskedOptions>()
         .with::<services::RememberOptions>()

@@ -167,6 +167,7 @@ impl<F: Files> Log<F> {
             self.segments.remove(&first);
             self.removable.retain(|other| *other != first);
         }
+        self.foreign.retain(|other| *other != name);
         match self.files.remove(&name) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}

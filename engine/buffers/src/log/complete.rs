@@ -26,6 +26,11 @@ impl<O: OpenFile> CompletionFiles<O> {
         self.generation
     }
 
+    /// So many frames were completed, or lost: both are to be remembered.
+    pub(super) fn note(&mut self, frames: u64) {
+        self.pending = self.pending.saturating_add(u32::try_from(frames).unwrap_or(u32::MAX));
+    }
+
     /// Reads both and says what the newer one says.
     pub(super) fn read<F: Files<File = O>>(
         files: &F,
@@ -66,9 +71,11 @@ impl<O: OpenFile> CompletionFiles<O> {
                 }
                 Err(error) => return Err(error),
             };
-            if file.size()? < ALLOCATED {
-                file.allocate(ALLOCATED)?;
-                file.sync()?;
+            // Also where it seems to be so already: perhaps that was never synced.
+            let size = file.size()?;
+            if let Err(error) = file.allocate(ALLOCATED).and_then(|()| file.sync()) {
+                // The next time it must not seem to be so.
+                return Err(file.set_size(size).err().unwrap_or(error));
             }
             *open = Some(file);
         }
@@ -112,7 +119,7 @@ impl<F: Files> Log<F> {
             segment.unread_records = segment.unread_records.saturating_sub(u64::from(frame.records));
         }
         let first = *first;
-        self.completions.pending += 1;
+        self.completions.note(1);
         self.settled(first);
     }
 
@@ -157,7 +164,7 @@ impl<F: Files> Log<F> {
             return Ok(());
         }
         self.completions.prepare(&self.files)?;
-        self.completions.pending += 1;
+        self.completions.note(1);
         self.maintain(now)?;
         self.completions.write(&self.completed(), Durability::PowerLoss)
     }

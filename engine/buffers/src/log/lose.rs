@@ -39,6 +39,7 @@ impl<F: Files> Log<F> {
         let records = std::mem::take(&mut segment.unread_records);
         segment.done_records += records;
         segment.reader = None;
+        self.completions.note(frames);
         self.losses.push(Loss { reason, frames, records });
         self.settled(first);
         self.cursor = self.first_unread(first + 1);
@@ -53,6 +54,7 @@ impl<F: Files> Log<F> {
         segment.done_frames += 1;
         segment.done_records += records;
         self.done.insert(frame.sequence..frame.sequence + 1);
+        self.completions.note(1);
         self.losses.push(Loss { reason, frames: 1, records });
         self.settled(first);
     }

@@ -130,12 +130,25 @@ impl<F: Files> Log<F> {
                 Some((_, None)) => None,
                 None => (written.sequence > first).then_some(written),
             };
-            // A segment that is missing leaves a gap too; what is sealed has lost nothing at its end.
-            if let Some(known) = known.filter(|known| known.sequence > end.sequence && segment.seal.is_none()) {
+            // A segment that is missing leaves a gap too; what is sealed has lost nothing at its end. Where more is completed up to
+            // there than was of this segment, others were completed and removed in between.
+            let partly_done = partly.get(&first).map_or(0, |(frames, _)| *frames);
+            let is_here = |known: &Count| self.done.count_in(first..known.sequence) == partly_done;
+            let known = known.filter(|known| known.sequence > end.sequence && segment.seal.is_none());
+            if let Some(known) = known.filter(is_here) {
                 end = known;
             }
             before = Some(end);
-            self.add(first, begin, end, &scanned, segment.size, partly.get(&first).copied(), now);
+            let done_frames = self.done.count_in(first..end.sequence);
+            let done_records = match partly.get(&first) {
+                _ if done_frames == end.sequence - first => end.records.saturating_sub(begin),
+                // Both come from one file, so they belong together.
+                Some((frames, records)) if *frames == done_frames => *records,
+                None if done_frames == 0 => 0,
+                // It has come back after it was removed, with frames that were given up.
+                _ => self.done_records(&file, scanned.length).map_err(|error| (segment_name(first), error))?,
+            };
+            self.add(first, begin, end, &scanned, segment.size, (done_frames, done_records), now);
         }
         let end = before.unwrap_or(written);
         self.next = end.sequence.max(written.sequence);
@@ -158,14 +171,11 @@ impl<F: Files> Log<F> {
         end: Count,
         scanned: &Scanned,
         size: u64,
-        partly: Option<(u64, u64)>,
+        (done_frames, done_records): (u64, u64),
         now: Now,
     ) {
         let frames = end.sequence - first;
         let records = end.records.saturating_sub(begin);
-        let done_frames = self.done.count_in(first..end.sequence);
-        // Both come from one file, so they belong together.
-        let done_records = if done_frames == frames { records } else { partly.map_or(0, |(_, records)| records) };
         let segment = Segment {
             end: end.sequence,
             length: scanned.length,
@@ -186,6 +196,25 @@ impl<F: Files> Log<F> {
         self.segments.insert(first, segment);
     }
 
+    /// Records of the frames of a segment that are completed, by their marks.
+    fn done_records(&self, file: &F::File, end: u64) -> io::Result<u64> {
+        let mut records = 0;
+        let mut from = HEADER as u64;
+        loop {
+            let (start, mark) = match frame_at(file, from, end)? {
+                Some(mark) => (from, mark),
+                None => match next_frame(file, from, end)? {
+                    Some(found) => (found.start, found.mark),
+                    None => return Ok(records),
+                },
+            };
+            if self.done.contains(mark.sequence) {
+                records += u64::from(mark.records);
+            }
+            from = start + mark.frame();
+        }
+    }
+
     /// Frames between two segments, of which no file is left. Those that were completed were removed.
     fn missing(&mut self, sequences: Range<u64>, records: Option<u64>) {
         let all = sequences.end.saturating_sub(sequences.start);
@@ -193,6 +222,7 @@ impl<F: Files> Log<F> {
         if frames > 0 {
             // How many of the records between belong to what was completed is not known any more.
             let records = records.filter(|_| frames == all).unwrap_or(0);
+            self.completions.note(frames);
             self.losses.push(Loss { reason: LossReason::Damaged, frames, records });
         }
         self.done.insert(sequences);

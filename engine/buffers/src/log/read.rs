@@ -45,9 +45,12 @@ impl<F: Files> Log<F> {
                 break;
             }
             let before = read.len();
-            match self.read_chunk(cursor, now, &mut read)? {
-                Step::On(next) => self.cursor = Some(next),
-                Step::End(last) => self.leave_segment(last),
+            match self.read_chunk(cursor, now, &mut read) {
+                Ok(Step::On(next)) => self.cursor = Some(next),
+                Ok(Step::End(last)) => self.leave_segment(last),
+                // What was read is not read again; the error is said when it comes again.
+                Err(_) if !read.is_empty() => break,
+                Err(error) => return Err(error),
             }
             bytes += read[before..].iter().map(|stored| stored.payload.len()).sum::<usize>();
         }
@@ -79,9 +82,8 @@ impl<F: Files> Log<F> {
                 fits && mark.sequence < segment_end
             });
             let Some(mark) = mark else {
-                // At the end of a chunk a mark is cut.
-                let is_cut = rest.len() < MARK && at.offset + (rest.len() as u64) < end;
-                if is_cut && place > 0 {
+                // At the end of a chunk a mark is cut; and what was taken so far is not taken again after an error.
+                if place > 0 {
                     return Ok(Step::On(at));
                 }
                 return self.search(at, end, now, read);
@@ -164,6 +166,7 @@ impl<F: Files> Log<F> {
             let known = self.segments.get_mut(&segment).expect("it is being read");
             known.done_frames += frames;
             known.unread_frames = known.unread_frames.saturating_sub(frames);
+            self.completions.note(frames);
             self.losses.push(Loss { reason: LossReason::Damaged, frames, records: 0 });
         }
     }

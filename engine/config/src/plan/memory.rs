@@ -8,6 +8,7 @@ use crate::environment::Environment;
 use crate::id::ComponentId;
 use crate::pipeline::Pipeline;
 use crate::problem::Code;
+use crate::sink::BufferOptions;
 use crate::size::ByteSize;
 
 /// The division of the memory limit. Its parts add up to the limit.
@@ -61,12 +62,18 @@ pub(super) fn divide(pipeline: &Pipeline, environment: &Environment, report: &mu
     if is_overdrawn && is_known {
         overdrawn(pipeline, limit, ByteSize(available), ByteSize(explicit), implicit_count, report);
     }
-    let buffers: BTreeMap<ComponentId, ByteSize> = sinks
-        .iter()
-        .map(|(id, sink)| ((*id).clone(), sink.sink.buffer.memory_size().unwrap_or(ByteSize(share))))
-        .collect();
+    let buffers: BTreeMap<ComponentId, ByteSize> =
+        sinks.iter().map(|(id, sink)| ((*id).clone(), share_of(&sink.sink.buffer, ByteSize(share)))).collect();
     let reserved = buffers.values().fold(frames, |sum, size| sum.saturating_add(size.0));
     MemoryPlan { limit, frames: ByteSize(frames), buffers, admission: ByteSize(limit.0.saturating_sub(reserved)) }
+}
+
+/// What a buffer has in memory. Of one on disk that is a small part, so that there are old files to drop and new ones to keep.
+fn share_of(buffer: &BufferOptions, share: ByteSize) -> ByteSize {
+    match buffer.disk() {
+        Some(disk) => share.min(ByteSize(disk.max_size.0 / PART)),
+        None => buffer.memory_size().unwrap_or(share),
+    }
 }
 
 /// What a control group's limit leaves for data. Programs, stacks and what the allocator keeps take about as much in a small

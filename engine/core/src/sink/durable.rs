@@ -153,8 +153,15 @@ impl Driver {
                 let (answer, found) = oneshot::channel();
                 // Nobody hears of it only when this task is gone, at the end of the process.
                 durable.store.read(most, Box::new(move |frames| drop(answer.send(frames))));
-                if let Ok(frames) = found.await {
+                let frames = found.await.unwrap_or_default();
+                if !frames.is_empty() {
                     self.take_in(durable, frames);
+                    continue;
+                }
+                // Nothing but lost frames, or a disk that cannot be read now.
+                tokio::select! {
+                    () = tokio::time::sleep(WRITE_CHECK) => {}
+                    () = self.closing.cancelled() => {}
                 }
                 continue;
             }

@@ -189,6 +189,9 @@ impl SinkHandle {
             durable.store.belongs_to(Arc::clone(&to.driver) as Arc<dyn StoreOwner>);
         }
         to.driver.wake_parts();
+        if let Some(durable) = &to.driver.durable {
+            durable.work.notify_one();
+        }
         let finished = self.finished(deadline).await;
         Drained { dropped: 0, kept: 0, finished }
     }

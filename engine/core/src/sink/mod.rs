@@ -6,6 +6,8 @@
 
 mod apart;
 mod batching;
+#[cfg(test)]
+mod buffer_tests;
 mod durable;
 mod gate;
 mod handle;

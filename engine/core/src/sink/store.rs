@@ -131,6 +131,8 @@ pub struct StoreState {
     pub unread_records: u64,
     /// Frames found damaged, since it was opened.
     pub damaged_frames: u64,
+    /// Groups of payloads that were written and synced at once.
+    pub groups: u64,
     /// Why nothing can be written at present.
     pub problem: Option<String>,
 }

@@ -1,0 +1,110 @@
+//! A backend that is stopped or slow: what its own pipeline does meanwhile, and what others lose by it.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::time::{Instant, sleep};
+
+use super::Scenario;
+use crate::producer::Load;
+use crate::proxy::Mode;
+use crate::scene::{HEAD, Scene, hop, ledger, sink, source};
+use crate::{Report, Run};
+
+/// The first client of the pipeline that nothing happens to.
+const OTHERS: u32 = 1000;
+/// How many times as long as before records of others may take.
+const SLOWER: f64 = 2.0;
+/// How soon clients must be told that nothing more is taken.
+const TOLD: Duration = Duration::from_secs(5);
+/// Memory besides the buffer that the engine may use, in MiB.
+const ALLOWANCE: u64 = 64;
+
+pub(super) const STOPPED: Scenario = Scenario {
+    id: "F10",
+    about: "a backend is stopped: it takes connections and does not answer; another pipeline has another backend",
+    run: |run| Box::pin(stopped(run)),
+};
+
+async fn stopped(run: &Run) -> Result<Report> {
+    let mut scene = Scene::start(run, |ways| {
+        let keys = "buffer.max_size = \"1MiB\"\ntimeout = \"1s\"\nretry.max_interval = \"1s\"\n";
+        let [hit, other] = [sink("hit", "apps", ways.faulty, keys), sink("other", "others", ways.good, "")];
+        [HEAD, &source("apps"), &source("others"), &hit, &other].concat()
+    })
+    .await?;
+    let hit = Load::new(run.rate / 2.0);
+    let others = Load::new(run.rate / 2.0).of(OTHERS, 32, "others");
+    scene.load("apps", &hit).await?;
+    scene.load("others", &others).await?;
+    let is_other = |client| others.numbers().contains(&client);
+    scene.oracle.take_latencies(is_other);
+    sleep(run.choose(Duration::from_secs(2), Duration::from_secs(20))).await;
+    let before = scene.oracle.take_latencies(is_other);
+    scene.proxy.set(Mode::Hold);
+    sleep(run.choose(Duration::from_secs(4), Duration::from_secs(300))).await;
+    let meanwhile = scene.oracle.take_latencies(is_other);
+    let status = scene.engine.status().await?;
+    let held = ledger(&scene.engine, "hit").await?.held();
+    scene.proxy.set(Mode::Pass);
+    scene.heal();
+    let refused = scene.told().refused();
+    let attempts: u64 = status.errors("hit");
+    scene.report.require_hit(refused > 0 && held > 0 && attempts > 0, "the buffer was not full, or no attempt failed");
+    let [before, meanwhile] = [before, meanwhile].map(|times| Duration::from_micros(times.value_at_quantile(0.99)));
+    scene.report.require_within("p99 of the others", meanwhile, before.mul_f64(SLOWER));
+    let began = Instant::now();
+    scene.stop().await;
+    scene.settle().await?;
+    let drained = held as f64 / began.elapsed().as_secs_f64();
+    if drained < run.rate {
+        scene.report.late.push(format!("{drained:.0} records a second when it went on, at least twice what comes in"));
+    }
+    scene.report.measured.push(format!(
+        "p99 of the others {} ms before, {} ms meanwhile; {held} records held, {drained:.0} a second when it went on, \
+         {attempts} attempts failed",
+        before.as_millis(),
+        meanwhile.as_millis()
+    ));
+    scene.judge().await
+}
+
+pub(super) const SLOW: Scenario = Scenario {
+    id: "F11",
+    about: "a backend reads slowly, then hardly at all, then answers late",
+    run: |run| Box::pin(slow(run)),
+};
+
+async fn slow(run: &Run) -> Result<Report> {
+    let buffer = 1;
+    let keys = format!(
+        "buffer.max_size = \"{buffer}MiB\"\nbatch.max_size = \"16KiB\"\nconcurrency = 2\ntimeout = \"15s\"\n\
+         retry.max_interval = \"1s\"\n"
+    );
+    let mut scene = Scene::start(run, |ways| hop(ways.faulty, &keys)).await?;
+    scene.load("apps", &Load::new(run.rate)).await?;
+    let part = run.choose(Duration::from_secs(3), Duration::from_secs(60));
+    let began = Instant::now();
+    scene.proxy.set(Mode::Slow(50_000));
+    scene.until_told("clients are refused", |told| told.refused() > 0).await?;
+    let told = began.elapsed();
+    scene.report.require_within("the first refusal", told, TOLD);
+    sleep(part).await;
+    let late = run.choose(Duration::from_secs(1), Duration::from_secs(10));
+    for mode in [Mode::Slow(1), Mode::Delay(late)] {
+        scene.proxy.set(mode);
+        let before = scene.told().refused();
+        sleep(part).await;
+        let refused = scene.told().refused() - before;
+        scene.report.require_hit(refused > 0, &format!("nobody was refused meanwhile: {mode:?}"));
+    }
+    scene.proxy.set(Mode::Pass);
+    scene.heal();
+    let mut report = scene.judge().await?;
+    let peak = report.peak.resident / 1024;
+    report.require(peak <= buffer + ALLOWANCE, || {
+        format!("peak memory {peak} MiB, the buffer of {buffer} MiB and {ALLOWANCE} MiB at most")
+    });
+    report.measured.push(format!("clients were refused {:.1} s after it became slow", told.as_secs_f64()));
+    Ok(report)
+}

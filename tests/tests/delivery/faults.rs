@@ -1,0 +1,89 @@
+//! The short form of each fault of the plan: what was answered OK arrives, nothing else does, and the ledger says so.
+//!
+//! How long anything takes is not asked here: the bars ask, and `tests/faults/run`.
+
+use faults::{Length, Run, engine, find};
+
+/// Records a second: what two cores carry besides everything else that is tested meanwhile.
+const RATE: f64 = 4_000.0;
+/// The seed to run with, in the environment; another one each time where it is missing.
+const SEED: &str = "TESTS_FAULTS_SEED";
+
+/// Runs a fault; it says what it did if something is not as it should be.
+async fn run(id: &str) {
+    let seed = std::env::var(SEED).map_or_else(|_| rand::random(), |text| text.parse().unwrap());
+    let run = Run { engine: engine::built().unwrap(), seed, length: Length::Short, rate: RATE };
+    let scenario = find(id).unwrap();
+    let report = scenario.run(&run).await.unwrap_or_else(|error| panic!("{error:?}"));
+    if let Some(reason) = report.skipped {
+        cluster::or_skip::<()>(Err(cluster::StartError::Missing(vec![reason])));
+        return;
+    }
+    assert!(report.violations.is_empty(), "{id}: {}\n{}", scenario.about, report.in_words());
+}
+
+/// A backend that is stopped holds up its own pipeline, whose clients are told to come again, and no other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f10_a_backend_that_is_stopped() {
+    run("F10").await;
+}
+
+/// Behind a slow backend clients are told to come again, and memory stays bounded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f11_a_slow_backend() {
+    run("F11").await;
+}
+
+/// A backend that comes and goes costs nothing and sends hardly anything twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f12_a_backend_that_comes_and_goes() {
+    run("F12").await;
+}
+
+/// Of what a backend answers exactly that is dropped and counted that it refuses for good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f13_wrong_answers() {
+    run("F13").await;
+}
+
+/// Connections that break, and a way that passes one way only, cost no more than what was under way, twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f14_a_broken_way() {
+    run("F14").await;
+}
+
+/// An answer that is lost behind the backend's success costs duplicates and nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f15_answers_that_are_lost() {
+    run("F15").await;
+}
+
+/// With little memory very many clients are told to come again, and the kernel has nobody to kill.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f17_little_memory() {
+    run("F17").await;
+}
+
+/// Every end in good order is preceded by not being ready, loses nothing and sends nothing twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f19_sigterm_under_load() {
+    run("F19").await;
+}
+
+/// An end that is made short acknowledges nothing that has not arrived.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f20_an_end_that_is_made_short() {
+    run("F20").await;
+}
+
+/// A pipeline that does everything wrong loses its own data, counted, and nothing of its neighbour's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f29_a_noisy_neighbour() {
+    run("F29").await;
+}
+
+/// Whatever comes after whatever, nothing that was answered OK is missing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f30_all_kinds_of_faults() {
+    run("F30").await;
+}
