@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{DiskBuffer, LEAST_DISK_SIZE};
-use crate::collect::{Module, Pipeline, PipelineId};
+use crate::collect::{Buffer, Module, Pipeline, PipelineId};
 use crate::input::{ClaimView, Input};
 
 /// What an engine keeps besides buffers, and what a file system takes of a small volume.
@@ -100,24 +100,26 @@ impl Room {
         Self { class, claim_size: largest.unwrap_or(0).max(target), usable, growing: growing.collect(), short }
     }
 
-    /// Whoever was there first gets what it asks for, whoever comes last what is left. The others are returned where that
-    /// would be too little for one of them.
+    /// Whoever was there first gets what it asks for, whoever comes last what is left; before all of them those whose buffer is
+    /// still to be emptied. Those who ask are returned where that would be too little for one of them.
     pub(super) fn divide(
         &self,
         pipelines: &[&Pipeline],
         wanted: &BTreeMap<&PipelineId, DiskBuffer>,
     ) -> Result<BTreeMap<PipelineId, DiskBuffer>, BTreeSet<PipelineId>> {
+        let asks = |pipeline: &&Pipeline| matches!(pipeline.buffer, Buffer::Disk(_));
         let mut in_order: Vec<&Pipeline> = pipelines.iter().copied().filter(|it| wanted.contains_key(&it.id)).collect();
-        in_order.sort_by_key(|pipeline| (pipeline.created, &pipeline.id));
+        in_order.sort_by_key(|pipeline| (asks(pipeline), pipeline.created, &pipeline.id));
         let mut left = self.usable;
         let mut buffers = BTreeMap::new();
-        for pipeline in in_order {
+        for pipeline in &in_order {
             let buffer = wanted[&pipeline.id];
-            if left < LEAST_DISK_SIZE {
-                return Err(wanted.keys().map(|id| (*id).clone()).collect());
+            if asks(pipeline) && left < LEAST_DISK_SIZE {
+                let asking = in_order.iter().copied().filter(asks);
+                return Err(asking.map(|pipeline| pipeline.id.clone()).collect());
             }
-            let max_size = buffer.max_size.min(left);
-            left -= max_size;
+            let max_size = buffer.max_size.min(left).max(LEAST_DISK_SIZE);
+            left = left.saturating_sub(max_size);
             buffers.insert(pipeline.id.clone(), DiskBuffer { max_size, ..buffer });
         }
         Ok(buffers)

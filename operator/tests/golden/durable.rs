@@ -321,6 +321,28 @@ fn what_cannot_grow_is_told() {
     assert_ne!(buffer(&desired, "old"), Some(("False", "BufferTooSmall")));
 }
 
+/// Whoever asks for more than there is is left out, and never one whose buffer is only to be emptied.
+#[test]
+fn what_is_to_be_emptied_has_its_place() {
+    let other = "0b1d8d1e-3f5c-4a54-9b07-5a2ad1f0a002";
+    let mut shop = pipeline("shop", UID, 9, json!({ "type": "memory" }));
+    let status = json!({ "buffer": { "used": "10Mi", "max": "2Gi", "pods": { "reporting": 1, "total": 1 } } });
+    shop.status = Some(serde_json::from_value(status).unwrap());
+    let logs = vec![pipeline("audit", other, 0, on_disk("1Gi")), shop];
+    let storage = json!({ "storage": { "size": "1Gi" } });
+    let mut input = Input { logs, telemetries: vec![telemetry(storage)], ..Input::default() };
+    input.workloads.insert(Fleet::DURABLE, running(1));
+    let desired = plan(&input);
+    let runs = |name: &str| {
+        let report = desired.pipelines.iter().find(|(id, _)| id.name == name).unwrap().1;
+        let condition = report.condition("ConfigurationGenerated").unwrap();
+        (condition.status.as_str(), condition.reason)
+    };
+    assert_eq!(runs("shop"), ("True", "GatewayConfigured"));
+    assert_eq!(runs("audit"), ("False", "StorageExceeded"));
+    assert!(durable(&desired).contains("shop_backend.buffer") && durable(&desired).contains("type = \"disk\""));
+}
+
 /// How full a buffer is stands in the status of its pipeline, summed over pods, and the fullest pod decides whether it is warned
 /// of. What nobody owns is in the status of the module.
 #[test]
