@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Secret;
 use crate::collect::SecretName;
 use crate::crd::{LogPipeline, MetricPipeline, Telemetry, TracePipeline};
 use crate::render::destination::Destination;
-use crate::role::Role;
+use crate::role::{Fleet, Role};
 use crate::settings::Settings;
 
 /// What was seen.
@@ -37,9 +37,13 @@ pub struct Input {
     /// What of a role could not be applied the last time, and why.
     pub failures: BTreeMap<Role, String>,
     /// How the workloads are; absent where there is none.
-    pub workloads: BTreeMap<Role, WorkloadView>,
-    /// What the engines of a role say; absent where there is none.
-    pub engines: BTreeMap<Role, EngineView>,
+    pub workloads: BTreeMap<Fleet, WorkloadView>,
+    /// What engines say; absent where there are none.
+    pub engines: BTreeMap<Fleet, EngineView>,
+    /// Claims of the volumes of the log gateway, by the ordinals of their pods.
+    pub claims: BTreeMap<u32, ClaimView>,
+    /// StorageClasses, and whether their volumes can grow.
+    pub classes: BTreeMap<String, bool>,
 }
 
 /// A Secret that a pipeline names.
@@ -88,6 +92,23 @@ pub struct WorkloadView {
     pub problem: Option<String>,
 }
 
+/// A claim of a volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClaimView {
+    /// Its name.
+    pub name: String,
+    /// Its class.
+    pub class: Option<String>,
+    /// Bytes that it asks for.
+    pub requested: u64,
+    /// Bytes that it has got; those that it asks for while it has none.
+    pub capacity: u64,
+    /// Whether it has a volume.
+    pub is_bound: bool,
+    /// Why it does not become as large as it is to be, where that will not pass by itself.
+    pub problem: Option<String>,
+}
+
 /// What the engines of a role say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EngineView {
@@ -99,8 +120,8 @@ pub struct EngineView {
     pub flows: BTreeMap<String, FlowView>,
 }
 
-/// What one engine says of its configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What one engine says of its configuration, and of what it holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EngineReport {
     /// Name of its pod.
     pub pod: String,
@@ -110,6 +131,38 @@ pub struct EngineReport {
     pub problem: Option<String>,
     /// Why it does not reach the gateway; of agents only.
     pub failure: Option<String>,
+    /// Whether Services may send data to it.
+    pub receives: bool,
+    /// Records that it holds.
+    pub holds: u64,
+    /// Its buffers on disk, by what it calls their pipelines.
+    pub buffers: BTreeMap<String, BufferView>,
+    /// Buffers on disk that none of its pipelines owns, by the uid of their own.
+    pub orphans: BTreeMap<String, OrphanView>,
+}
+
+/// A buffer on disk in one engine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BufferView {
+    /// Bytes of its files.
+    pub used: u64,
+    /// The most that they may have.
+    pub max: u64,
+    /// Bytes of what is being delivered.
+    pub in_memory: u64,
+    /// Records that wait behind that.
+    pub waiting: u64,
+    /// Why nothing can be written to it.
+    pub problem: Option<String>,
+}
+
+/// A buffer on disk in one engine whose pipeline is gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OrphanView {
+    /// Bytes of its files.
+    pub used: u64,
+    /// Records that were never delivered.
+    pub records: u64,
 }
 
 /// What became of the data of one pipeline, in records.

@@ -3,17 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use engine_config::{ByteSize, Environment, Known, ParseOptions, SourceFile, load};
+use engine_config::{ByteSize, Environment, ParseOptions, SourceFile, load};
 use kube::core::DynamicObject;
 
-use crate::collect::{self, Collected, Module, Pipeline, PipelineId, SecretName, TELEMETRY_NAME};
+use crate::collect::{self, Buffer, Collected, Module, Pipeline, PipelineId, SecretName, TELEMETRY_NAME};
 use crate::crd::Telemetry;
 use crate::input::Input;
 use crate::quantity;
 use crate::render::config::{self, RoleConfig};
 use crate::render::objects::{self, RunningRole, resources};
-use crate::role::{Role, Signal};
-use crate::status::{self, PipelineReport, TelemetryReport};
+use crate::role::{Fleet, Role, Signal, Workload};
+use crate::status::{self, Known, PipelineReport, TelemetryReport};
+use crate::storage::{self, NoRoom, Storage};
 use crate::validate::{Problem, Reason};
 
 /// Most bytes of a configuration with its files; what a Secret can hold is a little more.
@@ -24,8 +25,10 @@ const MOST_CONFIG: usize = 900 * 1024;
 pub struct Desired {
     /// Objects that the manager makes; what it has made before and is not here goes.
     pub objects: Vec<DynamicObject>,
-    /// Configurations of the roles that run.
-    pub configs: BTreeMap<Role, RoleConfig>,
+    /// Configurations of the engines that run.
+    pub configs: BTreeMap<Fleet, RoleConfig>,
+    /// What of the log gateway is on disk; absent where nothing is.
+    pub storage: Option<Storage>,
     /// What is said of each pipeline.
     pub pipelines: BTreeMap<PipelineId, PipelineReport>,
     /// What is said of the Telemetry objects, by namespace and name.
@@ -56,33 +59,39 @@ pub fn plan_again(input: &Input, judgements: &mut Judgements) -> Desired {
     let telemetry = input.telemetries.iter().find(|found| counts(found, input));
     let module = Module::of(telemetry);
     let mut collected = collect::pipelines(input, &module);
-    let mut configs = BTreeMap::new();
+    let mut configs: BTreeMap<Fleet, RoleConfig> = BTreeMap::new();
+    let mut storage = None;
     let mut all_objects = Vec::new();
     for signal in Signal::ALL {
         let accepted = accept(signal, &mut collected, &module, input, judgements);
-        let Some((gateway, agent)) = accepted else { continue };
-        let roles = [(signal.gateway(), Some(gateway)), (Role::LogAgent, agent)];
-        for (role, config) in roles.into_iter().filter_map(|(role, config)| Some((role, config?))) {
+        let Some(accepted) = accepted else { continue };
+        for role in [signal.gateway(), Role::LogAgent] {
             let former = input.former_destinations.get(&role);
+            let fleets: Vec<_> = accepted.configs.iter().filter(|(fleet, _)| fleet.role == role).collect();
+            if fleets.is_empty() {
+                continue;
+            }
+            let destinations = fleets.iter().flat_map(|(_, config)| &config.destinations);
             let running = RunningRole {
                 role,
-                config: &config,
+                destinations: destinations.chain(former.into_iter().flatten()).cloned().collect(),
+                fleets: fleets.into_iter().map(|(fleet, config)| (fleet.workload, config)).collect(),
                 gateway: module.gateway(signal),
                 agent: &module.log_agent,
-                destinations: config.destinations.iter().chain(former.into_iter().flatten()).cloned().collect(),
+                storage: accepted.storage.as_ref().filter(|_| role == Fleet::DURABLE.role),
             };
             all_objects.extend(objects::of_role(&running, &input.settings));
-            configs.insert(role, config);
         }
+        storage = storage.or(accepted.storage);
+        configs.extend(accepted.configs);
     }
-    let pipelines: BTreeMap<_, _> = collected
-        .iter()
-        .map(|pipeline| (pipeline.id.clone(), status::of_pipeline(pipeline, &configs, input)))
-        .collect();
-    let telemetries = status::of_telemetries(&pipelines, &configs, input);
+    let known = Known { configs: &configs, storage: storage.as_ref(), input };
+    let pipelines: BTreeMap<_, _> =
+        collected.iter().map(|pipeline| (pipeline.id.clone(), status::of_pipeline(pipeline, &known))).collect();
+    let telemetries = status::of_telemetries(&pipelines, &known);
     let next_change = collected.iter().flat_map(|pipeline| &pipeline.expiries).flat_map(|expiry| expiry.changes());
     let next_change = next_change.filter(|at| *at > input.now).min();
-    Desired { objects: all_objects, configs, pipelines, telemetries, next_change }
+    Desired { objects: all_objects, configs, storage, pipelines, telemetries, next_change }
 }
 
 /// The Secrets that pipelines name and may use: of no other is anything read.
@@ -111,7 +120,10 @@ impl Desired {
         }
         let is_left = |role: Role| signals.contains(&role.signal());
         self.objects.retain(|object| !object.metadata.name.as_deref().and_then(Role::of_object).is_some_and(is_left));
-        self.configs.retain(|role, _| !is_left(*role));
+        self.configs.retain(|fleet, _| !is_left(fleet.role));
+        if is_left(Role::LogGateway) {
+            self.storage = None;
+        }
         self.pipelines.retain(|id, _| !signals.contains(&id.signal));
         // What is said of the module is about all signals.
         self.telemetries.clear();
@@ -130,6 +142,12 @@ fn runnable(signal: Signal, collected: &[Collected]) -> Vec<&Pipeline> {
     collected.iter().filter(|found| found.id.signal == signal).filter_map(|found| found.result.as_ref().ok()).collect()
 }
 
+/// What runs the pipelines of a signal.
+struct Accepted {
+    configs: BTreeMap<Fleet, RoleConfig>,
+    storage: Option<Storage>,
+}
+
 /// Decides which pipelines of a signal run together, and renders what runs them. What is refused says why from now on, the
 /// newest first: whoever was there before stays.
 fn accept(
@@ -138,13 +156,21 @@ fn accept(
     module: &Module,
     input: &Input,
     judgements: &mut Judgements,
-) -> Option<(RoleConfig, Option<RoleConfig>)> {
+) -> Option<Accepted> {
     let settings = &input.settings;
+    let limit = resources::of_gateway(module.gateway(signal).resources.as_ref());
+    let memory = limit.limits.and_then(|limits| quantity::bytes(&limits.get("memory")?.0));
     let mut sizes = BTreeMap::new();
     for found in collected.iter_mut().filter(|found| found.id.signal == signal) {
         let Ok(pipeline) = &found.result else { continue };
-        let alone = config::gateway(signal.gateway(), &[pipeline], module, settings, &input.tokens);
-        let mut problems = judgements.of(&alone, None);
+        let own = match pipeline.buffer {
+            Buffer::Disk(buffer) => BTreeMap::from([(pipeline.id.clone(), buffer)]),
+            Buffer::Memory { .. } => BTreeMap::new(),
+        };
+        let alone = config::gateway(signal.gateway(), &[pipeline], &own, module, settings, &input.tokens);
+        // A size that not even an empty gateway has is nobody else's matter.
+        let has_size = matches!(pipeline.buffer, Buffer::Memory { max_size: Some(_) });
+        let mut problems = judgements.of(&alone, memory.filter(|_| has_size));
         problems.extend(agent(&[pipeline], module, input).iter().flat_map(|agent| judgements.of(agent, None)));
         sizes.insert(found.id.clone(), size(&alone));
         if size(&alone) > MOST_CONFIG {
@@ -167,16 +193,41 @@ fn accept(
             refuse_newest(signal, collected, |_| true, Problem::new(Reason::MaxPipelinesExceeded, message));
         }
     }
-    let limit = resources::of_gateway(module.gateway(signal).resources.as_ref());
-    let memory = limit.limits.and_then(|limits| quantity::bytes(&limits.get("memory")?.0));
     loop {
         let pipelines = runnable(signal, collected);
         if pipelines.is_empty() {
             return None;
         }
-        let gateway = config::gateway(signal.gateway(), &pipelines, module, settings, &input.tokens);
-        let agent = agent(&pipelines, module, input);
-        let (may_be_refused, problem) = if size(&gateway) > MOST_CONFIG {
+        let stored = match signal {
+            Signal::Logs => storage::storage(&pipelines, module, input),
+            Signal::Metrics | Signal::Traces => Ok(None),
+        };
+        let storage = match stored {
+            Ok(storage) => storage,
+            Err(NoRoom(may_be_refused)) => {
+                let message = format!(
+                    "the volumes of the log gateway have no room for another buffer of at least {} MiB. Raise \
+                     spec.storage.size of the Telemetry object where their StorageClass lets them grow, or have another \
+                     LogPipeline have a smaller output.otlp.buffer.maxSize",
+                    storage::LEAST_DISK_SIZE >> 20
+                );
+                let problem = Problem::new(Reason::StorageExceeded, message);
+                refuse_newest(signal, collected, |id| may_be_refused.contains(id), problem);
+                continue;
+            }
+        };
+        let nothing = BTreeMap::new();
+        let gateway_of = |disk| config::gateway(signal.gateway(), &pipelines, disk, module, settings, &input.tokens);
+        let mut configs = BTreeMap::new();
+        if let Some(storage) = &storage {
+            configs.insert(Fleet::DURABLE, gateway_of(&storage.buffers));
+        }
+        if storage.as_ref().is_none_or(|storage| storage.workloads.contains(&Workload::Deployment)) {
+            configs.insert(signal.gateway().fleet(), gateway_of(&nothing));
+        }
+        let largest = configs.values().map(size).max().unwrap_or_default();
+        let said = configs.values().flat_map(|config| judgements.of(config, memory)).next();
+        let (may_be_refused, problem) = if largest > MOST_CONFIG {
             let message = format!(
                 "the configuration of all pipelines of this kind would be larger than {} KiB with their certificates. Share \
                  certificates by naming the same Secrets, or delete a {}",
@@ -188,8 +239,12 @@ fn accept(
             let is_large = pipelines.iter().map(|pipeline| pipeline.id.clone()).filter(|id| sizes[id] > fair).collect();
             (is_large, Problem::new(Reason::ConfigurationTooLarge, message))
         } else {
-            match judgements.of(&gateway, memory).into_iter().next() {
-                None => return Some((gateway, agent)),
+            match said {
+                None => {
+                    let agent = agent(&pipelines, module, input);
+                    configs.extend(agent.map(|config| (Role::LogAgent.fleet(), config)));
+                    return Some(Accepted { configs, storage });
+                }
                 Some(text) => {
                     let field = format!("spec.{}.gateway.resources.limits.memory", signal.section());
                     let message =
@@ -225,7 +280,11 @@ impl Judgements {
         let asked = (config.hash.clone(), memory);
         let before = self.before.remove(&asked).or_else(|| self.now.get(&asked).cloned());
         let said = before.unwrap_or_else(|| {
-            let known = |memory| Environment::Known(Known { memory_limit: Some(ByteSize(memory)), ..Known::default() });
+            let known = |memory| {
+                let known =
+                    engine_config::Known { memory_limit: Some(ByteSize(memory)), ..engine_config::Known::default() };
+                Environment::Known(known)
+            };
             judge(config, &memory.map_or(Environment::Unknown, known))
         });
         self.now.insert(asked, said.clone());

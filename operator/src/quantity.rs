@@ -32,9 +32,35 @@ pub fn amount(text: &str) -> Option<f64> {
     amount.is_finite().then_some(amount)
 }
 
+/// A number of bytes in the largest unit that divides it, or rounded up to `Ki`.
+pub fn text(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 4] = [("Ti", 1 << 40), ("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)];
+    if bytes == 0 {
+        return "0".to_owned();
+    }
+    let (unit, factor) = UNITS.into_iter().find(|(_, factor)| bytes.is_multiple_of(*factor)).unwrap_or(UNITS[3]);
+    format!("{}{unit}", bytes.div_ceil(factor))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is written is read again, never less than it was.
+    #[test]
+    fn amounts_are_written() {
+        for (amount, expected) in [
+            (0, "0"),
+            (1, "1Ki"),
+            (1 << 30, "1Gi"),
+            (3 << 29, "1536Mi"),
+            ((1 << 30) + 1, "1048577Ki"),
+            (5 << 40, "5Ti"),
+        ] {
+            assert_eq!(text(amount), expected);
+            assert!(bytes(expected).is_some_and(|read| read >= amount));
+        }
+    }
 
     /// The forms that the API server takes.
     #[test]

@@ -27,12 +27,23 @@ pub enum Role {
 }
 
 /// What keeps the pods of a role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Workload {
     /// As many as asked for.
     Deployment,
+    /// As many as asked for, each with a volume of its own.
+    StatefulSet,
     /// One a node.
     DaemonSet,
+}
+
+/// The engines of a role that one workload keeps. A role has two of them while one takes over from the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fleet {
+    /// The role.
+    pub role: Role,
+    /// What keeps them.
+    pub workload: Workload,
 }
 
 impl Signal {
@@ -150,12 +161,30 @@ impl Role {
         }
     }
 
-    /// What keeps its pods.
-    pub const fn workload(self) -> Workload {
-        match self {
-            Self::LogGateway | Self::MetricGateway | Self::TraceRouter => Workload::Deployment,
-            Self::LogAgent => Workload::DaemonSet,
-        }
+    /// Whether it runs on every node, and sends to a gateway.
+    pub const fn is_agent(self) -> bool {
+        matches!(self, Self::LogAgent)
+    }
+
+    /// Its engines where none of them has a volume.
+    pub const fn fleet(self) -> Fleet {
+        let workload = if self.is_agent() { Workload::DaemonSet } else { Workload::Deployment };
+        Fleet { role: self, workload }
+    }
+}
+
+impl Fleet {
+    /// The log gateways that have volumes.
+    pub const DURABLE: Self = Self { role: Role::LogGateway, workload: Workload::StatefulSet };
+
+    /// All that there can be.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Role::ALL.into_iter().map(Role::fleet).chain([Self::DURABLE])
+    }
+
+    /// The name of a pod of a StatefulSet.
+    pub fn pod(self, ordinal: u32) -> String {
+        format!("{}-{ordinal}", self.role.name())
     }
 }
 
@@ -164,6 +193,7 @@ impl Workload {
     pub const fn kind(self) -> &'static str {
         match self {
             Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
             Self::DaemonSet => "DaemonSet",
         }
     }
@@ -172,5 +202,14 @@ impl Workload {
 impl fmt::Display for Role {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
+    }
+}
+
+impl fmt::Display for Fleet {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.workload {
+            Workload::Deployment | Workload::DaemonSet => self.role.fmt(formatter),
+            Workload::StatefulSet => write!(formatter, "{} (StatefulSet)", self.role),
+        }
     }
 }

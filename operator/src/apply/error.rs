@@ -1,5 +1,7 @@
 //! Why an object is not as it is desired.
 
+use kube::core::response::StatusCause;
+
 /// Why an object is not as it is desired.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApplyError {
@@ -18,6 +20,9 @@ pub enum ApplyError {
     /// The API server finds it wrong.
     #[error("the API server finds it wrong: {0}")]
     Invalid(String),
+    /// It has a field that can never be changed.
+    #[error("it has a field that can never be changed: {0}")]
+    Immutable(String),
     /// We lack a right.
     #[error("we lack a right: {0}")]
     Forbidden(String),
@@ -60,6 +65,7 @@ impl ApplyError {
             Self::Leaving => "leaving",
             Self::Foreign => "foreign",
             Self::Invalid(_) => "invalid",
+            Self::Immutable(_) => "immutable",
             Self::Forbidden(_) => "forbidden",
             Self::Refused { .. } => "refused",
             Self::Unreachable(_) => "unreachable",
@@ -75,8 +81,14 @@ impl From<kube::Error> for ApplyError {
     fn from(error: kube::Error) -> Self {
         let kube::Error::Api(status) = error else { return Self::Unreachable(chain(&error)) };
         let causes = status.details.iter().flat_map(|details| &details.causes);
-        let is_about_fields = causes.into_iter().any(|cause| cause.reason == "FieldManagerConflict");
+        let has_cause = |reason: &str, field: &str| {
+            let is_it = |cause: &StatusCause| cause.reason == reason && (field.is_empty() || cause.field == field);
+            causes.clone().any(is_it)
+        };
+        let is_about_fields = has_cause("FieldManagerConflict", "");
         match status.code {
+            // What is forbidden below `spec` is a value of a field, and not that it is another one than before.
+            422 if has_cause("FieldValueForbidden", "spec") => Self::Immutable(status.message),
             400 | 422 => Self::Invalid(status.message),
             403 => Self::Forbidden(status.message),
             409 if is_about_fields => Self::Contested(status.message),
@@ -121,6 +133,10 @@ mod tests {
         assert_eq!(answer(409, "FieldManagerConflict"), ApplyError::Contested(why()));
         assert_eq!(answer(409, ""), ApplyError::Conflict(why()));
         assert_eq!(answer(422, "FieldValueInvalid"), ApplyError::Invalid(why()));
+        let details = json!({ "causes": [{ "reason": "FieldValueForbidden", "message": "", "field": "spec" }] });
+        let status = serde_json::from_value(json!({ "code": 422, "message": "why", "details": details })).unwrap();
+        assert_eq!(ApplyError::from(kube::Error::Api(Box::new(status))), ApplyError::Immutable(why()));
+        assert_eq!(answer(422, "FieldValueForbidden"), ApplyError::Invalid(why()));
         assert_eq!(answer(403, ""), ApplyError::Forbidden(why()));
         assert_eq!(answer(500, ""), ApplyError::Refused { code: 500, message: why() });
         let passing = [ApplyError::Conflict(why()), ApplyError::Leaving];

@@ -40,6 +40,8 @@ pub(super) struct Kind {
     pub(super) is_namespaced: bool,
     /// Whether pods can be added and taken away.
     pub(super) is_scalable: bool,
+    /// Whether its pods stay when it goes, and another one of its name adopts them. Most of its fields can never change.
+    pub(super) is_replaceable: bool,
     pub(super) phase: Phase,
 }
 
@@ -66,7 +68,7 @@ pub(super) const KINDS: [Kind; 14] = [
     namespaced("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", Phase::NetworkPolicies),
     namespaced("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", Phase::DisruptionBudgets),
     scalable("Deployment", "deployments"),
-    scalable("StatefulSet", "statefulsets"),
+    Kind { is_replaceable: true, ..scalable("StatefulSet", "statefulsets") },
     namespaced("apps", "v1", "DaemonSet", "daemonsets", Phase::Workloads),
     namespaced("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", Phase::Autoscalers),
 ];
@@ -78,16 +80,25 @@ const fn namespaced(
     plural: &'static str,
     phase: Phase,
 ) -> Kind {
-    Kind { group, version, name, plural, is_namespaced: true, is_scalable: false, phase }
+    Kind { group, version, name, plural, is_namespaced: true, is_scalable: false, is_replaceable: false, phase }
 }
 
 const fn cluster(group: &'static str, name: &'static str, plural: &'static str, phase: Phase) -> Kind {
-    Kind { group, version: "v1", name, plural, is_namespaced: false, is_scalable: false, phase }
+    Kind { group, version: "v1", name, plural, is_namespaced: false, is_scalable: false, is_replaceable: false, phase }
 }
 
 const fn scalable(name: &'static str, plural: &'static str) -> Kind {
     let phase = Phase::Workloads;
-    Kind { group: "apps", version: "v1", name, plural, is_namespaced: true, is_scalable: true, phase }
+    Kind {
+        group: "apps",
+        version: "v1",
+        name,
+        plural,
+        is_namespaced: true,
+        is_scalable: true,
+        is_replaceable: false,
+        phase,
+    }
 }
 
 /// Everything that is watched: the kinds of the cluster once, the others in each namespace.

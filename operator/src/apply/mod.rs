@@ -22,12 +22,13 @@ pub use error::ApplyError;
 pub(crate) use error::chain;
 pub use report::{ObjectRef, Report};
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use kube::Client;
 use kube::api::DynamicObject;
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
 use desired::Wanted;
@@ -62,6 +63,8 @@ pub struct Applier {
     client: Client,
     ownership: Ownership,
     owned: Arc<Owned>,
+    /// Objects that were deleted so that others take over what they have made, and what these are.
+    made_way: Mutex<HashMap<Key, String>>,
     /// One call at a time: two would undo each other.
     turn: tokio::sync::Mutex<()>,
     _watches: JoinSet<()>,
@@ -76,7 +79,14 @@ impl Applier {
         for scope in scopes {
             watches.spawn(observe::follow(client.clone(), scope, ownership.instance.clone(), Arc::clone(&owned)));
         }
-        Self { client, ownership, owned, turn: tokio::sync::Mutex::default(), _watches: watches }
+        Self {
+            client,
+            ownership,
+            owned,
+            made_way: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            _watches: watches,
+        }
     }
 
     /// Makes the cluster so that exactly these objects are there. What fails is told and stops nothing else; called again
@@ -86,6 +96,7 @@ impl Applier {
     /// Replicas of a workload that one of the autoscalers here scales are left to that one. Namespaces are made, or completed
     /// if they are there, and never taken away: more than ours may be in them. Any other object that is there and is not ours
     /// is left alone.
+    /// A StatefulSet of which a field has to change that never can is deleted without its pods, and made again around them.
     /// What is no longer desired and `keeps` says yes to stays for now.
     pub async fn apply(&self, objects: Vec<DynamicObject>, keeps: impl Fn(&ObjectRef) -> bool) -> Report {
         let _turn = self.turn.lock().await;

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use serde_json::{Value, json};
 
 use super::desired::Wanted;
@@ -43,7 +43,30 @@ impl Applier {
         if wanted.leaves_replicas() && seen.as_ref().is_some_and(|seen| seen.manages_replicas) {
             self.hand_over_replicas(&wanted.key).await?;
         }
-        self.send(wanted, seen).await
+        let (key, hash) = (wanted.key.clone(), wanted.hash.clone());
+        let outcome = self.send(wanted, seen.clone()).await;
+        match (outcome, seen) {
+            (Err(ApplyError::Immutable(message)), Some(seen)) if key.kind().is_replaceable => {
+                self.make_way(&key, &hash, &seen, message).await
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    /// Deletes an object of which a field has to change that never can, and nothing of what it has made: the one that is made in
+    /// its place adopts it. Once: where even that one is refused, another deletion would help no more than the first.
+    async fn make_way(&self, key: &Key, hash: &str, seen: &Seen, message: String) -> Result<Written, ApplyError> {
+        let before = self.made_way.lock().insert(key.clone(), hash.to_owned());
+        if before.as_deref() == Some(hash) {
+            return Err(ApplyError::Immutable(message));
+        }
+        self.owned.pruned(key);
+        let exactly = Preconditions { uid: Some(seen.uid.clone()), resource_version: None };
+        let parameters = DeleteParams::orphan().preconditions(exactly);
+        answer(key.scope.objects(&self.client).delete(&key.name, &parameters)).await?;
+        count(key, "delete");
+        tracing::info!(kind = key.kind().name, name = key.name, "it is made anew around its pods: {message}");
+        Err(ApplyError::Leaving)
     }
 
     /// What is there under a name that no watch has told of: nothing, or an object of ours whose labels somebody took away.

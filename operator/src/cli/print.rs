@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use crate::manifests::yaml as yaml_of;
 use crate::plan::Desired;
 use crate::render::config::{RoleConfig, catalog};
-use crate::render::objects::CONFIG_FILE;
-use crate::role::Role;
+use crate::render::objects::{CONFIG_FILE, config_secret};
+use crate::role::Fleet;
 use crate::status::ConditionReport;
 
 /// Conditions as comments, then every object, with configurations in the clear.
@@ -46,7 +46,7 @@ pub(super) fn json(desired: &Desired, out: &mut dyn Write) -> std::io::Result<()
         })
         .collect();
     let configs: Map<String, Value> =
-        desired.configs.iter().map(|(role, config)| (role.name().to_owned(), redacted(config).into())).collect();
+        desired.configs.iter().map(|(fleet, config)| (fleet.role.name().to_owned(), redacted(config).into())).collect();
     let all = json!({ "conditions": conditions, "configurations": configs, "objects": objects });
     serde_json::to_writer_pretty(&mut *out, &all).map_err(std::io::Error::other)?;
     writeln!(out)
@@ -65,7 +65,10 @@ fn conditions(desired: &Desired) -> impl Iterator<Item = (String, &[ConditionRep
 fn shown(object: &DynamicObject, desired: &Desired) -> Value {
     let mut json = serde_json::to_value(object).expect("objects are plain values");
     let name = object.metadata.name.as_deref().unwrap_or_default();
-    let config = Role::of_object(name).and_then(|role| desired.configs.get(&role));
+    // Only a Secret of the same version of the engine is planned.
+    let is_its = |fleet: &Fleet| name.starts_with(&config_secret(*fleet, ""));
+    let config = desired.configs.iter().filter(|(fleet, _)| is_its(fleet)).max_by_key(|(fleet, _)| fleet.workload);
+    let config = config.map(|(_, config)| config);
     let is_secret = json.get("kind").and_then(Value::as_str) == Some("Secret");
     let (true, Some(config), Some(fields)) = (is_secret, config, json.as_object_mut()) else { return json };
     fields.remove("data");
@@ -99,6 +102,7 @@ mod tests {
     use crate::input::Input;
     use crate::manifests;
     use crate::plan::plan;
+    use crate::role::Role;
 
     /// Configurations are shown, those in which variables stand too, and values that can be secret are covered.
     #[test]
@@ -108,7 +112,7 @@ mod tests {
         let pipeline = json!({ "metadata": { "name": "shop" }, "spec": { "output": output } });
         let input = Input { logs: vec![serde_json::from_value(pipeline).unwrap()], ..Input::default() };
         let desired = plan(&input);
-        let [agent, gateway] = [Role::LogAgent, Role::LogGateway].map(|role| redacted(&desired.configs[&role]));
+        let [agent, gateway] = [Role::LogAgent, Role::LogGateway].map(|role| redacted(&desired.configs[&role.fleet()]));
         assert!(agent.contains("kubernetes_logs") && agent.contains("${NODE_NAME}"), "{agent}");
         assert!(gateway.contains("x-token") && !gateway.contains("canary"), "{gateway}");
     }
@@ -129,7 +133,7 @@ mod tests {
         for document in manifests::read(&[file.path().to_owned()]).unwrap() {
             assert_eq!(manifests::add(document, &mut input), [""; 0]);
         }
-        let text = redacted(&plan(&input).configs[&Role::TraceRouter]);
+        let text = redacted(&plan(&input).configs[&Role::TraceRouter.fleet()]);
         assert!(text.contains("endpoint = ") && !text.contains("canary"), "{text}");
     }
 }

@@ -8,7 +8,7 @@ mod resolve;
 mod selection;
 
 pub use self::model::{
-    Authentication, Header, Inputs, Output, Pipeline, PipelineId, RuntimeLogs, SecretKey, SecretName, Text, Tls,
+    Authentication, Buffer, Header, Inputs, Output, Pipeline, PipelineId, RuntimeLogs, SecretKey, SecretName, Text, Tls,
 };
 pub use self::module::{Module, TELEMETRY_NAME};
 pub use self::pipelines::{Collected, pipelines, secrets};

@@ -8,6 +8,7 @@ use engine_config::{Endpoint, SensitiveText};
 
 use super::selection::Selection;
 use crate::role::Signal;
+use crate::storage::DiskBuffer;
 
 /// Which pipeline. Pipelines of two kinds may have one name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,10 +24,30 @@ pub struct PipelineId {
 pub struct Pipeline {
     /// Which one.
     pub id: PipelineId,
+    /// What tells it from another one that had its name before or will have it later; absent where it is in no cluster.
+    pub identity: Option<String>,
+    /// When it was made, in seconds since 1970.
+    pub created: i64,
     /// What it collects.
     pub inputs: Inputs,
+    /// Where data waits for the backend.
+    pub buffer: Buffer,
+    /// The size that its buffer on disk had in each pod, as its status says; absent where it had none.
+    pub disk_before: Option<u64>,
     /// Where it sends it.
     pub output: Output,
+}
+
+/// Where data waits for its backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Buffer {
+    /// In memory.
+    Memory {
+        /// The most bytes; absent is an equal share.
+        max_size: Option<u64>,
+    },
+    /// On disk.
+    Disk(DiskBuffer),
 }
 
 /// What a pipeline collects.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use engine_config::transforms::kubernetes_attributes::ServiceNames;
 
 use crate::crd::{Agent, Gateway, Telemetry};
+use crate::quantity;
 use crate::role::Signal;
 
 /// Name of the one Telemetry object that counts. It is in the namespace of the manager.
@@ -32,6 +33,10 @@ pub struct Module {
     pub cluster_name: Option<String>,
     /// Namespaces whose Secrets pipelines may name; absent are all that the manager may read.
     pub secret_namespaces: Option<BTreeSet<String>>,
+    /// Class of the volumes of the log gateway; absent is the default one of the cluster.
+    pub storage_class: Option<String>,
+    /// Bytes of each of them; absent are as many as buffers need.
+    pub storage_size: Option<u64>,
 }
 
 impl Module {
@@ -60,6 +65,8 @@ impl Module {
                 .as_ref()
                 .and_then(|secrets| secrets.namespaces.as_ref())
                 .map(|namespaces| namespaces.iter().cloned().collect()),
+            storage_class: spec.storage.as_ref().and_then(|storage| storage.class.clone()),
+            storage_size: spec.storage.as_ref().and_then(|storage| quantity::bytes(&storage.size.as_ref()?.0)),
         }
     }
 
@@ -89,6 +96,8 @@ impl Default for Module {
             pod_labels: BTreeSet::new(),
             cluster_name: None,
             secret_namespaces: None,
+            storage_class: None,
+            storage_size: None,
         }
     }
 }

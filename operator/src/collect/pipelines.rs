@@ -4,16 +4,19 @@ use std::collections::BTreeSet;
 
 use kube::ResourceExt;
 
-use super::model::{Inputs, Pipeline, PipelineId, RuntimeLogs, SecretName};
+use super::model::{Buffer, Inputs, Pipeline, PipelineId, RuntimeLogs, SecretName};
 use super::module::Module;
 use super::resolve::{self, Resolver};
 use super::selection::Selection;
 use crate::crd::{
-    ContainerSelector, LogInput, LogPipeline, MetricPipeline, NamespaceSelector, OtlpInput, OtlpOutput, TracePipeline,
+    self, BufferType, ContainerSelector, Length, LogInput, LogPipeline, MetricPipeline, NamespaceSelector, OtlpInput,
+    OtlpOutput, TracePipeline,
 };
 use crate::input::Input;
+use crate::quantity;
 use crate::role::Signal;
 use crate::settings::Settings;
+use crate::storage::{DISK_SIZE, DiskBuffer};
 use crate::validate::{Expiry, Problem, Reason, name, tls, unsupported};
 
 /// A pipeline as it was seen.
@@ -53,7 +56,7 @@ pub fn secrets<'p>(
     metrics: impl IntoIterator<Item = &'p MetricPipeline>,
     traces: impl IntoIterator<Item = &'p TracePipeline>,
 ) -> BTreeSet<SecretName> {
-    let of_logs = logs.into_iter().filter_map(|found| found.spec.output.otlp.as_ref());
+    let of_logs = logs.into_iter().filter_map(|found| Some(&found.spec.output.otlp.as_ref()?.output));
     let of_metrics = metrics.into_iter().map(|found| &found.spec.output.otlp.output);
     let of_traces = traces.into_iter().map(|found| &found.spec.output.otlp);
     of_logs.chain(of_metrics).chain(of_traces).flat_map(resolve::references).collect()
@@ -63,8 +66,14 @@ fn log_pipeline(found: &LogPipeline, input: &Input, module: &Module) -> Collecte
     let spec = &found.spec;
     let unsupported = unsupported::of_logs(spec);
     let (inputs, problems) = log_inputs(&spec.input, &input.settings);
-    let seen = Seen { signal: Signal::Logs, inputs, problems: [unsupported, problems].concat() };
-    seen.with_output(found, spec.output.otlp.as_ref(), input, module)
+    let output = spec.output.otlp.as_ref();
+    let buffer = output.and_then(|output| output.buffer.as_ref()).map_or(Seen::MEMORY, buffer);
+    let status = found.status.as_ref().and_then(|status| status.buffer.as_ref());
+    let disk_before = status
+        .map(|status| quantity::bytes(&status.max.0).unwrap_or_default() / u64::from(status.pods.reporting).max(1));
+    let problems = [unsupported, problems].concat();
+    let seen = Seen { signal: Signal::Logs, inputs, buffer, disk_before, problems };
+    seen.with_output(found, output.map(|output| &output.output), input, module)
 }
 
 fn metric_pipeline(found: &MetricPipeline, input: &Input, module: &Module) -> Collected {
@@ -72,13 +81,15 @@ fn metric_pipeline(found: &MetricPipeline, input: &Input, module: &Module) -> Co
     let inputs = Inputs { otlp: pushed(spec.input.otlp.as_ref()), runtime: None };
     let mut problems = unsupported::of_metrics(spec);
     problems.extend(nothing_collected(&inputs, &problems));
-    let seen = Seen { signal: Signal::Metrics, inputs, problems };
+    let seen = Seen { signal: Signal::Metrics, inputs, buffer: Seen::MEMORY, disk_before: None, problems };
     seen.with_output(found, Some(&spec.output.otlp.output), input, module)
 }
 
 fn trace_pipeline(found: &TracePipeline, input: &Input, module: &Module) -> Collected {
     let spec = &found.spec;
-    let seen = Seen { signal: Signal::Traces, inputs: Inputs::pushed(), problems: unsupported::of_traces(spec) };
+    let problems = unsupported::of_traces(spec);
+    let inputs = Inputs::pushed();
+    let seen = Seen { signal: Signal::Traces, inputs, buffer: Seen::MEMORY, disk_before: None, problems };
     seen.with_output(found, Some(&spec.output.otlp), input, module)
 }
 
@@ -86,10 +97,15 @@ fn trace_pipeline(found: &TracePipeline, input: &Input, module: &Module) -> Coll
 struct Seen {
     signal: Signal,
     inputs: Inputs,
+    buffer: Buffer,
+    disk_before: Option<u64>,
     problems: Vec<Problem>,
 }
 
 impl Seen {
+    /// Where data waits unless a pipeline says another place.
+    const MEMORY: Buffer = Buffer::Memory { max_size: None };
+
     fn with_output(
         self,
         found: &impl ResourceExt,
@@ -97,7 +113,7 @@ impl Seen {
         input: &Input,
         module: &Module,
     ) -> Collected {
-        let Self { signal, inputs, mut problems } = self;
+        let Self { signal, inputs, buffer, disk_before, mut problems } = self;
         let id = PipelineId::new(signal, found.name_any());
         let mut expiries = Vec::new();
         let mut output = None;
@@ -114,12 +130,32 @@ impl Seen {
         }
         problems.sort();
         problems.dedup();
+        let created = found.creation_timestamp().map_or(i64::MAX, |time| time.0.as_second());
         let result = match output {
-            Some(output) if problems.is_empty() => Ok(Pipeline { id: id.clone(), inputs: inputs.clone(), output }),
+            Some(output) if problems.is_empty() => Ok(Pipeline {
+                id: id.clone(),
+                identity: found.uid(),
+                created,
+                inputs: inputs.clone(),
+                buffer,
+                disk_before,
+                output,
+            }),
             _ => Err(problems),
         };
-        let created = found.creation_timestamp().map_or(i64::MAX, |time| time.0.as_second());
         Collected { id, generation: found.meta().generation, created, inputs, result, expiries }
+    }
+}
+
+/// What a pipeline says of its buffer; the schema takes no size that is none.
+fn buffer(written: &crd::Buffer) -> Buffer {
+    let max_size = written.max_size.as_ref().and_then(|size| quantity::bytes(&size.0));
+    match written.kind {
+        BufferType::Memory => Buffer::Memory { max_size },
+        BufferType::Disk => Buffer::Disk(DiskBuffer {
+            max_size: max_size.unwrap_or(DISK_SIZE),
+            max_age: written.max_age.as_ref().and_then(Length::duration),
+        }),
     }
 }
 

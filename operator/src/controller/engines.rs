@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine_config::SecretString;
-use engine_config::status::{ComponentState, Status};
+use engine_config::status::{Component, ComponentState, Held, OrphanedBuffer, Sink, Status};
 use futures::stream::{self, StreamExt};
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request};
@@ -18,9 +18,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::time::Instant;
 
-use crate::input::{EngineReport, EngineView, FlowView, Recent};
+use crate::input::{BufferView, EngineReport, EngineView, FlowView, OrphanView, Recent};
 use crate::render::config::STATUS_PORT;
-use crate::role::{Role, Workload};
+use crate::role::Fleet;
 
 /// How many agents are asked at once; others have their turn the next time.
 const AGENTS_ASKED: usize = 20;
@@ -36,9 +36,11 @@ const WINDOW: Duration = Duration::from_secs(300);
 /// An engine that can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Engine {
-    pub(super) role: Role,
+    pub(super) fleet: Fleet,
     pub(super) pod: String,
     pub(super) address: IpAddr,
+    /// Whether Services may send data to it.
+    pub(super) receives: bool,
 }
 
 /// Asks engines and remembers what they said in the last minutes.
@@ -50,14 +52,14 @@ pub(super) struct Engines {
     /// What agents said when they were asked last, by their pods.
     agents: BTreeMap<String, Heard>,
     /// What they were to run when they were asked last.
-    wanted: BTreeMap<Role, String>,
+    wanted: BTreeMap<Fleet, String>,
 }
 
 /// What an agent said.
 #[derive(Debug)]
 struct Heard {
     at: Instant,
-    role: Role,
+    fleet: Fleet,
     /// Absent where it did not answer.
     report: Option<EngineReport>,
 }
@@ -82,13 +84,14 @@ impl Engines {
     pub(super) async fn ask(
         &mut self,
         engines: &[Engine],
-        wanted: &BTreeMap<Role, String>,
+        wanted: &BTreeMap<Fleet, String>,
         token: &SecretString,
-    ) -> BTreeMap<Role, EngineView> {
+    ) -> BTreeMap<Fleet, EngineView> {
         if self.wanted != *wanted {
             // What was said before is about what was wanted before.
             self.wanted.clone_from(wanted);
-            self.agents.retain(|_, heard| heard.report.as_ref().is_some_and(|report| runs(report, heard.role, wanted)));
+            self.agents
+                .retain(|_, heard| heard.report.as_ref().is_some_and(|report| runs(report, heard.fleet, wanted)));
         }
         let asked = self.sample(engines);
         let client = &self.client;
@@ -98,10 +101,10 @@ impl Engines {
             (engine, result)
         });
         let answers: Vec<_> = answers.buffer_unordered(AT_ONCE).collect().await;
-        let mut views: BTreeMap<Role, EngineView> = BTreeMap::new();
+        let mut views: BTreeMap<Fleet, EngineView> = BTreeMap::new();
         let now = Instant::now();
         for (engine, result) in answers {
-            let view = views.entry(engine.role).or_default();
+            let view = views.entry(engine.fleet).or_default();
             let report = match result {
                 Ok(status) => {
                     self.count(view, &engine, &status, now);
@@ -113,7 +116,7 @@ impl Engines {
                 }
             };
             if is_agent(&engine) {
-                self.agents.insert(engine.pod, Heard { at: now, role: engine.role, report });
+                self.agents.insert(engine.pod, Heard { at: now, fleet: engine.fleet, report });
             } else {
                 view.asked += 1;
                 view.reports.extend(report);
@@ -123,7 +126,7 @@ impl Engines {
         // What an agent said stands until it is asked again.
         for engine in engines.iter().filter(|engine| is_agent(engine)) {
             let Some(heard) = self.agents.get(&engine.pod) else { continue };
-            let view = views.entry(engine.role).or_default();
+            let view = views.entry(engine.fleet).or_default();
             view.asked += 1;
             view.reports.extend(heard.report.clone());
         }
@@ -156,7 +159,7 @@ impl Engines {
             let flow = view.flows.entry(pipeline.clone()).or_default();
             flow.accepted += ledger.recovered + ledger.accepted;
             flow.delivered += ledger.delivered;
-            flow.held += ledger.held.queued + ledger.held.in_flight;
+            flow.held += held(sink);
             for (reason, records) in &ledger.dropped {
                 *flow.dropped.entry(reason.clone()).or_default() += records;
             }
@@ -189,21 +192,21 @@ impl Engines {
 }
 
 impl Heard {
-    fn is_well(&self, wanted: &BTreeMap<Role, String>) -> bool {
+    fn is_well(&self, wanted: &BTreeMap<Fleet, String>) -> bool {
         let is_well = |report: &EngineReport| {
-            report.problem.is_none() && report.failure.is_none() && runs(report, self.role, wanted)
+            report.problem.is_none() && report.failure.is_none() && runs(report, self.fleet, wanted)
         };
         self.report.as_ref().is_some_and(is_well)
     }
 }
 
 /// Whether an engine runs what it is to run.
-fn runs(report: &EngineReport, role: Role, wanted: &BTreeMap<Role, String>) -> bool {
-    wanted.get(&role).is_none_or(|hash| *hash == report.config_hash)
+fn runs(report: &EngineReport, fleet: Fleet, wanted: &BTreeMap<Fleet, String>) -> bool {
+    wanted.get(&fleet).is_none_or(|hash| *hash == report.config_hash)
 }
 
 fn is_agent(engine: &Engine) -> bool {
-    engine.role.workload() == Workload::DaemonSet
+    engine.fleet.role.is_agent()
 }
 
 /// What an engine says of its configuration. Whether a sink is well is a matter of pipelines in a gateway; an agent has one.
@@ -216,7 +219,33 @@ fn report(engine: &Engine, status: &Status) -> EngineReport {
         config_hash: status.config_hash.clone(),
         problem: status.reload.as_ref().and_then(|reload| reload.problem.clone()),
         failure: failing.and_then(|found| found.health.last_error.as_ref()).map(|error| error.message.clone()),
+        receives: engine.receives,
+        holds: status.components.iter().filter_map(|found| found.sink.as_ref()).map(held).sum(),
+        buffers: status.components.iter().filter_map(buffer).collect(),
+        orphans: status.orphaned_buffers.iter().map(orphan).collect(),
     }
+}
+
+fn held(sink: &Sink) -> u64 {
+    let Held { queued, in_flight, on_disk } = sink.ledger.held;
+    queued + in_flight + on_disk
+}
+
+/// The buffer on disk of a pipeline.
+fn buffer(component: &Component) -> Option<(String, BufferView)> {
+    let Sink { ledger, buffer } = component.sink.as_ref()?;
+    let view = BufferView {
+        used: buffer.disk_used_bytes?,
+        max: buffer.disk_max_bytes?,
+        in_memory: buffer.used_bytes,
+        waiting: ledger.held.on_disk,
+        problem: buffer.problem.clone(),
+    };
+    Some((component.pipeline.clone()?, view))
+}
+
+fn orphan(buffer: &OrphanedBuffer) -> (String, OrphanView) {
+    (buffer.identity.to_string(), OrphanView { used: buffer.used_bytes, records: buffer.records })
 }
 
 fn add_recent(flow: &mut FlowView, now: Counted, before: Counted, failure: Option<String>) {
@@ -256,10 +285,12 @@ async fn status_of(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::role::Role;
 
     fn agents(count: u8) -> Vec<Engine> {
         let agent = |number| Engine {
-            role: Role::LogAgent,
+            fleet: Role::LogAgent.fleet(),
+            receives: false,
             pod: format!("agent-{number:03}"),
             address: IpAddr::from([127, 0, 0, number]),
         };
@@ -269,8 +300,8 @@ mod tests {
     fn heard(engines: &mut Engines, sample: &[Engine], at: Instant, ill: &str) {
         for engine in sample {
             let problem = (engine.pod == ill).then(|| "no disk".to_owned());
-            let report = EngineReport { pod: engine.pod.clone(), config_hash: String::new(), problem, failure: None };
-            engines.agents.insert(engine.pod.clone(), Heard { at, role: engine.role, report: Some(report) });
+            let report = EngineReport { pod: engine.pod.clone(), problem, ..EngineReport::default() };
+            engines.agents.insert(engine.pod.clone(), Heard { at, fleet: engine.fleet, report: Some(report) });
         }
     }
 

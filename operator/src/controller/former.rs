@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::render::config::RoleConfig;
 use crate::render::destination::Destination;
-use crate::role::Role;
+use crate::role::{Fleet, Role};
 
 /// How long an engine may still send to where it was told to before: until its kubelet has looked, the engine has reloaded and
 /// what it held is delivered.
@@ -20,15 +20,16 @@ pub(super) struct FormerDestinations(BTreeMap<Role, BTreeMap<Destination, Option
 
 impl FormerDestinations {
     /// Notes what is wanted now, and forgets what has not been wanted for long.
-    pub(super) fn note(&mut self, configs: &BTreeMap<Role, RoleConfig>) {
-        for (role, config) in configs {
-            let of_role = self.0.entry(*role).or_default();
+    pub(super) fn note(&mut self, configs: &BTreeMap<Fleet, RoleConfig>) {
+        for (fleet, config) in configs {
+            let of_role = self.0.entry(fleet.role).or_default();
             of_role.extend(config.destinations.iter().map(|destination| (destination.clone(), None)));
         }
         for (role, of_role) in &mut self.0 {
-            let wanted = configs.get(role).map(|config| &config.destinations);
+            let of_fleets = configs.iter().filter(|(fleet, _)| fleet.role == *role);
+            let wanted: Vec<_> = of_fleets.map(|(_, config)| &config.destinations).collect();
             of_role.retain(|destination, unwanted_since| {
-                if wanted.is_some_and(|wanted| wanted.contains(destination)) {
+                if wanted.iter().any(|wanted| wanted.contains(destination)) {
                     return true;
                 }
                 unwanted_since.get_or_insert_with(Instant::now).elapsed() < KEPT
@@ -54,9 +55,9 @@ impl FormerDestinations {
 mod tests {
     use super::*;
 
-    fn configs(hosts: &[&str]) -> BTreeMap<Role, RoleConfig> {
+    fn configs(hosts: &[&str]) -> BTreeMap<Fleet, RoleConfig> {
         let destinations = hosts.iter().map(|host| Destination { host: (*host).to_owned(), port: 4317 }).collect();
-        BTreeMap::from([(Role::TraceRouter, RoleConfig { destinations, ..RoleConfig::default() })])
+        BTreeMap::from([(Role::TraceRouter.fleet(), RoleConfig { destinations, ..RoleConfig::default() })])
     }
 
     fn hosts(former: &FormerDestinations) -> Vec<String> {

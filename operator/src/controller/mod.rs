@@ -5,6 +5,7 @@
 //! has not been seen yet is not gone.
 
 mod cache;
+mod claims;
 mod engines;
 mod events;
 mod former;
@@ -40,8 +41,9 @@ use self::serve::Health;
 use crate::apply::{Applier, ApplyError, ObjectRef, Ownership, Report, chain};
 use crate::input::{EngineView, Input, SecretView, Tokens};
 use crate::plan::{Desired, Judgements, plan_again};
-use crate::role::{Role, Signal};
+use crate::role::{Fleet, Role, Signal};
 use crate::settings::Settings;
+use crate::storage::Wait;
 
 /// The Lease of the manager that leads.
 const LEASE: &str = "telemetry-manager";
@@ -89,8 +91,8 @@ pub enum StartError {
 /// What engines said last, and what they are to say.
 #[derive(Debug, Default)]
 struct Told {
-    views: Mutex<BTreeMap<Role, EngineView>>,
-    wanted: watch::Sender<BTreeMap<Role, String>>,
+    views: Mutex<BTreeMap<Fleet, EngineView>>,
+    wanted: watch::Sender<Wanted>,
     status_token: watch::Sender<Option<SecretString>>,
     /// Whether engines were asked since this manager leads.
     asked: AtomicBool,
@@ -142,6 +144,15 @@ struct Manager {
     changed: Arc<Notify>,
     leading: watch::Receiver<bool>,
     told: Arc<Told>,
+}
+
+/// What engines are to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Wanted {
+    /// The configurations that they run.
+    hashes: BTreeMap<Fleet, String>,
+    /// That pods hold nothing any more, where some are to go.
+    waits: Option<Wait>,
 }
 
 /// What was seen.
@@ -237,7 +248,8 @@ impl Manager {
         let mut desired = plan_again(&input, &mut leader.judgements);
         leader.former.note(&desired.configs);
         desired.leave(&unseen);
-        let wanted = desired.configs.iter().map(|(role, config)| (*role, config.hash.clone())).collect();
+        let hashes = desired.configs.iter().map(|(fleet, config)| (*fleet, config.hash.clone())).collect();
+        let wanted = Wanted { hashes, waits: desired.storage.as_ref().and_then(|storage| storage.waits) };
         self.told.wanted.send_if_modified(|known| std::mem::replace(known, wanted) != *known);
         let report =
             leader.applier.apply(desired.objects.clone(), |object| self.observed.is_in_use(object, &unseen)).await;
@@ -247,6 +259,7 @@ impl Manager {
             let mut problems = Vec::new();
             let touched = touch::gateways(&self.client, &self.settings, &desired, &self.observed, &report).await;
             problems.extend(touched.err());
+            problems.extend(claims::grow(&self.client, &self.settings, &desired).await.err());
             // What is said of the flow of data comes from engines. Until they were asked, what was said before stands.
             if self.told.asked.load(Ordering::Relaxed) || desired.configs.is_empty() {
                 problems.extend(self.publish(leader, &desired).await);
@@ -270,7 +283,8 @@ impl Manager {
         let next = desired.next_change.map_or(i64::MAX, |at| at.saturating_sub(input.now));
         // A right that was missing may have come without a word. An hour later at the latest everything is compared once more.
         let is_forbidden = input.secrets.values().any(|secret| *secret == SecretView::Forbidden);
-        let longest = if is_forbidden || leader.former.will_change() { 60 } else { 3600 };
+        let is_soon = is_forbidden || leader.former.will_change() || leader.publisher.withholds();
+        let longest = if is_soon { 60 } else { 3600 };
         Ok(Duration::from_secs(u64::try_from(next).unwrap_or(0).clamp(60, longest)))
     }
 
@@ -291,6 +305,10 @@ impl Manager {
         };
         let settings = Settings { namespace_uid: leader.namespace_uid.clone(), ..self.settings.clone() };
         let mut input = self.observed.input(settings, tokens);
+        // What pods with volumes hold decides about them, and only they know.
+        if input.workloads.contains_key(&Fleet::DURABLE) && !self.told.asked.load(Ordering::Relaxed) {
+            return Ok(Seen::NotYet(FIRST_PAUSE));
+        }
         let known = match leader.secrets.follow(&crate::plan::secrets(&input)) {
             Ok(known) => known,
             Err(wait) => return Ok(Seen::NotYet(wait)),
@@ -358,7 +376,7 @@ async fn ask_engines(
 ) {
     let mut engines = Engines::new();
     let (mut token, mut wanted) = (told.status_token.subscribe(), told.wanted.subscribe());
-    let mut wanted_since: (BTreeMap<Role, String>, Instant) = (BTreeMap::new(), Instant::now());
+    let mut wanted_since: (Wanted, Instant) = (Wanted::default(), Instant::now());
     loop {
         if !*leading.borrow() {
             told.asked.store(false, Ordering::Relaxed);
@@ -370,11 +388,12 @@ async fn ask_engines(
         let Ok(token) = token.wait_for(Option::is_some).await.map(|token| token.clone()) else { return };
         let Some(token) = token.filter(|_| *leading.borrow()) else { continue };
         let now = wanted.borrow_and_update().clone();
-        let views = engines.ask(&observed.engines(), &now, &token).await;
+        let views = engines.ask(&observed.engines(), &now.hashes, &token).await;
         if wanted_since.0 != now {
             wanted_since = (now.clone(), Instant::now());
         }
-        let is_settled = now.is_empty() || is_told(&now, &views) || wanted_since.1.elapsed() >= SOON_AT_MOST;
+        let is_settled =
+            (now.waits.is_none() && is_told(&now.hashes, &views)) || wanted_since.1.elapsed() >= SOON_AT_MOST;
         let wait = if is_settled { BETWEEN_ASKING } else { BETWEEN_ASKING_SOON };
         let is_first = !told.asked.swap(true, Ordering::Relaxed);
         let is_new = {
@@ -392,9 +411,9 @@ async fn ask_engines(
 }
 
 /// Whether all engines that were asked say that they run what they should.
-fn is_told(wanted: &BTreeMap<Role, String>, views: &BTreeMap<Role, EngineView>) -> bool {
-    wanted.iter().all(|(role, hash)| {
-        views.get(role).is_some_and(|view| {
+fn is_told(wanted: &BTreeMap<Fleet, String>, views: &BTreeMap<Fleet, EngineView>) -> bool {
+    wanted.iter().all(|(fleet, hash)| {
+        views.get(fleet).is_some_and(|view| {
             view.reports.len() == view.asked as usize && view.reports.iter().all(|report| report.config_hash == *hash)
         })
     })

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client, Resource, ResourceExt};
 use kubernetes::Selection;
@@ -20,7 +21,8 @@ use crate::apply::{MANAGED_BY, ObjectRef};
 use crate::collect::PipelineId;
 use crate::crd::{LogPipeline, MetricPipeline, Telemetry, TracePipeline, forget_copies};
 use crate::input::{Input, Tokens};
-use crate::role::{Role, Signal, Workload};
+use crate::render::objects::NAME_LABEL;
+use crate::role::{Fleet, Role, Signal, Workload};
 use crate::settings::Settings;
 use crate::status::PipelineReport;
 
@@ -34,7 +36,10 @@ pub(super) struct Observed {
     traces: Cache<TracePipeline>,
     telemetries: Cache<Telemetry>,
     deployments: Cache<Deployment>,
+    stateful_sets: Cache<StatefulSet>,
     daemon_sets: Cache<DaemonSet>,
+    claims: Cache<PersistentVolumeClaim>,
+    classes: Cache<StorageClass>,
     gateway_pods: Cache<Pod>,
     agent_pods: Cache<Pod>,
 }
@@ -44,6 +49,8 @@ impl Observed {
         let all = || Selection::all(PAGE_SIZE);
         let labels = format!("{}={}", MANAGED_BY.0, MANAGED_BY.1);
         let own = || Selection { labels: Some(labels.clone()), ..all() };
+        // Claims have the labels by which their StatefulSet knows its pods.
+        let of_gateway = Selection { labels: Some(format!("{NAME_LABEL}={}", Role::LogGateway.name())), ..all() };
         let (gateways, agents) = (settings.namespace.as_str(), settings.agent_namespace.as_str());
         let told = || Arc::clone(changed);
         Self {
@@ -52,6 +59,15 @@ impl Observed {
             traces: Cache::follow(Api::all(client.clone()), all(), forget_copies, told(), tasks),
             telemetries: Cache::follow(Api::all(client.clone()), all(), forget_copies, told(), tasks),
             deployments: Cache::follow(Api::namespaced(client.clone(), gateways), own(), forget_copies, told(), tasks),
+            stateful_sets: Cache::follow(
+                Api::namespaced(client.clone(), gateways),
+                own(),
+                forget_copies,
+                told(),
+                tasks,
+            ),
+            claims: Cache::follow(Api::namespaced(client.clone(), gateways), of_gateway, forget_copies, told(), tasks),
+            classes: Cache::follow(Api::all(client.clone()), all(), forget_copies, told(), tasks),
             daemon_sets: Cache::follow(Api::namespaced(client.clone(), agents), own(), forget_copies, told(), tasks),
             gateway_pods: Cache::follow(Api::namespaced(client.clone(), gateways), own(), trim_pod, told(), tasks),
             agent_pods: Cache::follow(Api::namespaced(client.clone(), agents), own(), trim_pod, told(), tasks),
@@ -66,7 +82,10 @@ impl Observed {
         self.traces.listed_or_unknown().await;
         self.telemetries.listed().await;
         self.deployments.listed().await;
+        self.stateful_sets.listed().await;
         self.daemon_sets.listed().await;
+        self.claims.listed().await;
+        self.classes.listed().await;
         self.gateway_pods.listed().await;
         self.agent_pods.listed().await;
     }
@@ -76,16 +95,28 @@ impl Observed {
         let now = Timestamp::now().as_second();
         let gateway_pods = self.gateway_pods.all();
         let agent_pods = self.agent_pods.all();
+        let fleet =
+            |name: String, workload| Fleet::all().find(|fleet| fleet.workload == workload && fleet.role.name() == name);
         let deployments = self.deployments.all();
-        let daemon_sets = self.daemon_sets.all();
         let deployments = deployments.iter().filter_map(|found| {
-            let role = Role::ALL.into_iter().find(|role| role.name() == found.name_any())?;
-            Some((role, workloads::deployment(role, found, &gateway_pods)))
+            let fleet = fleet(found.name_any(), Workload::Deployment)?;
+            Some((fleet, workloads::deployment(fleet, found, &gateway_pods)))
         });
+        let stateful_sets = self.stateful_sets.all();
+        let stateful_sets = stateful_sets.iter().filter(|found| found.metadata.deletion_timestamp.is_none());
+        let stateful_sets = stateful_sets.filter_map(|found| {
+            let fleet = fleet(found.name_any(), Workload::StatefulSet)?;
+            Some((fleet, workloads::stateful_set(fleet, found, &gateway_pods)))
+        });
+        let daemon_sets = self.daemon_sets.all();
         let daemon_sets = daemon_sets.iter().filter_map(|found| {
-            let role = Role::ALL.into_iter().find(|role| role.name() == found.name_any())?;
-            Some((role, workloads::daemon_set(role, found, &agent_pods)))
+            let fleet = fleet(found.name_any(), Workload::DaemonSet)?;
+            Some((fleet, workloads::daemon_set(fleet, found, &agent_pods)))
         });
+        let claims = self.claims.all();
+        let claims = claims.iter().filter(|found| found.metadata.deletion_timestamp.is_none());
+        let classes = self.classes.all();
+        let can_grow = |class: &Arc<StorageClass>| (class.name_any(), class.allow_volume_expansion == Some(true));
         Input {
             now: now - now.rem_euclid(60),
             settings,
@@ -95,7 +126,9 @@ impl Observed {
             telemetries: owned(&self.telemetries),
             secrets: std::collections::BTreeMap::new(),
             tokens,
-            workloads: deployments.chain(daemon_sets).collect(),
+            workloads: deployments.chain(stateful_sets).chain(daemon_sets).collect(),
+            claims: claims.filter_map(|found| workloads::claim(found)).collect(),
+            classes: classes.iter().map(can_grow).collect(),
             engines: std::collections::BTreeMap::new(),
             former_destinations: std::collections::BTreeMap::new(),
             failures: std::collections::BTreeMap::new(),
@@ -137,11 +170,11 @@ impl Observed {
         if !kept.contains(&object.kind.as_str()) {
             return false;
         }
-        let pods = match role.workload() {
-            Workload::Deployment => self.gateway_pods.all(),
-            Workload::DaemonSet => self.agent_pods.all(),
-        };
-        pods.iter().any(|pod| workloads::role_of(pod) == Some(role) && workloads::uses(pod, object, role))
+        let pods = if role.is_agent() { self.agent_pods.all() } else { self.gateway_pods.all() };
+        pods.iter().any(|pod| {
+            let fleet = workloads::fleet_of(pod).filter(|fleet| fleet.role == role);
+            fleet.is_some_and(|fleet| workloads::uses(pod, object, fleet))
+        })
     }
 
     /// All Telemetry objects.
@@ -205,10 +238,10 @@ fn trim_pod(pod: &mut Pod) {
 }
 
 fn engine(pod: &Pod) -> Option<Engine> {
-    let role = workloads::role_of(pod)?;
+    let fleet = workloads::fleet_of(pod)?;
     let status = pod.status.as_ref()?;
     // A pod that ends drains; it is no longer what the configuration is for.
     let runs = status.phase.as_deref() == Some("Running") && pod.metadata.deletion_timestamp.is_none();
     let address = status.pod_ip.as_ref()?.parse().ok()?;
-    runs.then(|| Engine { role, pod: pod.name_any(), address })
+    runs.then(|| Engine { fleet, pod: pod.name_any(), address, receives: workloads::receives(pod) })
 }

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::events::{Events, news};
 use crate::collect::PipelineId;
-use crate::crd::{Flow, LogPipeline, MetricPipeline, Telemetry, TracePipeline};
+use crate::crd::{BufferStatus, Flow, LogPipeline, MetricPipeline, Telemetry, TracePipeline};
 use crate::plan::Desired;
 use crate::status::{ConditionReport, PipelineReport, TelemetryReport};
 
@@ -32,7 +32,10 @@ pub(super) struct Publisher {
     /// What an object held before the last write to it, and what was written: until the cache has heard of the write, it
     /// still shows the former.
     written: BTreeMap<String, (Value, Value)>,
-    counted: BTreeMap<PipelineId, Instant>,
+    /// Counts.
+    counted: Paced,
+    /// How full buffers are.
+    measured: Paced,
 }
 
 /// A status could not be written.
@@ -48,15 +51,23 @@ impl Publisher {
     /// `identity` tells this manager from others.
     pub(super) fn new(client: Client, identity: &str) -> Self {
         let events = Events::new(client.clone(), identity);
-        Self { client, events, written: BTreeMap::new(), counted: BTreeMap::new() }
+        Self { client, events, written: BTreeMap::new(), counted: Paced::default(), measured: Paced::default() }
     }
 
     /// Forgets what was written for objects that are gone. What is forgotten of others is compared with what they hold.
     pub(super) fn forget_others(&mut self, desired: &Desired) {
-        self.counted.retain(|id, _| desired.pipelines.contains_key(id));
+        for paced in [&mut self.counted, &mut self.measured] {
+            paced.written.retain(|id, _| desired.pipelines.contains_key(id));
+            paced.withheld = false;
+        }
         if self.written.len() > 2 * (desired.pipelines.len() + desired.telemetries.len()) {
             self.written.clear();
         }
+    }
+
+    /// Whether numbers wait to be written, because others were written not long ago.
+    pub(super) fn withholds(&self) -> bool {
+        self.counted.withheld || self.measured.withheld
     }
 
     /// Writes the status of a LogPipeline.
@@ -69,6 +80,13 @@ impl Publisher {
         let status = found.status.clone().unwrap_or_default();
         let mut wanted = self.pipeline(id, report, &status.conditions, status.flow.as_ref());
         wanted["unsupportedMode"] = json!(report.unsupported_mode);
+        let news_of = |before: &BufferStatus, now: &BufferStatus| match before {
+            _ if before == now => News::Nothing,
+            _ if before.pods == now.pods => News::Amounts,
+            _ => News::Everything,
+        };
+        let buffer = self.measured.numbers(id, report.buffer.as_ref(), status.buffer.as_ref(), news_of);
+        wanted["buffer"] = json!(buffer);
         let news = news(&report.conditions, &status.conditions);
         self.write(Api::<LogPipeline>::all(self.client.clone()), found, json!(status), wanted, &news).await
     }
@@ -106,6 +124,7 @@ impl Publisher {
             "state": report.state,
             "conditions": conditions(&report.conditions, &before, report.generation),
             "endpoints": report.endpoints,
+            "storage": report.storage,
         });
         let api = namespaced(&self.client, found);
         let news = news(&report.conditions, &before);
@@ -120,22 +139,13 @@ impl Publisher {
         counts: Option<&Flow>,
     ) -> Value {
         let conditions = conditions(&report.conditions, before, report.generation);
-        json!({ "conditions": conditions, "flow": self.counts(id, report.flow.as_ref(), counts) })
-    }
-
-    /// The counts to write: new ones if they differ and the last ones are old enough.
-    fn counts(&mut self, id: &PipelineId, now: Option<&Flow>, before: Option<&Flow>) -> Option<Flow> {
-        let Some(now) = now else {
-            self.counted.remove(id);
-            return None;
+        let news = |before: &Flow, now: &Flow| {
+            if (Flow { reported_at: None, ..before.clone() }) == *now { News::Nothing } else { News::Amounts }
         };
-        let is_same = before.is_some_and(|before| Flow { reported_at: None, ..before.clone() } == *now);
-        let is_recent = self.counted.get(id).is_some_and(|at| at.elapsed() < BETWEEN_COUNTS);
-        if is_same || (is_recent && before.is_some()) {
-            return before.cloned();
-        }
-        self.counted.insert(id.clone(), Instant::now());
-        Some(Flow { reported_at: Some(Time(Timestamp::now())), ..now.clone() })
+        let flow = self.counted.numbers(id, report.flow.as_ref(), counts, news);
+        let flow =
+            flow.map(|flow| Flow { reported_at: flow.reported_at.or_else(|| Some(Time(Timestamp::now()))), ..flow });
+        json!({ "conditions": conditions, "flow": flow })
     }
 
     async fn write<K>(
@@ -172,6 +182,49 @@ impl Publisher {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(source) => Err(PublishError { object, source }),
         }
+    }
+}
+
+/// What is new about numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    /// Nothing.
+    Nothing,
+    /// How large they are, which can wait.
+    Amounts,
+    /// What they are about.
+    Everything,
+}
+
+/// When numbers of pipelines were written last.
+#[derive(Debug, Default)]
+struct Paced {
+    written: BTreeMap<PipelineId, Instant>,
+    /// Whether something new waits.
+    withheld: bool,
+}
+
+impl Paced {
+    /// The numbers to write: new ones if the last ones are old enough.
+    fn numbers<T: Clone>(
+        &mut self,
+        id: &PipelineId,
+        now: Option<&T>,
+        before: Option<&T>,
+        news: impl Fn(&T, &T) -> News,
+    ) -> Option<T> {
+        let Some(now) = now else {
+            self.written.remove(id);
+            return None;
+        };
+        let is_recent = self.written.get(id).is_some_and(|at| at.elapsed() < BETWEEN_COUNTS);
+        let news = before.map_or(News::Everything, |before| news(before, now));
+        if news == News::Nothing || (news == News::Amounts && is_recent) {
+            self.withheld |= news == News::Amounts;
+            return before.cloned();
+        }
+        self.written.insert(id.clone(), Instant::now());
+        Some(now.clone())
     }
 }
 

@@ -1,10 +1,11 @@
 //! A new configuration reaches a pod when its kubelet looks again, which may take a minute and more. A changed annotation
-//! makes it look at once. Gateways are touched so; agents, of which there may be thousands, wait.
+//! makes it look at once. Gateways are touched so; agents, of which there may be thousands, wait. In the same write a pod that is
+//! to go loses the label by which Services find it, and one that is to stay after all gets it back.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::observe::Observed;
@@ -12,8 +13,8 @@ use super::workloads;
 use crate::apply::Report;
 use crate::plan::Desired;
 use crate::render::config::RoleConfig;
-use crate::render::objects::config_secret;
-use crate::role::Role;
+use crate::render::objects::{RECEIVES_LABEL, config_secret};
+use crate::role::Fleet;
 use crate::settings::Settings;
 
 /// What the configuration of a pod is, as the manager has told its kubelet.
@@ -30,18 +31,27 @@ pub(super) async fn gateways(
     let pods: Api<Pod> = Api::namespaced(client.clone(), &settings.namespace);
     for pod in observed.gateway_pods() {
         // A kubelet that looks before the Secret is there has looked in vain.
-        let is_applied = |role: &Role| {
-            let name = config_secret(*role, &settings.engine_version);
+        let is_applied = |fleet: &Fleet| {
+            let name = config_secret(*fleet, &settings.engine_version);
             report.written.iter().chain(&report.unchanged).any(|object| object.kind == "Secret" && object.name == name)
         };
-        let role = workloads::role_of(&pod).filter(is_applied);
-        let config = role.and_then(|role| desired.configs.get(&role));
-        let Some(config) = config.filter(|_| pod.metadata.deletion_timestamp.is_none()) else { continue };
-        let digest = digest(config);
-        if pod.annotations().get(CONFIG_ANNOTATION) == Some(&digest) {
+        if pod.metadata.deletion_timestamp.is_some() {
             continue;
         }
-        let patch = Patch::Merge(json!({ "metadata": { "annotations": { CONFIG_ANNOTATION: digest } } }));
+        let fleet = workloads::fleet_of(&pod);
+        let config = fleet.filter(is_applied).and_then(|fleet| desired.configs.get(&fleet));
+        let mut metadata = Map::new();
+        let digest = config.map(digest).filter(|digest| pod.annotations().get(CONFIG_ANNOTATION) != Some(digest));
+        if let Some(digest) = digest {
+            metadata.insert("annotations".to_owned(), json!({ CONFIG_ANNOTATION: digest }));
+        }
+        if let Some(label) = fleet.and_then(|fleet| label(&pod, fleet, desired)) {
+            metadata.insert("labels".to_owned(), label);
+        }
+        if metadata.is_empty() {
+            continue;
+        }
+        let patch = Patch::Merge(json!({ "metadata": metadata }));
         match pods.patch_metadata(&pod.name_any(), &PatchParams::default(), &patch).await {
             Ok(_) => {}
             // It has gone.
@@ -50,6 +60,14 @@ pub(super) async fn gateways(
         }
     }
     Ok(())
+}
+
+/// The label by which Services find a pod with a volume, where it does not have what it is to have.
+fn label(pod: &Pod, fleet: Fleet, desired: &Desired) -> Option<Value> {
+    let storage = desired.storage.as_ref().filter(|_| fleet == Fleet::DURABLE)?;
+    let receives = !storage.leaving.contains(&pod.name_any());
+    let value = if receives { Value::from(RECEIVES_LABEL.1) } else { Value::Null };
+    (receives != workloads::receives(pod)).then(|| json!({ RECEIVES_LABEL.0: value }))
 }
 
 /// What tells a configuration with its files from another.

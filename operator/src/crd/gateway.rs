@@ -210,7 +210,7 @@ impl ResourceAmounts {
 }
 
 /// The schema of an amount: the API server checks what a container would be refused for.
-fn amount(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn amount(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "x-kubernetes-int-or-string": true,
         "anyOf": [{ "type": "integer" }, { "type": "string" }],

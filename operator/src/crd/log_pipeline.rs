@@ -10,6 +10,7 @@ use super::input::{ContainerSelector, NamespaceSelector, OtlpInput, on};
 use super::output::OtlpOutput;
 use super::processing::{Filter, Transform};
 use super::status::LogPipelineStatus;
+use super::storage::Buffer;
 use super::value::InlineValue;
 
 /// What is collected, what is done with it, and where it goes. A pipeline that asks for what this version cannot do, or
@@ -145,7 +146,7 @@ pub struct LogRuntimeInput {
 pub struct LogOutput {
     /// A backend that takes OTLP.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub otlp: Option<OtlpOutput>,
+    pub otlp: Option<LogOtlpOutput>,
     /// Deprecated: an HTTP output of Fluent Bit, which is not run. A pipeline with it runs nothing and its condition
     /// `ConfigurationGenerated` says what to write instead: `otlp`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -154,6 +155,17 @@ pub struct LogOutput {
     /// condition `ConfigurationGenerated` says what to write instead: `otlp`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub custom: Option<InlineValue>,
+}
+
+/// A backend that takes logs over OTLP.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+pub struct LogOtlpOutput {
+    /// Where logs wait for the backend. Unset means in memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub buffer: Option<Buffer>,
+    /// The backend.
+    #[serde(flatten)]
+    pub output: OtlpOutput,
 }
 
 impl Default for LogRuntimeInput {

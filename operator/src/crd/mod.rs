@@ -19,6 +19,7 @@ mod metric_pipeline;
 mod output;
 mod processing;
 mod status;
+mod storage;
 mod telemetry;
 mod trace_pipeline;
 mod value;
@@ -28,7 +29,7 @@ pub use gateway::{
     StaticScaling,
 };
 pub use input::{ContainerSelector, NamespaceSelector, OtlpInput, Switch};
-pub use log_pipeline::{LogInput, LogOutput, LogPipeline, LogPipelineSpec, LogRuntimeInput};
+pub use log_pipeline::{LogInput, LogOtlpOutput, LogOutput, LogPipeline, LogPipelineSpec, LogRuntimeInput};
 pub use metric_pipeline::{
     MetricInput, MetricIstioInput, MetricOtlpOutput, MetricOutput, MetricPipeline, MetricPipelineSpec,
     MetricPrometheusInput, MetricRuntimeInput, RuntimeResources, Temporality,
@@ -36,11 +37,13 @@ pub use metric_pipeline::{
 pub use output::{Authentication, BasicAuth, Compression, Header, OAuth2, OtlpOutput, OutputTls, Protocol};
 pub use processing::{Filter, Transform};
 pub use status::{
-    Endpoints, Flow, LogPipelineStatus, OtlpEndpoints, PipelineStatus, ReportingPods, State, TelemetryStatus,
+    BufferStatus, Endpoints, Flow, LeftOverBuffer, LeftOverClaim, LogPipelineStatus, OtlpEndpoints, PipelineStatus,
+    ReportingPods, State, StorageStatus, TelemetryStatus,
 };
+pub use storage::{Buffer, BufferType, Storage};
 pub use telemetry::{
-    Cluster, CollectionInterval, Enrichments, LogSettings, MetricInputSettings, MetricSettings, PodLabel, Secrets,
-    Telemetry, TelemetrySpec, TraceSettings,
+    Cluster, Enrichments, Length, LogSettings, MetricInputSettings, MetricSettings, PodLabel, Secrets, Telemetry,
+    TelemetrySpec, TraceSettings,
 };
 pub use trace_pipeline::{TraceOutput, TracePipeline, TracePipelineSpec};
 pub use value::{InlineValue, SecretKeyRef, ValueFrom, ValueOrRef, ValueType};

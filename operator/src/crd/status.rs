@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -23,6 +24,9 @@ pub struct LogPipelineStatus {
     /// What became of the data of this pipeline.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow: Option<Flow>,
+    /// How full its buffer on disk is; absent where it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub buffer: Option<BufferStatus>,
 }
 
 /// What is seen of a MetricPipeline or TracePipeline.
@@ -62,6 +66,17 @@ pub struct Flow {
     pub pods: Option<ReportingPods>,
 }
 
+/// How full the buffer on disk of a pipeline is, summed over the gateway pods that report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+pub struct BufferStatus {
+    /// The size of its files.
+    pub used: Quantity,
+    /// What they may have at most.
+    pub max: Quantity,
+    /// How many pods the numbers are from.
+    pub pods: ReportingPods,
+}
+
 /// How many pods have reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct ReportingPods {
@@ -83,6 +98,43 @@ pub struct TelemetryStatus {
     /// Where applications push data to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Endpoints>,
+    /// What is left of buffers on disk and belongs to nobody any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage: Option<StorageStatus>,
+}
+
+/// What is left of buffers on disk. Nothing of it is removed by itself, because it may hold data that was never delivered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StorageStatus {
+    /// Claims of volumes that no pod of the log gateway uses. Whoever wants nothing of what is in them deletes them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_over_claims: Vec<LeftOverClaim>,
+    /// Buffers of LogPipelines that are gone, or that have no buffer on disk any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_over_buffers: Vec<LeftOverBuffer>,
+}
+
+/// A claim that no pod uses.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+pub struct LeftOverClaim {
+    /// Its name, in the namespace of the manager.
+    pub name: String,
+    /// Its size.
+    pub size: Quantity,
+}
+
+/// A buffer that no LogPipeline owns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+pub struct LeftOverBuffer {
+    /// The uid of the LogPipeline that it was of.
+    pub uid: String,
+    /// The size of its files, summed over pods.
+    pub used: Quantity,
+    /// Records in it that were never delivered.
+    pub records: u64,
+    /// Pods that have some of it.
+    pub pods: Vec<String>,
 }
 
 /// The conditions of the module in one word.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::gateway::{Agent, Gateway};
 use super::status::TelemetryStatus;
+use super::storage::Storage;
 
 /// The settings of the module. The one that is named `default` in the manager's namespace is used.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -44,6 +45,10 @@ pub struct TelemetrySpec {
     /// Whose Secrets pipelines may use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secrets: Option<Secrets>,
+    /// The volumes of the log gateway, which has some as soon as a LogPipeline asks for a buffer on disk. Unset means volumes
+    /// of the cluster's default StorageClass with room for the buffers of all LogPipelines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Storage>,
 }
 
 /// Settings for logs.
@@ -68,7 +73,7 @@ pub struct MetricSettings {
     /// Unset means `30s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("self > duration('0s')", "'collectionInterval' must be greater than 0"))]
-    pub collection_interval: Option<CollectionInterval>,
+    pub collection_interval: Option<Length>,
     /// Settings for the input `runtime`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime: Option<MetricInputSettings>,
@@ -87,7 +92,7 @@ pub struct MetricInputSettings {
     /// Between two collections of this input: a duration such as `30s` or `1m30s`. Unset means that of all inputs.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("self > duration('0s')", "'collectionInterval' must be greater than 0"))]
-    pub collection_interval: Option<CollectionInterval>,
+    pub collection_interval: Option<Length>,
 }
 
 /// Settings for traces.
@@ -151,9 +156,9 @@ pub struct Secrets {
 /// A duration as Kubernetes writes it, such as `1m30s`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct CollectionInterval(String);
+pub struct Length(String);
 
-impl CollectionInterval {
+impl Length {
     /// The duration. Nothing if it is none or is not positive, which the schema refuses.
     pub fn duration(&self) -> Option<Duration> {
         let parsed: kube::core::Duration = self.0.parse().ok()?;
@@ -164,19 +169,19 @@ impl CollectionInterval {
     }
 }
 
-impl From<&str> for CollectionInterval {
+impl From<&str> for Length {
     fn from(text: &str) -> Self {
         Self(text.to_owned())
     }
 }
 
-impl JsonSchema for CollectionInterval {
+impl JsonSchema for Length {
     fn inline_schema() -> bool {
         true
     }
 
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        "CollectionInterval".into()
+        "Length".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {

@@ -75,7 +75,7 @@ fn defaults_hold_without_an_api_server() {
     let runtime = pipeline.spec.input.runtime.unwrap();
     assert!(runtime.enabled && runtime.keep_original_body && runtime.namespaces.is_none());
     assert!(pipeline.spec.input.otlp.unwrap().enabled);
-    assert_eq!(pipeline.spec.output.otlp.unwrap().protocol, Protocol::Grpc);
+    assert_eq!(pipeline.spec.output.otlp.unwrap().output.protocol, Protocol::Grpc);
     let metric: MetricPipelineSpec = serde_json::from_value(json!({ "output": output })).unwrap();
     assert_eq!(metric.output.otlp.temporality, Temporality::Preserve);
     assert_eq!(metric.input, MetricInput::default());
@@ -108,7 +108,7 @@ fn replicas_of_a_gateway() {
 /// Durations as Kubernetes writes them; what is none, or not positive, is nothing.
 #[test]
 fn collection_intervals() {
-    let duration = |text| CollectionInterval::from(text).duration();
+    let duration = |text| Length::from(text).duration();
     assert_eq!(duration("1m30s"), Some(Duration::from_secs(90)));
     assert_eq!(duration("1.5s"), Some(Duration::from_millis(1500)));
     for none in ["0s", "-1s", "1 day", "", "s"] {

@@ -21,18 +21,20 @@ use engine_config::transforms::attributes::Edits;
 use engine_config::transforms::select::Absent;
 use engine_config::transforms::{Attributes, KubernetesAttributes, Resource, Select};
 use engine_config::{
-    Acknowledge, AttributeValue, BearerAuth as Tokens, Catalog, Component, ComponentId, ComponentOptions, Endpoint,
-    KubernetesAttribute, ListenAddress, MARK_INPUT, MAX_ID_LENGTH, MatchValue, Pipeline as EngineConfig, SecretRef,
-    SensitiveText, ServerAuth, Settings as EngineSettings, SignalSet, SinkKeys, SourceFile, Span, StatusSettings,
+    Acknowledge, AttributeValue, BearerAuth as Tokens, BufferOptions, BufferType, ByteSize, Catalog, Component,
+    ComponentId, ComponentOptions, Endpoint, KubernetesAttribute, ListenAddress, MARK_INPUT, MAX_ID_LENGTH, MatchValue,
+    Pipeline as EngineConfig, SecretRef, SensitiveText, ServerAuth, Settings as EngineSettings, SignalSet, SinkKeys,
+    SourceFile, Span, StatusSettings,
 };
 
 use super::destination::Destination;
 use super::files::{DIRECTORY, Files, digest};
 use super::sink;
-use crate::collect::{Module, Pipeline, RuntimeLogs, Selection};
+use crate::collect::{Buffer, Module, Pipeline, PipelineId, RuntimeLogs, Selection};
 use crate::input::Tokens as OwnTokens;
 use crate::role::{Role, Signal};
 use crate::settings::Settings;
+use crate::storage::DiskBuffer;
 
 /// Ports on which gateways take OTLP from everybody.
 pub const OTLP_GRPC_PORT: u16 = 4317;
@@ -110,10 +112,12 @@ pub struct RoleConfig {
     pub expands_environment: bool,
 }
 
-/// The configuration of the role that sends the pipelines' data to their backends.
+/// The configuration of the role that sends the pipelines' data to their backends. Those that `disk` does not name have a buffer
+/// in memory.
 pub fn gateway(
     role: Role,
     pipelines: &[&Pipeline],
+    disk: &BTreeMap<PipelineId, DiskBuffer>,
     module: &Module,
     settings: &Settings,
     tokens: &OwnTokens,
@@ -137,7 +141,8 @@ pub fn gateway(
         let printed = runtime.map(|runtime| printed(&mut builder, pipeline, runtime, keeps_originals));
         let inputs: Vec<&str> = pushed.iter().chain(&printed).map(String::as_str).collect();
         let options = sink::options(pipeline, &mut files);
-        let keys = SinkKeys { pipeline: Some(label(&pipeline.id.name)), ..SinkKeys::default() };
+        let buffer = buffer(pipeline, disk.get(&pipeline.id));
+        let keys = SinkKeys { pipeline: Some(label(&pipeline.id.name)), buffer, ..SinkKeys::default() };
         builder.sink(&id(pipeline, BACKEND), options, &inputs, keys);
     }
     RoleConfig {
@@ -147,6 +152,26 @@ pub fn gateway(
         holds_secrets: pipelines.iter().any(|pipeline| pipeline.output.holds_secrets()),
         secret_texts: pipelines.iter().flat_map(|pipeline| pipeline.output.secret_texts.clone()).collect(),
         ..finish(config, files)
+    }
+}
+
+/// The buffer of a pipeline. Whose data it holds is told by the uid, so that a pipeline never gets what is left of another one
+/// that had its name.
+fn buffer(pipeline: &Pipeline, disk: Option<&DiskBuffer>) -> BufferOptions {
+    let identity = pipeline.identity.as_ref().and_then(|uid| ComponentId::new(uid.as_str()).ok());
+    match (disk, &pipeline.buffer) {
+        (Some(disk), _) => BufferOptions {
+            kind: BufferType::Disk,
+            max_size: Some(ByteSize(disk.max_size)),
+            max_age: disk.max_age.map(|age| Span::millis(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))),
+            identity,
+            ..BufferOptions::default()
+        },
+        (None, Buffer::Memory { max_size }) => {
+            BufferOptions { max_size: max_size.map(ByteSize), identity, ..BufferOptions::default() }
+        }
+        // Its place on disk is in other engines.
+        (None, Buffer::Disk(_)) => BufferOptions { identity, ..BufferOptions::default() },
     }
 }
 

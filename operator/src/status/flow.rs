@@ -1,14 +1,14 @@
 //! Whether the data of a pipeline arrives, by what its engines count.
 
-use super::{ConditionReport, FLOW_HEALTHY, Verdict};
+use super::{ConditionReport, FLOW_HEALTHY, Known, Verdict};
 use crate::collect::Collected;
 use crate::crd::{Flow, ReportingPods};
-use crate::input::{FlowView, Input};
+use crate::input::FlowView;
 use crate::render::config::label;
 use crate::role::Role;
 
 /// The condition of a pipeline's data.
-pub(super) fn condition(pipeline: &Collected, runs: bool, input: &Input) -> ConditionReport {
+pub(super) fn condition(pipeline: &Collected, runs: bool, known: &Known<'_>) -> ConditionReport {
     let signal = pipeline.id.signal;
     let (role, data) = (signal.gateway(), signal.records());
     let title = role.title();
@@ -20,16 +20,14 @@ pub(super) fn condition(pipeline: &Collected, runs: bool, input: &Input) -> Cond
         );
         return of(Verdict::False, "ConfigurationNotGenerated", message);
     }
-    let engines = input.engines.get(&role).filter(|engines| !engines.reports.is_empty());
-    let Some(engines) = engines else {
-        let asked = input.engines.get(&role).map_or(0, |engines| engines.asked);
+    if known.engines(role).all(|engines| engines.reports.is_empty()) {
+        let asked: u32 = known.engines(role).map(|engines| engines.asked).sum();
         let message = format!(
             "Could not determine the health of the telemetry flow because 0 of {asked} pods of the {title} are reporting"
         );
         return of(Verdict::Unknown, "GatewayProbingFailed", message);
-    };
-    let nothing = FlowView::default();
-    let recent = &engines.flows.get(&label(&pipeline.id.name)).unwrap_or(&nothing).recent;
+    }
+    let recent = flow(&label(&pipeline.id.name), role, known).unwrap_or_default().recent;
     let failure = recent.failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();
     if recent.dropped > 0 && recent.delivered == 0 {
         let message =
@@ -56,17 +54,36 @@ pub(super) fn condition(pipeline: &Collected, runs: bool, input: &Input) -> Cond
 }
 
 /// What became of the data of a pipeline, as far as engines report.
-pub(super) fn ledger(pipeline: &str, role: Role, input: &Input) -> Option<Flow> {
-    let engines = input.engines.get(&role)?;
-    let flow = engines.flows.get(pipeline)?;
-    let reporting = u32::try_from(engines.reports.len()).unwrap_or(u32::MAX);
+pub(super) fn ledger(pipeline: &str, role: Role, known: &Known<'_>) -> Option<Flow> {
+    let flow = flow(pipeline, role, known)?;
+    let reporting: usize = known.engines(role).map(|engines| engines.reports.len()).sum();
+    let reporting = u32::try_from(reporting).unwrap_or(u32::MAX);
+    let total = known.engines(role).map(|engines| engines.asked).sum();
     Some(Flow {
         accepted: flow.accepted,
         delivered: flow.delivered,
-        dropped: flow.dropped.clone(),
+        dropped: flow.dropped,
         held: flow.held,
         reported_at: None,
-        pods: Some(ReportingPods { reporting, total: engines.asked }),
+        pods: Some(ReportingPods { reporting, total }),
+    })
+}
+
+/// The same over all engines of a role, whatever keeps them.
+fn flow(pipeline: &str, role: Role, known: &Known<'_>) -> Option<FlowView> {
+    let flows = known.engines(role).filter_map(|engines| engines.flows.get(pipeline));
+    flows.cloned().reduce(|mut all, one| {
+        all.accepted += one.accepted;
+        all.delivered += one.delivered;
+        for (reason, records) in one.dropped {
+            *all.dropped.entry(reason).or_default() += records;
+        }
+        all.held += one.held;
+        all.recent.delivered += one.recent.delivered;
+        all.recent.dropped += one.recent.dropped;
+        all.recent.refused += one.recent.refused;
+        all.recent.failure = all.recent.failure.or(one.recent.failure);
+        all
     })
 }
 

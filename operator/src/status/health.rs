@@ -1,12 +1,8 @@
 //! Whether the engines of a pipeline run, and run what they are to run.
 
-use std::collections::BTreeMap;
-
-use super::{AGENT_HEALTHY, ConditionReport, GATEWAY_HEALTHY, Verdict};
+use super::{AGENT_HEALTHY, ConditionReport, GATEWAY_HEALTHY, Known, Verdict};
 use crate::collect::Collected;
-use crate::input::Input;
-use crate::render::config::RoleConfig;
-use crate::role::{Role, Signal, Workload};
+use crate::role::{Role, Signal};
 
 /// The words of one of the two conditions.
 struct Words {
@@ -37,37 +33,22 @@ const AGENT: Words = Words {
 };
 
 /// The condition of the gateway of a pipeline.
-pub(super) fn gateway(
-    pipeline: &Collected,
-    runs: bool,
-    configs: &BTreeMap<Role, RoleConfig>,
-    input: &Input,
-) -> ConditionReport {
-    of_role(&GATEWAY, pipeline.id.signal.gateway(), pipeline, runs, configs, input)
+pub(super) fn gateway(pipeline: &Collected, runs: bool, known: &Known<'_>) -> ConditionReport {
+    of_role(&GATEWAY, pipeline.id.signal.gateway(), pipeline, runs, known)
 }
 
 /// The condition of the agents of a pipeline.
-pub(super) fn agent(
-    pipeline: &Collected,
-    runs: bool,
-    configs: &BTreeMap<Role, RoleConfig>,
-    input: &Input,
-) -> ConditionReport {
+pub(super) fn agent(pipeline: &Collected, runs: bool, known: &Known<'_>) -> ConditionReport {
     if pipeline.id.signal != Signal::Logs || pipeline.inputs.runtime.is_none() {
         return AGENT.condition(Verdict::True, "AgentNotRequired", "");
     }
-    of_role(&AGENT, Role::LogAgent, pipeline, runs, configs, input)
+    of_role(&AGENT, Role::LogAgent, pipeline, runs, known)
 }
 
-fn of_role(
-    words: &Words,
-    role: Role,
-    pipeline: &Collected,
-    runs: bool,
-    configs: &BTreeMap<Role, RoleConfig>,
-    input: &Input,
-) -> ConditionReport {
+fn of_role(words: &Words, role: Role, pipeline: &Collected, runs: bool, known: &Known<'_>) -> ConditionReport {
+    let Known { configs, input, .. } = *known;
     let title = role.title();
+    let fleet = known.fleet(role);
     if !runs {
         let message = format!(
             "This {}'s specification is not applied to the configuration of the {title}. Check the \
@@ -76,12 +57,12 @@ fn of_role(
         );
         return words.condition(Verdict::False, words.not_generated, message);
     }
-    let kind = role.workload().kind();
+    let kind = fleet.workload.kind();
     if let Some(failure) = input.failures.get(&role) {
         let message = format!("Not everything that the {title} needs could be applied: {failure}");
         return words.condition(Verdict::False, words.not_applied, message);
     }
-    let Some(workload) = input.workloads.get(&role) else {
+    let Some(workload) = input.workloads.get(&fleet) else {
         return words.condition(Verdict::False, words.not_ready, format!("The {title} {kind} is not yet created"));
     };
     if !workload.is_rolled_out() {
@@ -90,8 +71,8 @@ fn of_role(
             None => words.condition(Verdict::True, "RolloutInProgress", "Pods are being started/updated"),
         };
     }
-    let wanted = configs.get(&role).map(|config| config.hash.as_str()).unwrap_or_default();
-    let (asked, reports) = input.engines.get(&role).map_or((0, &[][..]), |engines| (engines.asked, &engines.reports));
+    let wanted = configs.get(&fleet).map(|config| config.hash.as_str()).unwrap_or_default();
+    let (asked, reports) = input.engines.get(&fleet).map_or((0, &[][..]), |engines| (engines.asked, &engines.reports));
     let others: Vec<_> = reports.iter().filter(|report| report.config_hash != wanted).collect();
     if let Some((pod, problem)) =
         others.iter().find_map(|report| report.problem.as_ref().map(|problem| (&report.pod, problem)))
@@ -105,7 +86,7 @@ fn of_role(
         return words.condition(Verdict::Unknown, "ConfigurationRollingOut", message);
     }
     // All gateways are asked, and some of the agents.
-    if role.workload() == Workload::Deployment && (asked == 0 || reports.len() < asked as usize) {
+    if !role.is_agent() && (asked == 0 || reports.len() < asked as usize) {
         let message = format!("{} of {asked} pods of the {title} are reporting", reports.len());
         return words.condition(Verdict::Unknown, "GatewayProbingFailed", message);
     }

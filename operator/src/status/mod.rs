@@ -2,8 +2,10 @@
 //!
 //! Conditions here have no times: when one has changed is known to whoever writes it.
 
+mod buffer;
 mod flow;
 mod health;
+mod storage;
 mod telemetry;
 
 use std::collections::BTreeMap;
@@ -11,9 +13,10 @@ use std::collections::BTreeMap;
 use crate::collect::Collected;
 use crate::crd;
 use crate::date;
-use crate::input::Input;
+use crate::input::{EngineView, Input};
 use crate::render::config::{RoleConfig, label};
-use crate::role::{Role, Signal};
+use crate::role::{Fleet, Role, Signal};
+use crate::storage::Storage;
 use crate::validate::Expiry;
 use crate::validate::tls::WARNING;
 
@@ -27,6 +30,11 @@ pub const GATEWAY_HEALTHY: &str = "GatewayHealthy";
 pub const AGENT_HEALTHY: &str = "AgentHealthy";
 /// Whether data arrives.
 pub const FLOW_HEALTHY: &str = "TelemetryFlowHealthy";
+
+/// Whether a buffer on disk has room; of LogPipelines that have one.
+pub const BUFFER_HEALTHY: &str = "BufferHealthy";
+/// Whether volumes are as they should be; of the module, while there are some.
+pub const STORAGE_HEALTHY: &str = "StorageHealthy";
 
 /// Most bytes of what a condition says.
 const LONGEST_MESSAGE: usize = 4096;
@@ -66,23 +74,53 @@ pub struct PipelineReport {
     pub unsupported_mode: Option<bool>,
     /// What became of its data.
     pub flow: Option<crd::Flow>,
+    /// How full its buffer on disk is.
+    pub buffer: Option<crd::BufferStatus>,
+}
+
+/// What is known when something is said.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'k> {
+    /// What engines are to run.
+    pub configs: &'k BTreeMap<Fleet, RoleConfig>,
+    /// What of the log gateway is on disk.
+    pub storage: Option<&'k Storage>,
+    /// What was seen.
+    pub input: &'k Input,
+}
+
+impl<'k> Known<'k> {
+    /// The engines of a role that count: where two workloads keep some, those that stay.
+    fn fleet(&self, role: Role) -> Fleet {
+        let stays = |fleet: &Fleet| self.storage.is_some_and(|storage| storage.is_kept_by(fleet.workload));
+        let others = self.configs.keys().filter(|fleet| fleet.role == role);
+        others.copied().find(stays).unwrap_or(role.fleet())
+    }
+
+    /// What all engines of a role say.
+    fn engines(&self, role: Role) -> impl Iterator<Item = &'k EngineView> {
+        self.input.engines.iter().filter(move |(fleet, _)| fleet.role == role).map(|(_, view)| view)
+    }
 }
 
 /// What is to be said of a pipeline.
-pub fn of_pipeline(pipeline: &Collected, configs: &BTreeMap<Role, RoleConfig>, input: &Input) -> PipelineReport {
+pub fn of_pipeline(pipeline: &Collected, known: &Known<'_>) -> PipelineReport {
+    let input = known.input;
     let signal = pipeline.id.signal;
     let generated = generated(pipeline, input);
     let runs = generated.status == Verdict::True;
-    let mut conditions = vec![generated, health::gateway(pipeline, runs, configs, input)];
+    let mut conditions = vec![generated, health::gateway(pipeline, runs, known)];
     if signal != Signal::Traces {
-        conditions.push(health::agent(pipeline, runs, configs, input));
+        conditions.push(health::agent(pipeline, runs, known));
     }
-    conditions.push(flow::condition(pipeline, runs, input));
+    conditions.push(flow::condition(pipeline, runs, known));
+    conditions.extend(buffer::condition(pipeline, known).filter(|_| runs));
     PipelineReport {
         generation: pipeline.generation,
         conditions,
         unsupported_mode: (signal == Signal::Logs).then(|| unsupported_mode(pipeline, input)),
-        flow: flow::ledger(&label(&pipeline.id.name), signal.gateway(), input).filter(|_| runs),
+        flow: flow::ledger(&label(&pipeline.id.name), signal.gateway(), known).filter(|_| runs),
+        buffer: buffer::status(pipeline, known),
     }
 }
 

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::{
-    AGENT_HEALTHY, CONFIGURATION_GENERATED, ConditionReport, FLOW_HEALTHY, GATEWAY_HEALTHY, PipelineReport, Verdict,
-    is_warning,
+    AGENT_HEALTHY, BUFFER_HEALTHY, CONFIGURATION_GENERATED, ConditionReport, FLOW_HEALTHY, GATEWAY_HEALTHY, Known,
+    PipelineReport, Verdict, is_warning, storage,
 };
 use crate::collect::PipelineId;
-use crate::crd::{Endpoints, OtlpEndpoints, State};
+use crate::crd::{Endpoints, OtlpEndpoints, State, StorageStatus};
 use crate::input::Input;
 use crate::plan;
-use crate::render::config::{OTLP_GRPC_PORT, OTLP_HTTP_PORT, RoleConfig};
-use crate::role::{Role, Signal};
+use crate::render::config::{OTLP_GRPC_PORT, OTLP_HTTP_PORT};
+use crate::role::Signal;
 
 /// What is said of a Telemetry object.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,20 +24,22 @@ pub struct TelemetryReport {
     pub conditions: Vec<ConditionReport>,
     /// Where applications send data.
     pub endpoints: Option<Endpoints>,
+    /// What is left of buffers on disk.
+    pub storage: Option<StorageStatus>,
 }
 
 /// What is to be said of all Telemetry objects, by namespace and name.
 pub fn of_telemetries(
     pipelines: &BTreeMap<PipelineId, PipelineReport>,
-    configs: &BTreeMap<Role, RoleConfig>,
-    input: &Input,
+    known: &Known<'_>,
 ) -> BTreeMap<(String, String), TelemetryReport> {
+    let input = known.input;
     let reports = input.telemetries.iter().map(|found| {
         let metadata = &found.metadata;
         let namespace = metadata.namespace.clone().unwrap_or_else(|| input.settings.namespace.clone());
         let key = (namespace, metadata.name.clone().unwrap_or_default());
         let mut report = match plan::counts(found, input) {
-            true => of_module(pipelines, configs, input),
+            true => of_module(pipelines, known),
             false => without_effect(input),
         };
         report.generation = metadata.generation;
@@ -49,15 +51,18 @@ pub fn of_telemetries(
     reports.collect()
 }
 
-fn of_module(
-    pipelines: &BTreeMap<PipelineId, PipelineReport>,
-    configs: &BTreeMap<Role, RoleConfig>,
-    input: &Input,
-) -> TelemetryReport {
-    let conditions: Vec<_> = Signal::ALL.map(|signal| components(signal, pipelines)).into();
+fn of_module(pipelines: &BTreeMap<PipelineId, PipelineReport>, known: &Known<'_>) -> TelemetryReport {
+    let mut conditions: Vec<_> = Signal::ALL.map(|signal| components(signal, pipelines)).into();
+    conditions.extend(storage::condition(known));
     let is_well = |condition: &ConditionReport| condition.status != Verdict::False && !is_warning(condition);
     let state = if conditions.iter().all(is_well) { State::Ready } else { State::Warning };
-    TelemetryReport { generation: None, state, conditions, endpoints: endpoints(configs, input) }
+    TelemetryReport {
+        generation: None,
+        state,
+        conditions,
+        endpoints: endpoints(known),
+        storage: storage::status(known),
+    }
 }
 
 fn without_effect(input: &Input) -> TelemetryReport {
@@ -71,7 +76,8 @@ fn without_effect(input: &Input) -> TelemetryReport {
         reason: "NotTheDefault",
         message: message.clone(),
     });
-    TelemetryReport { generation: None, state: State::Warning, conditions: conditions.into(), endpoints: None }
+    let conditions = conditions.into();
+    TelemetryReport { generation: None, state: State::Warning, conditions, endpoints: None, storage: None }
 }
 
 /// The first thing that is wrong with a pipeline of the signal, in the order in which one thing causes another.
@@ -82,7 +88,7 @@ fn components(signal: Signal, pipelines: &BTreeMap<PipelineId, PipelineReport>) 
         let message = "No pipelines have been deployed".to_owned();
         return ConditionReport { kind, status: Verdict::True, reason: "NoPipelineDeployed", message };
     }
-    let asked = [CONFIGURATION_GENERATED, GATEWAY_HEALTHY, AGENT_HEALTHY, FLOW_HEALTHY];
+    let asked = [CONFIGURATION_GENERATED, GATEWAY_HEALTHY, AGENT_HEALTHY, FLOW_HEALTHY, BUFFER_HEALTHY];
     let found = |is_meant: fn(&ConditionReport) -> bool| {
         let of_type = |wanted| of_signal.iter().filter_map(move |(id, report)| Some((*id, report.condition(wanted)?)));
         asked.into_iter().flat_map(of_type).find(|(_, condition)| is_meant(condition))
@@ -111,9 +117,10 @@ const fn kind(signal: Signal) -> &'static str {
 }
 
 /// The addresses of the gateways that take data of applications.
-fn endpoints(configs: &BTreeMap<Role, RoleConfig>, input: &Input) -> Option<Endpoints> {
+fn endpoints(known: &Known<'_>) -> Option<Endpoints> {
+    let Known { configs, input, .. } = *known;
     let of = |signal: Signal| {
-        let config = configs.get(&signal.gateway())?;
+        let config = configs.get(&known.fleet(signal.gateway()))?;
         let host = format!("{}.{}", signal.service(), input.settings.namespace);
         config.takes_from_applications.then(|| OtlpEndpoints {
             grpc: Some(format!("http://{host}:{OTLP_GRPC_PORT}")),

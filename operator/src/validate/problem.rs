@@ -38,6 +38,8 @@ pub enum Reason {
     ConfigurationTooLarge,
     /// The memory of the gateway, divided by its pipelines, would be too little for one more.
     MemoryExceeded,
+    /// The volumes of the gateway have no room for one more buffer on disk.
+    StorageExceeded,
 }
 
 impl Problem {
@@ -49,7 +51,7 @@ impl Problem {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::MaxPipelinesExceeded,
         Self::FieldNotSupported,
         Self::ReferencedSecretForbidden,
@@ -62,6 +64,7 @@ impl Reason {
         Self::ConfigurationInvalid,
         Self::ConfigurationTooLarge,
         Self::MemoryExceeded,
+        Self::StorageExceeded,
     ];
 
     /// As it stands in a condition.
@@ -79,6 +82,7 @@ impl Reason {
             Self::ConfigurationInvalid => "ConfigurationInvalid",
             Self::ConfigurationTooLarge => "ConfigurationTooLarge",
             Self::MemoryExceeded => "MemoryExceeded",
+            Self::StorageExceeded => "StorageExceeded",
         }
     }
 }

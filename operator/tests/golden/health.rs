@@ -9,13 +9,12 @@ use crate::cases::inputs;
 /// A trace pipeline whose two pods are rolled out and run what they are to run.
 fn well() -> Input {
     let mut input = inputs().into_iter().find(|(name, _)| name == "objects_of_a_trace_pipeline").unwrap().1;
-    let hash = plan(&input).configs[&Role::TraceRouter].hash.clone();
+    let hash = plan(&input).configs[&Role::TraceRouter.fleet()].hash.clone();
     let workload = WorkloadView { is_observed: true, desired: 2, updated: 2, ready: 2, problem: None };
-    input.workloads.insert(Role::TraceRouter, workload);
-    let report =
-        |pod: &str| EngineReport { pod: pod.to_owned(), config_hash: hash.clone(), problem: None, failure: None };
+    input.workloads.insert(Role::TraceRouter.fleet(), workload);
+    let report = |pod: &str| EngineReport { pod: pod.to_owned(), config_hash: hash.clone(), ..EngineReport::default() };
     let reports = vec![report("router-a"), report("router-b")];
-    input.engines.insert(Role::TraceRouter, EngineView { asked: 2, reports, ..EngineView::default() });
+    input.engines.insert(Role::TraceRouter.fleet(), EngineView { asked: 2, reports, ..EngineView::default() });
     input
 }
 
@@ -35,13 +34,13 @@ fn gateways_are_healthy_when_they_say_so() {
     silent.engines.clear();
     assert_eq!(gateway(&silent), ("Unknown", "GatewayProbingFailed"));
     let mut half = well();
-    half.engines.get_mut(&Role::TraceRouter).unwrap().reports.pop();
+    half.engines.get_mut(&Role::TraceRouter.fleet()).unwrap().reports.pop();
     assert_eq!(gateway(&half), ("Unknown", "GatewayProbingFailed"));
     let mut behind = well();
-    behind.engines.get_mut(&Role::TraceRouter).unwrap().reports[1].config_hash = "of before".to_owned();
+    behind.engines.get_mut(&Role::TraceRouter.fleet()).unwrap().reports[1].config_hash = "of before".to_owned();
     assert_eq!(gateway(&behind), ("Unknown", "ConfigurationRollingOut"));
     let mut refusing = behind;
-    refusing.engines.get_mut(&Role::TraceRouter).unwrap().reports[1].problem = Some("no".to_owned());
+    refusing.engines.get_mut(&Role::TraceRouter.fleet()).unwrap().reports[1].problem = Some("no".to_owned());
     assert_eq!(gateway(&refusing), ("False", "GatewayConfigurationRefused"));
 }
 

@@ -10,7 +10,11 @@ use crate::cases::inputs;
 
 /// The objects of all roles.
 fn objects() -> Vec<Value> {
-    let input = inputs().into_iter().find(|(name, _)| name == "all_kinds_may_have_one_name").unwrap().1;
+    objects_of("all_kinds_may_have_one_name")
+}
+
+fn objects_of(case: &str) -> Vec<Value> {
+    let input = inputs().into_iter().find(|(name, _)| name == case).unwrap().1;
     plan(&input).objects.into_iter().map(|object| serde_json::to_value(object).unwrap()).collect()
 }
 
@@ -32,6 +36,11 @@ fn is_restricted(container: &Value) {
     assert_ne!(context["privileged"], true, "{container}");
 }
 
+/// The StatefulSet of the log gateway.
+fn with_volumes() -> Option<Value> {
+    objects_of("objects_of_a_log_pipeline_on_disk").into_iter().find(|object| object["kind"] == "StatefulSet")
+}
+
 fn is_nobody(pod: &Value) {
     let context = &pod["securityContext"];
     assert_eq!(context["runAsNonRoot"], true, "{pod}");
@@ -49,8 +58,9 @@ fn gateways_are_restricted() {
     let deployments: Vec<Value> = of_kind("Deployment")
         .into_iter()
         .chain(manager.into_iter().filter(|object| object["kind"] == "Deployment"))
+        .chain(with_volumes())
         .collect();
-    assert_eq!(deployments.len(), 4);
+    assert_eq!(deployments.len(), 5);
     for deployment in &deployments {
         let pod = &deployment["spec"]["template"]["spec"];
         is_nobody(pod);
@@ -110,12 +120,35 @@ fn rollouts_keep_somebody_there() {
     }
 }
 
+/// What is on a volume is the engine's own, and survives whoever takes its pod or its StatefulSet away. Nobody but the engine's
+/// group may read it.
+#[test]
+fn volumes_outlive_their_pods() {
+    let spec = &with_volumes().unwrap()["spec"];
+    let retained = json!({ "whenDeleted": "Retain", "whenScaled": "Retain" });
+    assert_eq!(spec["persistentVolumeClaimRetentionPolicy"], retained);
+    assert_eq!(spec["podManagementPolicy"], "Parallel");
+    let pod = &spec["template"]["spec"];
+    assert_eq!(pod["securityContext"]["fsGroup"], 65532);
+    let volume = &spec["volumeClaimTemplates"][0]["metadata"]["name"];
+    let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
+    let mount = mounts.iter().find(|mount| mount["name"] == *volume).unwrap();
+    assert_eq!(mount["mountPath"], "/var/lib/telemetry-engine");
+    assert!(pod["terminationGracePeriodSeconds"].as_i64().unwrap() >= 10 + 30, "shutdown delay and drain");
+    let kinds: Vec<Value> =
+        objects_of("objects_of_a_log_pipeline_on_disk").iter().map(|it| it["kind"].clone()).collect();
+    assert!(!kinds.contains(&json!("Deployment")) && !kinds.contains(&json!("HorizontalPodAutoscaler")), "{kinds:?}");
+    assert!(kinds.contains(&json!("PodDisruptionBudget")), "{kinds:?}");
+}
+
 /// Credentials are in the one Secret of a role, which its engine mounts, readable for its group alone; nothing of them is in a
 /// pod template, a variable or an argument. The administration server is on loopback.
 #[test]
 fn credentials_are_in_one_secret() {
-    let all = objects();
-    for workload in all.iter().filter(|object| object["kind"] == "Deployment" || object["kind"] == "DaemonSet") {
+    let mut all = objects();
+    all.extend(with_volumes());
+    let workloads = ["Deployment", "StatefulSet", "DaemonSet"];
+    for workload in all.iter().filter(|object| workloads.contains(&object["kind"].as_str().unwrap())) {
         let pod = &workload["spec"]["template"]["spec"];
         let config = pod["volumes"].as_array().unwrap().iter().find(|volume| volume["name"] == "config").unwrap();
         assert_eq!(config["secret"]["defaultMode"], 0o440);

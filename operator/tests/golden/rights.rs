@@ -88,12 +88,14 @@ everywhere: rbac.authorization.k8s.io/clusterrolebindings {roles}: patch delete
 everywhere: rbac.authorization.k8s.io/clusterrolebindings: get list watch create
 everywhere: rbac.authorization.k8s.io/clusterroles {roles}: patch delete
 everywhere: rbac.authorization.k8s.io/clusterroles: get list watch create
+everywhere: storage.k8s.io/storageclasses: get list watch
 everywhere: telemetry.kyma-project.io/logpipelines/status: patch
 everywhere: telemetry.kyma-project.io/logpipelines: get list watch
 everywhere: telemetry.kyma-project.io/metricpipelines/status: patch
 everywhere: telemetry.kyma-project.io/metricpipelines: get list watch
 everywhere: telemetry.kyma-project.io/tracepipelines/status: patch
 everywhere: telemetry.kyma-project.io/tracepipelines: get list watch
+in telemetry-system: /persistentvolumeclaims: get list watch patch
 in telemetry-system: /pods: patch
 in telemetry-system: /secrets (telemetry-tokens): update
 in telemetry-system: /secrets: get list watch create patch delete
@@ -102,7 +104,7 @@ in telemetry-system: /services: get list watch create patch delete
 in telemetry-system: apps/daemonsets: get list watch
 in telemetry-system: apps/deployments/scale: get
 in telemetry-system: apps/deployments: get list watch create patch delete
-in telemetry-system: apps/statefulsets: get list watch
+in telemetry-system: apps/statefulsets: get list watch create patch delete
 in telemetry-system: autoscaling/horizontalpodautoscalers: get list watch create patch delete
 in telemetry-system: coordination.k8s.io/leases (telemetry-manager): get update
 in telemetry-system: coordination.k8s.io/leases: create

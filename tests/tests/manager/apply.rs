@@ -514,6 +514,66 @@ async fn replicas_are_handed_over() {
     ground.end(applier).await;
 }
 
+/// A field that can never be changed costs a StatefulSet itself, once, and nothing of what it has made: another one takes over
+/// its pods and their claims. One that the API server refuses for another reason stays.
+#[tokio::test]
+async fn what_cannot_change_is_made_anew_around_its_pods() {
+    let Some(ground) = ground("apply-anew").await else { return };
+    let control_plane = ControlPlane::shared().await.unwrap();
+    let proxy = FaultProxy::start(control_plane.kubeconfig()).await.unwrap();
+    let applier = ground.applier_of(proxy.client().await.unwrap());
+    let mut before = ground.workload("StatefulSet", "keeper", Some(2));
+    before.data["spec"]["podManagementPolicy"] = "Parallel".into();
+    assert_complete(&applier.apply(vec![before.clone()], |_| false).await);
+    let core = |kind: &str, plural: &str| {
+        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", kind), plural);
+        Api::<DynamicObject>::namespaced_with(ground.client.clone(), &ground.namespace, &resource)
+    };
+    let uids = async || {
+        let mut uids = Vec::new();
+        for (kind, plural) in [("Pod", "pods"), ("PersistentVolumeClaim", "persistentvolumeclaims")] {
+            let all = core(kind, plural).list(&Default::default()).await.unwrap().items;
+            uids.extend(
+                all.into_iter().filter(|found| found.metadata.deletion_timestamp.is_none()).map(|found| found.uid()),
+            );
+        }
+        uids.sort();
+        uids
+    };
+    wait_until("pods and claims are made", LIMIT, async || (uids().await.len() == 4).then_some(())).await.unwrap();
+    let made = uids().await;
+    let first = ground.get(&before).await.unwrap().uid();
+
+    let mut wrong = before.clone();
+    wrong.data["spec"]["template"]["spec"]["containers"][0]["name"] = "Not A Name".into();
+    let report = applier.apply(vec![wrong], |_| false).await;
+    assert!(matches!(&report.failed[0].1, ApplyError::Invalid(_)), "{:?}", report.failed);
+    assert_eq!(ground.get(&before).await.unwrap().uid(), first);
+
+    let mut larger = before.clone();
+    larger.data["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"] = "2Gi".into();
+    larger.data["spec"]["serviceName"] = "elsewhere".into();
+    let seen = proxy.seen().len();
+    until_complete(&applier, std::slice::from_ref(&larger)).await;
+    let deletes = || proxy.seen().into_iter().skip(seen).filter(|seen| seen.method == "DELETE").count();
+    let found = ground.get(&larger).await.unwrap();
+    assert_ne!(found.uid(), first);
+    assert_eq!(found.data["spec"]["serviceName"], "elsewhere");
+    assert_eq!(deletes(), 1);
+    let owned = async || {
+        let pods = core("Pod", "pods").list(&Default::default()).await.unwrap().items;
+        let owners =
+            pods.iter().flat_map(|pod| pod.owner_references()).filter(|owner| Some(&owner.uid) == found.uid().as_ref());
+        (owners.count() == 2).then_some(())
+    };
+    wait_until("the pods are of the new one", LIMIT, owned).await.unwrap();
+    assert_eq!(uids().await, made, "no pod and no claim is another one");
+    let (written, _) = until_complete(&applier, std::slice::from_ref(&larger)).await;
+    assert_eq!(written, [] as [&str; 0]);
+    assert_eq!(deletes(), 1);
+    ground.end(applier).await;
+}
+
 /// Without the right to list a kind everything is still made and told apart from what is there, that kind is named, and
 /// nothing of it is taken away.
 #[tokio::test]

@@ -304,6 +304,44 @@ async fn outputs_of_logs() {
     .await;
 }
 
+/// Buffers of log pipelines, and the volumes of those on disk. Other kinds have none.
+#[tokio::test]
+async fn buffers_and_volumes() {
+    const LEAST: Option<&str> = Some("'maxSize' must be at least 1Mi, and at least 8Mi where 'type' is 'disk'");
+    const SIZE: Option<&str> = Some("'size' must be at least 128Mi");
+    let buffer = |buffer: Value| ("LogPipeline", otlp(json!({ "buffer": buffer })));
+    let storage = |storage: Value| ("Telemetry", json!({ "storage": storage }));
+    let cases = [
+        (buffer(json!({})), None),
+        (buffer(json!({ "type": "memory" })), None),
+        (buffer(json!({ "type": "disk" })), None),
+        (buffer(json!({ "type": "tape" })), Some("buffer.type")),
+        (buffer(json!({ "maxSize": "1Mi" })), None),
+        (buffer(json!({ "maxSize": 1_048_576 })), None),
+        (buffer(json!({ "maxSize": "1023Ki" })), LEAST),
+        (buffer(json!({ "type": "disk", "maxSize": "8Mi" })), None),
+        (buffer(json!({ "type": "disk", "maxSize": "7Mi" })), LEAST),
+        (buffer(json!({ "type": "disk", "maxSize": "-1" })), Some("buffer.maxSize")),
+        (buffer(json!({ "type": "disk", "maxSize": "much" })), Some("buffer.maxSize")),
+        (buffer(json!({ "type": "disk", "maxSize": "65Ti" })), Some("'maxSize' must be at most 64Ti")),
+        (buffer(json!({ "type": "disk", "maxAge": "24h" })), None),
+        (buffer(json!({ "type": "disk", "maxAge": "1h30m" })), None),
+        (buffer(json!({ "type": "disk", "maxAge": "999ms" })), Some("'maxAge' must be at least 1s")),
+        (buffer(json!({ "type": "disk", "maxAge": "1 day" })), Some("buffer.maxAge")),
+        (buffer(json!({ "maxAge": "24h" })), Some("'maxAge' needs 'type' to be 'disk'")),
+        (("MetricPipeline", otlp(json!({ "buffer": {} }))), Some("buffer")),
+        (("TracePipeline", otlp(json!({ "buffer": {} }))), Some("buffer")),
+        (storage(json!({})), None),
+        (storage(json!({ "class": "fast", "size": "20Gi" })), None),
+        (storage(json!({ "size": "128Mi" })), None),
+        (storage(json!({ "size": "127Mi" })), SIZE),
+        (storage(json!({ "size": "2000Ti" })), SIZE),
+        (storage(json!({ "class": "" })), Some("storage.class")),
+        (storage(json!({ "class": "Not_A_Class" })), Some("storage.class")),
+    ];
+    check(cases.into_iter().map(|((kind, spec), expected)| (kind, spec, expected)).collect()).await;
+}
+
 /// The settings of the module.
 #[tokio::test]
 async fn module_settings() {
@@ -448,6 +486,16 @@ async fn defaults_are_added() {
             json!({ "input": {}, "output": { "custom": "name stdout" } }),
         ),
         (
+            "LogPipeline",
+            otlp(json!({ "buffer": { "maxSize": "32Mi" } })),
+            json!({
+                "input": {},
+                "output": { "otlp": {
+                    "protocol": "grpc", "endpoint": endpoint(), "buffer": { "type": "memory", "maxSize": "32Mi" },
+                } },
+            }),
+        ),
+        (
             "MetricPipeline",
             with_inputs.clone(),
             json!({
@@ -494,16 +542,29 @@ async fn reports_are_kept() {
         "accepted": 12, "delivered": 9, "dropped": { "rejected": 1 }, "held": 2, "reportedAt": "2026-01-01T00:00:00Z",
         "pods": { "reporting": 1, "total": 2 },
     });
+    let buffer = json!({ "used": "12Mi", "max": "2Gi", "pods": { "reporting": 1, "total": 2 } });
+    let storage = json!({
+        "leftOverClaims": [{ "name": "state-telemetry-log-gateway-1", "size": "2Gi" }],
+        "leftOverBuffers": [{ "uid": "a-uid", "used": "1Mi", "records": 3, "pods": ["telemetry-log-gateway-0"] }],
+    });
     let endpoints = json!({ "traces": { "grpc": "http://a.b:4317", "http": "http://a.b:4318" } });
     let cases = [
-        ("LogPipeline", log(json!({})), json!({ "conditions": [condition], "unsupportedMode": false, "flow": flow })),
+        (
+            "LogPipeline",
+            log(json!({})),
+            json!({ "conditions": [condition], "unsupportedMode": false, "flow": flow, "buffer": buffer }),
+        ),
         ("MetricPipeline", otlp(json!({})), json!({ "conditions": [condition], "flow": flow })),
         (
             "TracePipeline",
             otlp(json!({})),
             json!({ "conditions": [condition], "flow": { "accepted": 0, "delivered": 0, "held": 0 } }),
         ),
-        ("Telemetry", json!({}), json!({ "state": "Ready", "conditions": [condition], "endpoints": endpoints })),
+        (
+            "Telemetry",
+            json!({}),
+            json!({ "state": "Ready", "conditions": [condition], "endpoints": endpoints, "storage": storage }),
+        ),
     ];
     for (kind, spec, status) in cases {
         let name = "reported";

@@ -5,6 +5,7 @@
 
 mod apply;
 mod definitions;
+mod durable;
 mod faults;
 mod ground;
 mod kyma;

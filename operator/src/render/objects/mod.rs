@@ -10,6 +10,9 @@ mod network;
 mod pods;
 pub mod resources;
 mod scaling;
+mod volumes;
+
+pub use self::volumes::STATE_VOLUME;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,12 +27,15 @@ use super::config::RoleConfig;
 use super::destination::Destination;
 use crate::apply::MANAGED_BY;
 use crate::crd::{Agent, Gateway};
-use crate::role::{Role, Workload};
+use crate::role::{Fleet, Role, Workload};
 use crate::settings::Settings;
+use crate::storage::Storage;
 
 /// Label by which pods of a role are found.
 pub const NAME_LABEL: &str = "app.kubernetes.io/name";
 const PART_OF: (&str, &str) = ("app.kubernetes.io/part-of", "telemetry");
+/// Label of the pods of a log gateway that data may be sent to: it is taken from those that are to go.
+pub const RECEIVES_LABEL: (&str, &str) = ("telemetry.kyma-project.io/receives", "logs");
 const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
 /// Label with the version of the engine.
 pub const VERSION_LABEL: &str = "app.kubernetes.io/version";
@@ -39,54 +45,89 @@ pub const VERSION_LABEL: &str = "app.kubernetes.io/version";
 pub struct RunningRole<'r> {
     /// Which one.
     pub role: Role,
-    /// What its engines run.
-    pub config: &'r RoleConfig,
+    /// Its workloads, and what their engines run.
+    pub fleets: Vec<(Workload, &'r RoleConfig)>,
     /// How many pods, and what they may use.
     pub gateway: &'r Gateway,
     /// The same of agents.
     pub agent: &'r Agent,
     /// Where it may send to, if that is narrowed.
     pub destinations: BTreeSet<Destination>,
+    /// What of it is on disk.
+    pub storage: Option<&'r Storage>,
+}
+
+/// One workload of a role, and what its engines run.
+#[derive(Clone, Copy)]
+struct Running<'r> {
+    role: &'r RunningRole<'r>,
+    workload: Workload,
+    config: &'r RoleConfig,
 }
 
 /// Every object of a role.
 pub fn of_role(running: &RunningRole<'_>, settings: &Settings) -> Vec<DynamicObject> {
     let mut objects = access::objects(running.role, settings);
-    objects.push(object(&secret(running, settings)));
+    objects.extend(running.all().map(|fleet| object(&secret(fleet, settings))));
     objects.extend(network::objects(running, settings));
-    match running.role.workload() {
-        Workload::Deployment => {
-            objects.extend(scaling::objects(running, settings));
-            objects.push(object(&pods::deployment(running, settings)));
-        }
-        Workload::DaemonSet => objects.push(object(&pods::daemon_set(running, settings))),
+    if !running.role.is_agent() {
+        objects.extend(scaling::objects(running, settings));
+    }
+    for fleet in running.all() {
+        objects.push(match (fleet.workload, running.storage) {
+            (Workload::DaemonSet, _) => object(&pods::daemon_set(fleet, settings)),
+            (Workload::StatefulSet, Some(storage)) => object(&volumes::stateful_set(fleet, storage, settings)),
+            (Workload::Deployment | Workload::StatefulSet, _) => object(&pods::deployment(fleet, settings)),
+        });
     }
     objects
 }
 
-/// The namespace that a role runs in.
-pub fn namespace_of(role: Role, settings: &Settings) -> &str {
-    match role.workload() {
-        Workload::Deployment => &settings.namespace,
-        Workload::DaemonSet => &settings.agent_namespace,
+impl RunningRole<'_> {
+    fn all(&self) -> impl Iterator<Item = Running<'_>> {
+        self.fleets.iter().map(|(workload, config)| Running { role: self, workload: *workload, config })
+    }
+
+    fn takes_from_applications(&self) -> bool {
+        self.fleets.iter().any(|(_, config)| config.takes_from_applications)
+    }
+
+    fn takes_from_agents(&self) -> bool {
+        self.fleets.iter().any(|(_, config)| config.takes_from_agents)
     }
 }
 
-/// Name of the Secret with the configuration of a role. Each version of the engine has its own, so that during an upgrade
-/// the old one never meets a key of the new one.
-pub fn config_secret(role: Role, engine_version: &str) -> String {
+impl Running<'_> {
+    const fn fleet(&self) -> Fleet {
+        Fleet { role: self.role.role, workload: self.workload }
+    }
+}
+
+/// The namespace that a role runs in.
+pub fn namespace_of(role: Role, settings: &Settings) -> &str {
+    if role.is_agent() { &settings.agent_namespace } else { &settings.namespace }
+}
+
+/// Name of the Secret with the configuration of engines. Each version of the engine has its own, so that during an upgrade
+/// the old one never meets a key of the new one; and so have those with volumes, so that no other one writes to a disk that it
+/// does not have.
+pub fn config_secret(fleet: Fleet, engine_version: &str) -> String {
     let is_allowed = |found: char| found.is_ascii_lowercase() || found.is_ascii_digit() || found == '.';
     let version: String =
         engine_version.to_ascii_lowercase().chars().map(|found| if is_allowed(found) { found } else { '-' }).collect();
-    format!("{}-{}", role.name(), version.trim_matches(['-', '.']))
+    let what = match fleet.workload {
+        Workload::Deployment | Workload::DaemonSet => "",
+        Workload::StatefulSet => "-disk",
+    };
+    format!("{}{what}-{}", fleet.role.name(), version.trim_matches(['-', '.']))
 }
 
-fn secret(running: &RunningRole<'_>, settings: &Settings) -> Secret {
+fn secret(running: Running<'_>, settings: &Settings) -> Secret {
     let mut data: BTreeMap<String, ByteString> =
         running.config.files.iter().map(|(name, content)| (name.clone(), ByteString(content.clone()))).collect();
     data.insert(CONFIG_FILE.to_owned(), ByteString(running.config.toml.clone().into_bytes()));
-    let name = config_secret(running.role, &settings.engine_version);
-    Secret { metadata: metadata(running.role, &name, settings), data: Some(data), ..Secret::default() }
+    let name = config_secret(running.fleet(), &settings.engine_version);
+    Secret { metadata: metadata(running.role.role, &name, settings), data: Some(data), ..Secret::default() }
 }
 
 /// The configuration in the Secret of a role.

@@ -13,10 +13,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::core::DynamicObject;
 
-use super::{NAME_LABEL, RunningRole, egress, metadata, object, selector};
+use super::{NAME_LABEL, RECEIVES_LABEL, RunningRole, egress, metadata, object, selector};
 use crate::render::config::{AGENTS_PORT, OTLP_GRPC_PORT, OTLP_HTTP_PORT, STATUS_PORT, agents_service};
 use crate::role::Role;
 use crate::settings::Settings;
+use crate::storage::Storage;
 
 /// The name of the manager's own pods.
 const MANAGER: &str = "telemetry-manager";
@@ -27,33 +28,45 @@ pub(super) const DNS_PORTS: [u16; 3] = [53, 5353, 8053];
 
 pub(super) fn objects(running: &RunningRole<'_>, settings: &Settings) -> Vec<DynamicObject> {
     let mut objects = Vec::new();
-    if running.config.takes_from_applications {
-        objects.push(object(&public(running.role, settings)));
+    if running.takes_from_applications() {
+        objects.push(object(&public(running, settings)));
     }
-    if running.config.takes_from_agents {
-        objects.push(object(&headless(running.role, settings)));
+    if running.takes_from_agents() || running.storage.is_some() {
+        objects.push(object(&headless(running, settings)));
     }
     objects.push(object(&policy(running, settings)));
     objects
 }
 
-fn public(role: Role, settings: &Settings) -> Service {
+fn public(running: &RunningRole<'_>, settings: &Settings) -> Service {
+    let role = running.role;
     let spec = ServiceSpec {
-        selector: selector(role).match_labels,
+        selector: receiving(running),
         ports: Some(vec![port("grpc-otlp", OTLP_GRPC_PORT, "grpc"), port("http-otlp", OTLP_HTTP_PORT, "http")]),
         ..ServiceSpec::default()
     };
     Service { metadata: metadata(role, role.signal().service(), settings), spec: Some(spec), ..Service::default() }
 }
 
-fn headless(role: Role, settings: &Settings) -> Service {
+/// How agents find pods, and what a StatefulSet names.
+fn headless(running: &RunningRole<'_>, settings: &Settings) -> Service {
+    let role = running.role;
     let spec = ServiceSpec {
         cluster_ip: Some("None".to_owned()),
-        selector: selector(role).match_labels,
+        selector: receiving(running),
         ports: Some(vec![port("grpc-agents", AGENTS_PORT, "grpc")]),
         ..ServiceSpec::default()
     };
     Service { metadata: metadata(role, &agents_service(role), settings), spec: Some(spec), ..Service::default() }
+}
+
+/// Selects the pods that data is sent to: all, unless some of them are to go.
+fn receiving(running: &RunningRole<'_>) -> Option<BTreeMap<String, String>> {
+    let mut labels = selector(running.role).match_labels?;
+    if running.storage.is_some_and(Storage::is_narrowed) {
+        labels.insert(RECEIVES_LABEL.0.to_owned(), RECEIVES_LABEL.1.to_owned());
+    }
+    Some(labels)
 }
 
 fn port(name: &str, number: u16, protocol: &str) -> ServicePort {
@@ -72,11 +85,11 @@ fn policy(running: &RunningRole<'_>, settings: &Settings) -> NetworkPolicy {
         from: Some(vec![pods_of(MANAGER, &settings.namespace)]),
         ports: Some(vec![tcp(STATUS_PORT)]),
     }];
-    if running.config.takes_from_applications {
+    if running.takes_from_applications() {
         let from = running.gateway.clients.as_ref().map(|clients| vec![pods_in(&clients.namespaces)]);
         ingress.push(NetworkPolicyIngressRule { from, ports: Some(vec![tcp(OTLP_GRPC_PORT), tcp(OTLP_HTTP_PORT)]) });
     }
-    if running.config.takes_from_agents {
+    if running.takes_from_agents() {
         ingress.push(NetworkPolicyIngressRule {
             from: Some(vec![pods_of(Role::LogAgent.name(), &settings.agent_namespace)]),
             ports: Some(vec![tcp(AGENTS_PORT)]),

@@ -1,4 +1,4 @@
-//! The pods of a role, as a Deployment or a DaemonSet. They run as nobody in particular, write nothing but their state and
+//! The pods of a role, as a Deployment or a DaemonSet; those with volumes are next door (`volumes`). They run as nobody in particular, write nothing but their state and
 //! may do nothing on their node.
 //!
 //! A pod template holds nothing of the pipelines: they change under running engines, and pods start anew only when the engine,
@@ -20,14 +20,17 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{MANAGED_BY, RunningRole, VERSION_LABEL, config_secret, labels, metadata, resources, scaling, selector};
+use super::{
+    MANAGED_BY, RECEIVES_LABEL, Running, RunningRole, VERSION_LABEL, config_secret, labels, metadata, resources,
+    scaling, selector,
+};
 use crate::crd::Replicas;
 use crate::render::config::{
     AGENTS_PORT, NODE_VARIABLE, OTLP_GRPC_PORT, OTLP_HTTP_PORT, SHUTDOWN_DELAY, SHUTDOWN_GRACE, STATE_DIRECTORY,
     STATUS_PORT,
 };
 use crate::render::files::DIRECTORY;
-use crate::role::{Role, Workload};
+use crate::role::{Fleet, Role, Workload};
 use crate::settings::Settings;
 
 /// The user of all engines, who owns nothing.
@@ -47,9 +50,9 @@ const SETTINGS_ANNOTATION: &str = "telemetry.kyma-project.io/settings";
 /// The container of every role.
 pub(super) const CONTAINER: &str = "engine";
 
-pub(super) fn deployment(running: &RunningRole<'_>, settings: &Settings) -> Deployment {
-    let role = running.role;
-    let replicas = match running.gateway.replicas() {
+pub(super) fn deployment(running: Running<'_>, settings: &Settings) -> Deployment {
+    let RunningRole { role, gateway, .. } = *running.role;
+    let replicas = match gateway.replicas() {
         Replicas::Fixed(replicas) => Some(scaling::whole(replicas)),
         // Whoever scales has the number.
         Replicas::Between { .. } => None,
@@ -59,10 +62,10 @@ pub(super) fn deployment(running: &RunningRole<'_>, settings: &Settings) -> Depl
         type_: Some("RollingUpdate".to_owned()),
         rolling_update: Some(RollingUpdateDeployment { max_surge: whole(1), max_unavailable: whole(0) }),
     };
-    let resources = resources::of_gateway(running.gateway.resources.as_ref());
+    let resources = resources::of_gateway(gateway.resources.as_ref());
     let mut pod = pod(running, settings, resources);
-    pod.topology_spread_constraints =
-        Some(["topology.kubernetes.io/zone", "kubernetes.io/hostname"].map(|key| spread(role, key)).into());
+    // The pods of the template that is rolled out, not together with those that it replaces.
+    pod.topology_spread_constraints = Some(spread(role, Some("pod-template-hash")));
     let spec = DeploymentSpec {
         replicas,
         selector: selector(role),
@@ -73,20 +76,20 @@ pub(super) fn deployment(running: &RunningRole<'_>, settings: &Settings) -> Depl
     Deployment { metadata: metadata(role, role.name(), settings), spec, ..Deployment::default() }
 }
 
-pub(super) fn daemon_set(running: &RunningRole<'_>, settings: &Settings) -> DaemonSet {
-    let role = running.role;
+pub(super) fn daemon_set(running: Running<'_>, settings: &Settings) -> DaemonSet {
+    let RunningRole { role, agent, .. } = *running.role;
     let whole = |count| Some(IntOrString::Int(count));
     // One reader of a node's positions at a time.
     let strategy = DaemonSetUpdateStrategy {
         type_: Some("RollingUpdate".to_owned()),
         rolling_update: Some(RollingUpdateDaemonSet { max_surge: whole(0), max_unavailable: whole(1) }),
     };
-    let resources = resources::of_agent(running.agent.resources.as_ref());
+    let resources = resources::of_agent(agent.resources.as_ref());
     let mut pod = pod(running, settings, resources);
-    pod.priority_class_name = running.agent.priority_class_name.clone();
+    pod.priority_class_name = agent.priority_class_name.clone();
     // Logs are wanted of every node, whatever keeps other pods off it.
     let everywhere = || vec![Toleration { operator: Some("Exists".to_owned()), ..Toleration::default() }];
-    let said = Some(running.agent.tolerations.clone()).filter(|said| !said.is_empty());
+    let said = Some(agent.tolerations.clone()).filter(|said| !said.is_empty());
     pod.tolerations = Some(said.unwrap_or_else(everywhere));
     pod.init_containers = Some(vec![state_owner(settings)]);
     let spec = DaemonSetSpec {
@@ -98,9 +101,13 @@ pub(super) fn daemon_set(running: &RunningRole<'_>, settings: &Settings) -> Daem
     DaemonSet { metadata: metadata(role, role.name(), settings), spec, ..DaemonSet::default() }
 }
 
-fn template(running: &RunningRole<'_>, pod: PodSpec, settings: &Settings) -> PodTemplateSpec {
-    let mut labels = labels(running.role);
+pub(super) fn template(running: Running<'_>, pod: PodSpec, settings: &Settings) -> PodTemplateSpec {
+    let role = running.role.role;
+    let mut labels = labels(role);
     labels.insert(MANAGED_BY.0.to_owned(), MANAGED_BY.1.to_owned());
+    if role == Role::LogGateway {
+        labels.insert(RECEIVES_LABEL.0.to_owned(), RECEIVES_LABEL.1.to_owned());
+    }
     labels.insert(VERSION_LABEL.to_owned(), settings.engine_version.clone());
     // Settings of the process are taken at its start.
     let annotations = BTreeMap::from([(SETTINGS_ANNOTATION.to_owned(), running.config.settings_hash.clone())]);
@@ -108,9 +115,9 @@ fn template(running: &RunningRole<'_>, pod: PodSpec, settings: &Settings) -> Pod
     PodTemplateSpec { metadata: Some(metadata), spec: Some(pod) }
 }
 
-fn pod(running: &RunningRole<'_>, settings: &Settings, resources: ResourceRequirements) -> PodSpec {
-    let role = running.role;
-    let is_agent = role.workload() == Workload::DaemonSet;
+pub(super) fn pod(running: Running<'_>, settings: &Settings, resources: ResourceRequirements) -> PodSpec {
+    let role = running.role.role;
+    let is_agent = role.is_agent();
     let mut grace = i64::try_from(SHUTDOWN_GRACE.get().as_secs()).unwrap_or(i64::MAX) + LAST_SECONDS;
     if !is_agent {
         grace += i64::try_from(SHUTDOWN_DELAY.get().as_secs()).unwrap_or(i64::MAX);
@@ -133,13 +140,13 @@ fn pod(running: &RunningRole<'_>, settings: &Settings, resources: ResourceRequir
             ..PodSecurityContext::default()
         }),
         containers: vec![engine(running, settings, resources)],
-        volumes: Some(volumes(role, settings)),
+        volumes: Some(volumes(running.fleet(), settings)),
         ..PodSpec::default()
     }
 }
 
-fn engine(running: &RunningRole<'_>, settings: &Settings, resources: ResourceRequirements) -> Container {
-    let role = running.role;
+fn engine(running: Running<'_>, settings: &Settings, resources: ResourceRequirements) -> Container {
+    let role = running.role.role;
     let mut arguments = vec!["run", "--config", "/etc/telemetry/engine.toml", "--watch", "--log-format", "json"];
     if running.config.expands_environment {
         arguments.push("--expand-environment");
@@ -150,7 +157,7 @@ fn engine(running: &RunningRole<'_>, settings: &Settings, resources: ResourceReq
         image_pull_policy: settings.image_pull_policy.clone(),
         args: Some(arguments.into_iter().map(str::to_owned).collect()),
         env: Some(variables()),
-        ports: Some(ports(running)),
+        ports: Some(ports(role)),
         // A start takes as long as the first look at the cluster; a process that hangs is seen after a minute by itself.
         startup_probe: Some(Probe { period_seconds: Some(1), failure_threshold: Some(60), ..probe("/livez") }),
         liveness_probe: Some(Probe { period_seconds: Some(10), failure_threshold: Some(3), ..probe("/livez") }),
@@ -201,13 +208,13 @@ fn variables() -> Vec<EnvVar> {
     ]
 }
 
-fn ports(running: &RunningRole<'_>) -> Vec<ContainerPort> {
+fn ports(role: Role) -> Vec<ContainerPort> {
     let mut named = vec![("http-status", STATUS_PORT)];
-    if running.role.workload() == Workload::Deployment {
+    if !role.is_agent() {
         named.extend([("grpc-otlp", OTLP_GRPC_PORT), ("http-otlp", OTLP_HTTP_PORT)]);
     }
     // Whether agents send is a matter of pipelines, which come and go without a new pod.
-    if running.role == Role::LogGateway {
+    if role == Role::LogGateway {
         named.push(("grpc-agents", AGENTS_PORT));
     }
     let port = |(name, number): (&str, u16)| ContainerPort {
@@ -247,17 +254,17 @@ fn mount(name: &str, path: &str) -> VolumeMount {
 fn mounts(role: Role) -> Vec<VolumeMount> {
     let read_only = |name, path| VolumeMount { read_only: Some(true), ..mount(name, path) };
     let mut mounts = vec![read_only("config", DIRECTORY), mount("state", STATE_DIRECTORY)];
-    if role.workload() == Workload::DaemonSet {
+    if role.is_agent() {
         mounts.push(read_only("logs", NODE_LOGS_DIRECTORY));
     }
     mounts
 }
 
-fn volumes(role: Role, settings: &Settings) -> Vec<Volume> {
+fn volumes(fleet: Fleet, settings: &Settings) -> Vec<Volume> {
     let config = Volume {
         name: "config".to_owned(),
         secret: Some(SecretVolumeSource {
-            secret_name: Some(config_secret(role, &settings.engine_version)),
+            secret_name: Some(config_secret(fleet, &settings.engine_version)),
             // Readable for the engine's group only.
             default_mode: Some(0o440),
             ..SecretVolumeSource::default()
@@ -269,9 +276,13 @@ fn volumes(role: Role, settings: &Settings) -> Vec<Volume> {
         host_path: Some(HostPathVolumeSource { path: path.to_owned(), type_: Some(kind.to_owned()) }),
         ..Volume::default()
     };
-    if role.workload() == Workload::DaemonSet {
+    if fleet.role.is_agent() {
         let state = host("state", NODE_STATE_DIRECTORY, "DirectoryOrCreate");
         return vec![config, state, host("logs", NODE_LOGS_DIRECTORY, "Directory")];
+    }
+    // The state of those with volumes is on these.
+    if fleet.workload == Workload::StatefulSet {
+        return vec![config];
     }
     let state = Volume {
         name: "state".to_owned(),
@@ -284,14 +295,15 @@ fn volumes(role: Role, settings: &Settings) -> Vec<Volume> {
     vec![config, state]
 }
 
-fn spread(role: Role, key: &str) -> TopologySpreadConstraint {
-    TopologySpreadConstraint {
+/// Over zones and nodes; `among` is the label of pods that count together.
+pub(super) fn spread(role: Role, among: Option<&str>) -> Vec<TopologySpreadConstraint> {
+    let over = |key: &str| TopologySpreadConstraint {
         label_selector: Some(selector(role)),
-        // The pods of the template that is rolled out, not together with those that it replaces.
-        match_label_keys: Some(vec!["pod-template-hash".to_owned()]),
+        match_label_keys: among.map(|label| vec![label.to_owned()]),
         max_skew: 1,
         topology_key: key.to_owned(),
         when_unsatisfiable: "ScheduleAnyway".to_owned(),
         ..TopologySpreadConstraint::default()
-    }
+    };
+    ["topology.kubernetes.io/zone", "kubernetes.io/hostname"].map(over).into()
 }

@@ -11,7 +11,7 @@ use kube::core::DynamicObject;
 
 use super::{RunningRole, metadata, object, selector};
 use crate::crd::Replicas;
-use crate::role::Role;
+use crate::role::{Role, Workload};
 use crate::settings::Settings;
 
 /// Share of the requested CPU time at which a pod is added, in percent.
@@ -30,7 +30,9 @@ pub(super) fn objects(running: &RunningRole<'_>, settings: &Settings) -> Vec<Dyn
         ..PodDisruptionBudget::default()
     };
     let mut objects = vec![object(&budget)];
-    if let Replicas::Between { least, most } = running.gateway.replicas() {
+    // Volumes stay with their pods, so nobody adds and takes away pods with volumes by the load.
+    let deployment = running.fleets.iter().any(|(workload, _)| *workload == Workload::Deployment);
+    if let (true, Replicas::Between { least, most }) = (deployment, running.gateway.replicas()) {
         objects.push(object(&autoscaler(running.role, least, most, settings)));
     }
     objects
@@ -57,7 +59,7 @@ fn autoscaler(role: Role, least: u32, most: u32, settings: &Settings) -> Horizon
             metrics: Some(vec![cpu]),
             scale_target_ref: CrossVersionObjectReference {
                 api_version: Some("apps/v1".to_owned()),
-                kind: role.workload().kind().to_owned(),
+                kind: Workload::Deployment.kind().to_owned(),
                 name: role.name().to_owned(),
             },
             ..HorizontalPodAutoscalerSpec::default()

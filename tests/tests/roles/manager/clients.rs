@@ -70,15 +70,27 @@ impl<'m> Client<'m> {
 impl<'m> Backend<'m> {
     /// Starts one.
     pub(super) async fn start(manager: &'m Manager, namespace: &str) -> Self {
-        let probe = "readinessProbe: { tcpSocket: { port: 4317 }, periodSeconds: 1 }";
+        let backend = Self::away(manager, namespace).await;
+        backend.come().await;
+        backend
+    }
+
+    /// One that has no pod yet.
+    pub(super) async fn away(manager: &'m Manager, namespace: &str) -> Self {
         let service = format!(
-            "---\napiVersion: v1\nkind: Service\nmetadata: {{ name: backend, namespace: {namespace} }}\nspec:\n  \
+            "apiVersion: v1\nkind: Service\nmetadata: {{ name: backend, namespace: {namespace} }}\nspec:\n  \
              selector: {{ app: backend }}\n  ports: [{{ port: 4317 }}]\n"
         );
-        manager.apply(&(pod(namespace, "backend", &format!("backend=4317:{ASKED}"), probe) + &service)).await;
-        let wait = ["--namespace", namespace, "wait", "--for=condition=Ready", "pod/backend", "--timeout=120s"];
-        manager.kubectl(&wait).await;
+        manager.apply(&service).await;
         Self { manager, namespace: namespace.to_owned(), endpoint: format!("http://backend.{namespace}:4317") }
+    }
+
+    /// Gives it its pod.
+    pub(super) async fn come(&self) {
+        let probe = "readinessProbe: { tcpSocket: { port: 4317 }, periodSeconds: 1 }";
+        self.manager.apply(&pod(&self.namespace, "backend", &format!("backend=4317:{ASKED}"), probe)).await;
+        let wait = ["--namespace", &self.namespace, "wait", "--for=condition=Ready", "pod/backend", "--timeout=120s"];
+        self.manager.kubectl(&wait).await;
     }
 
     /// What came so far.

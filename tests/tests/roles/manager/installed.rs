@@ -45,11 +45,14 @@ impl Manager {
         this
     }
 
-    /// Deletes all pipelines, and waits until nothing is there any more that ran for them.
+    /// Deletes all pipelines and what was said of the module, waits until nothing is there any more that ran for them, and deletes
+    /// the claims that are left.
     pub(super) async fn without_pipelines(&self) {
         self.kubectl(&["delete", PIPELINES, "--all"]).await;
+        self.kubectl(&["--namespace", "telemetry-system", "delete", "telemetries", "--all"]).await;
         let look = async || (self.workloads().await == ["deployment.apps/telemetry-manager"]).then_some(());
         self.until("nothing but the manager runs without pipelines", look).await;
+        self.kubectl(&["--namespace", "telemetry-system", "delete", "persistentvolumeclaims", "--all"]).await;
     }
 
     /// Takes everything away, and asserts that nothing is left.
@@ -161,10 +164,12 @@ impl Manager {
 
     /// What is told about the installation, for the one who has to find out what went wrong.
     pub(super) async fn told(&self) -> String {
-        let mut all = self.cluster.kubectl(&["get", PIPELINES, "--output", "yaml"]).await.unwrap_or_default();
+        let kinds = format!("{PIPELINES},telemetries");
+        let mut all =
+            self.cluster.kubectl(&["get", &kinds, "--all-namespaces", "--output", "yaml"]).await.unwrap_or_default();
         for namespace in NAMESPACES {
             for arguments in [
-                &["get", "pods,deployments,daemonsets,secrets", "--output", "wide"][..],
+                &["get", "pods,deployments,statefulsets,daemonsets,secrets,pvc", "--output", "wide"][..],
                 &["get", "events", "--sort-by", ".lastTimestamp"],
                 &[
                     "logs",

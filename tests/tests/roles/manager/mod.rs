@@ -5,6 +5,7 @@
 
 mod broken;
 mod clients;
+mod durable;
 mod installed;
 mod lifecycle;
 mod restarts;
