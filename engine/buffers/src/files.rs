@@ -142,6 +142,14 @@ impl Directory {
     }
 }
 
+impl Drop for Directory {
+    /// Closing alone would leave it held for as long as a child of this process that was just begun has the same file.
+    fn drop(&mut self) {
+        // An error means that the file system has no locks, and then it was never held.
+        drop(self.handle.unlock());
+    }
+}
+
 fn open_directory(path: &Path) -> Result<File, HoldError> {
     File::open(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => HoldError::Absent(path.to_owned()),

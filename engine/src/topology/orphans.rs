@@ -186,3 +186,41 @@ fn look_at(path: &Path, identity: String) -> Found {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use super::*;
+
+    fn identities(orphans: &Orphans) -> Vec<String> {
+        orphans.found().into_iter().map(|orphan| orphan.identity).collect()
+    }
+
+    /// What a search has found is void where sinks have changed meanwhile: a buffer that a reload gives to one is no orphan,
+    /// though it was none's when the search began.
+    #[test]
+    fn a_search_that_is_overtaken_says_nothing() {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = scratch.path().to_owned();
+        for identity in ["pay", "shop"] {
+            std::fs::create_dir(directory.join(identity)).unwrap();
+        }
+        let orphans = Orphans::default();
+        let nobody = OwnedBuffers { directory: directory.clone(), owned: BTreeSet::new() };
+        let shop: BTreeSet<ComponentId> = [ComponentId::new("shop").unwrap()].into();
+        let found = look(&nobody).unwrap();
+        orphans.0.lock().owned.clone_from(&shop);
+        orphans.tell(&directory, found);
+        assert_eq!(identities(&orphans), ["pay"], "it is about to have an owner");
+
+        orphans.0.lock().owned.clear();
+        let found = look(&nobody).unwrap();
+        orphans.0.lock().wanted = Some(OwnedBuffers { directory: directory.clone(), owned: shop });
+        orphans.tell(&directory, found);
+        assert_eq!(identities(&orphans), ["pay"], "another search is to come");
+        orphans.work();
+        assert_eq!(identities(&orphans), ["pay"]);
+        let absent = OwnedBuffers { directory: directory.join("absent"), owned: BTreeSet::new() };
+        assert!(look(&absent).unwrap().is_empty(), "no sink has had a buffer yet");
+    }
+}
