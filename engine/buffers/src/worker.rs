@@ -135,18 +135,21 @@ impl Worker {
             self.measure();
         }
         self.shared.write_begins();
-        let (frames, rest): (Vec<NewFrame>, Vec<(usize, Arc<dyn Written>)>) =
-            group.into_iter().map(|pending| (pending.frame, (pending.room, pending.written))).unzip();
+        let (mut frames, mut waiting, mut room) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()), 0);
+        for pending in group {
+            frames.push(pending.frame);
+            waiting.push(pending.written);
+            room += pending.room as u64;
+        }
         let appended = self.log.append(&frames, now);
         self.shared.write_ended();
         self.shared.groups.fetch_add(1, Ordering::Relaxed);
         self.measure();
-        let room: usize = rest.iter().map(|(room, _)| room).sum();
-        self.shared.reserved.fetch_sub(room as u64, Ordering::AcqRel);
+        self.shared.reserved.fetch_sub(room, Ordering::AcqRel);
         drop(frames);
-        let mut rest = rest.into_iter();
+        let mut waiting = waiting.into_iter();
         for frame in appended.frames {
-            let (_, written) = rest.next().expect("every frame was asked for");
+            let written = waiting.next().expect("every frame was asked for");
             let in_turn = self.log.is_next(frame);
             let id = FrameId { sequence: frame.sequence, records: u64::from(frame.records), place: frame.behind() };
             if written.written(id, in_turn) == Keeping::InMemory && in_turn {
@@ -158,7 +161,7 @@ impl Worker {
             Some(error) => {
                 let problem = error.to_string();
                 self.failed(&problem);
-                rest.for_each(|(_, written)| written.failed(&problem));
+                waiting.for_each(|written| written.failed(&problem));
             }
         }
     }

@@ -190,7 +190,7 @@ impl Driver {
             let item = Item { wire, debts: Debts::default(), since, room, on_disk };
             // Each goes out on a lane; the last part is the shared runtime's.
             let part = number % (self.parts.len() - 1).max(1);
-            if self.parts[part].from_store(item, &self.settings.batching).is_err() {
+            if self.parts[part].take_from_store(item, &self.settings.batching).is_err() {
                 // It stays on disk, for the next process.
                 return;
             }
@@ -232,7 +232,7 @@ impl Written for Writing {
             let (wire, kept) = driver.kept(wire, &debts, room.bytes);
             let on_disk = Some(OnDisk::new(&durable.store, frame));
             let item = Item { wire, debts: kept, since: self.since, room: Arc::new(room), on_disk };
-            if driver.parts[self.part].from_store(item, &driver.settings.batching).is_ok() {
+            if driver.parts[self.part].take_from_store(item, &driver.settings.batching).is_ok() {
                 keeping = Keeping::InMemory;
             }
         }

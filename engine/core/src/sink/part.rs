@@ -132,7 +132,7 @@ impl Part {
     }
 
     /// Takes an item that is on disk into the queue. After the end it is given back.
-    pub(super) fn from_store(&self, item: Item, batching: &Batching) -> Result<(), Box<Item>> {
+    pub(super) fn take_from_store(&self, item: Item, batching: &Batching) -> Result<(), Box<Item>> {
         let mut state = self.state.lock();
         if state.ended {
             return Err(Box::new(item));
@@ -185,7 +185,9 @@ impl Part {
         if state.is_counted("entrance") {
             state.counts.accepted += records;
         }
-        *state.counts.dropped.entry(reason).or_default() += records;
+        if records > 0 {
+            *state.counts.dropped.entry(reason).or_default() += records;
+        }
     }
 
     /// Counts records that were turned away with the answer Retry.
