@@ -60,7 +60,15 @@ pub(super) enum Ended {
 pub(super) struct Model {
     pub(super) frames: BTreeMap<u64, Known>,
     /// Frames that were written and not acknowledged, by the numbers that they would have had.
-    candidates: BTreeMap<u64, Vec<Content>>,
+    candidates: BTreeMap<u64, Vec<Candidate>>,
+}
+
+/// A frame that was perhaps written.
+#[derive(Clone)]
+struct Candidate {
+    content: Content,
+    /// It was cut off again, which only a power loss undoes.
+    is_cut: bool,
 }
 
 /// What a log that was opened anew may have lost without being at fault: frames that were never acknowledged.
@@ -100,7 +108,12 @@ impl Model {
 
     /// A frame was perhaps written, and not acknowledged.
     pub(super) fn attempt(&mut self, sequence: u64, content: Content) {
-        self.candidates.entry(sequence).or_default().push(content);
+        self.candidates.entry(sequence).or_default().push(Candidate { content, is_cut: false });
+    }
+
+    /// Everything that was not acknowledged from this number on was cut off.
+    pub(super) fn cut(&mut self, from: u64) {
+        self.candidates.range_mut(from..).flat_map(|(_, all)| all).for_each(|candidate| candidate.is_cut = true);
     }
 
     /// Frames that are to be read, in order.
@@ -168,15 +181,12 @@ impl Model {
     pub(super) fn recover(&mut self, ended: Ended, read: &[(u64, Content)]) -> Excused {
         self.read_again();
         let mut last = None;
-        let enough = match ended {
-            Ended::Killed => Kept::Written,
-            Ended::PowerLost => Kept::Durable,
-        };
+        let enough = ended.enough();
         let found: BTreeMap<u64, &Content> = read.iter().map(|(sequence, content)| (*sequence, content)).collect();
         for (sequence, content) in read {
             assert!(last.is_none_or(|last| last < *sequence), "{sequence} was read behind {last:?}");
             last = Some(*sequence);
-            self.find(*sequence, content, enough);
+            self.find(*sequence, content, ended);
         }
         let mut excused = Excused::default();
         for (sequence, known) in &self.frames {
@@ -192,8 +202,8 @@ impl Model {
         let absent = self.frames.iter().filter(|(sequence, known)| lost(known) && !found.contains_key(sequence));
         let absent = absent.map(|(sequence, known)| (*sequence, u64::from(known.content.records)));
         let written = self.candidates.iter().filter(|(sequence, _)| !found.contains_key(sequence));
-        let written =
-            written.flat_map(|(sequence, all)| all.iter().map(|content| (*sequence, u64::from(content.records))));
+        let written = written
+            .flat_map(|(sequence, all)| all.iter().map(|candidate| (*sequence, u64::from(candidate.content.records))));
         let mut gaps: BTreeMap<u64, u64> = BTreeMap::new();
         for (sequence, records) in absent.chain(written) {
             let most = gaps.entry(sequence).or_default();
@@ -213,7 +223,8 @@ impl Model {
     }
 
     /// A frame that was read must be one that was appended, and none that is remembered to be completed.
-    fn find(&mut self, sequence: u64, content: &Content, enough: Kept) {
+    fn find(&mut self, sequence: u64, content: &Content, ended: Ended) {
+        let enough = ended.enough();
         if let Some(known) = self.frames.get_mut(&sequence)
             && known.content == *content
         {
@@ -225,10 +236,22 @@ impl Model {
         if let Some(known) = self.frames.get(&sequence) {
             assert!(!known.is_lasting, "{sequence} was read with other bytes, {}", known.describe());
         }
-        let written = self.candidates.get(&sequence).is_some_and(|all| all.contains(content));
+        let may_be =
+            |candidate: &Candidate| candidate.content == *content && (!candidate.is_cut || ended == Ended::PowerLost);
+        let written = self.candidates.get(&sequence).is_some_and(|all| all.iter().any(may_be));
         assert!(written, "{sequence} was read and never appended");
         let known = Known { content: content.clone(), is_lasting: false, fate: Fate::Unread, frame: None };
         self.frames.insert(sequence, known);
+    }
+}
+
+impl Ended {
+    /// How well a completion must be kept to be remembered.
+    fn enough(self) -> Kept {
+        match self {
+            Self::Killed => Kept::Written,
+            Self::PowerLost => Kept::Durable,
+        }
     }
 }
 
