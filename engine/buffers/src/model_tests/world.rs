@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::log::{Frame, Log, Loss, LossReason, NewFrame, Now, OpenError, Options, Stored};
-use crate::simulated::{Call, Calls, Choices, NameLoss, SimulatedDirectory, is_crash};
+use crate::simulated::{Calls, Choices, NameLoss, SimulatedDirectory, is_crash};
 
 use super::model::{Content, Ended, Excused, Fate, Kept, Model};
 
@@ -113,7 +113,6 @@ impl World {
         let now = self.now();
         let hits = self.disk.faults_hit();
         let next = self.log().next_sequence();
-        let cuts = self.disk.counts().of(Calls::Only(Call::SetSize));
         let appended = self.log().append(&frames, now);
         assert_eq!(appended.error.is_some(), appended.frames.len() < new.len());
         if let Some(error) = &appended.error {
@@ -131,8 +130,8 @@ impl World {
             }
         }
         // Of two calls that failed the second may have been the cut.
-        let was_cut = self.disk.counts().of(Calls::Only(Call::SetSize)) > cuts && self.disk.faults_hit() <= hits + 1;
-        if was_cut && !self.disk.is_crashed() {
+        let failed = self.disk.faults_hit() - hits + u64::from(self.is_full);
+        if appended.error.is_some() && failed <= 1 && !self.disk.is_crashed() {
             self.model.cut(next + appended.frames.len() as u64);
         }
         self.check();
