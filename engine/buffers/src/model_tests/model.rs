@@ -67,8 +67,16 @@ pub(super) struct Model {
 #[derive(Clone)]
 struct Candidate {
     content: Content,
+    left: Left,
+}
+
+/// What a log leaves of a frame that it could not append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Anything.
+    Perhaps,
     /// It was cut off again, which only a power loss undoes.
-    is_cut: bool,
+    Cut,
 }
 
 /// What a log that was opened anew may have lost without being at fault: frames that were never acknowledged.
@@ -107,13 +115,8 @@ impl Model {
     }
 
     /// A frame was perhaps written, and not acknowledged.
-    pub(super) fn attempt(&mut self, sequence: u64, content: Content) {
-        self.candidates.entry(sequence).or_default().push(Candidate { content, is_cut: false });
-    }
-
-    /// Everything that was not acknowledged from this number on was cut off.
-    pub(super) fn cut(&mut self, from: u64) {
-        self.candidates.range_mut(from..).flat_map(|(_, all)| all).for_each(|candidate| candidate.is_cut = true);
+    pub(super) fn attempt(&mut self, sequence: u64, content: Content, left: Left) {
+        self.candidates.entry(sequence).or_default().push(Candidate { content, left });
     }
 
     /// Frames that are to be read, in order.
@@ -213,6 +216,10 @@ impl Model {
             excused.frames += 1;
             excused.records += records;
         }
+        if ended == Ended::PowerLost {
+            // It may stand behind what hides it now.
+            self.candidates.values_mut().flatten().for_each(|candidate| candidate.left = Left::Perhaps);
+        }
         self.frames.retain(|sequence, known| known.is_lasting || found.contains_key(sequence));
         for known in self.frames.values_mut() {
             known.is_lasting |= ended == Ended::PowerLost;
@@ -236,8 +243,9 @@ impl Model {
         if let Some(known) = self.frames.get(&sequence) {
             assert!(!known.is_lasting, "{sequence} was read with other bytes, {}", known.describe());
         }
-        let may_be =
-            |candidate: &Candidate| candidate.content == *content && (!candidate.is_cut || ended == Ended::PowerLost);
+        let may_be = |candidate: &Candidate| {
+            candidate.content == *content && (candidate.left == Left::Perhaps || ended == Ended::PowerLost)
+        };
         let written = self.candidates.get(&sequence).is_some_and(|all| all.iter().any(may_be));
         assert!(written, "{sequence} was read and never appended");
         let known = Known { content: content.clone(), is_lasting: false, fate: Fate::Unread, frame: None };
