@@ -60,7 +60,23 @@ pub(super) enum Ended {
 pub(super) struct Model {
     pub(super) frames: BTreeMap<u64, Known>,
     /// Frames that were written and not acknowledged, by the numbers that they would have had.
-    candidates: BTreeMap<u64, Vec<Content>>,
+    candidates: BTreeMap<u64, Vec<Candidate>>,
+}
+
+/// A frame that was perhaps written.
+#[derive(Clone)]
+struct Candidate {
+    content: Content,
+    left: Left,
+}
+
+/// What a log leaves of a frame that it could not append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Anything.
+    Perhaps,
+    /// It was cut off again, which only a power loss undoes.
+    Cut,
 }
 
 /// What a log that was opened anew may have lost without being at fault: frames that were never acknowledged.
@@ -99,8 +115,8 @@ impl Model {
     }
 
     /// A frame was perhaps written, and not acknowledged.
-    pub(super) fn attempt(&mut self, sequence: u64, content: Content) {
-        self.candidates.entry(sequence).or_default().push(content);
+    pub(super) fn attempt(&mut self, sequence: u64, content: Content, left: Left) {
+        self.candidates.entry(sequence).or_default().push(Candidate { content, left });
     }
 
     /// Frames that are to be read, in order.
@@ -168,15 +184,12 @@ impl Model {
     pub(super) fn recover(&mut self, ended: Ended, read: &[(u64, Content)]) -> Excused {
         self.read_again();
         let mut last = None;
-        let enough = match ended {
-            Ended::Killed => Kept::Written,
-            Ended::PowerLost => Kept::Durable,
-        };
+        let enough = ended.enough();
         let found: BTreeMap<u64, &Content> = read.iter().map(|(sequence, content)| (*sequence, content)).collect();
         for (sequence, content) in read {
             assert!(last.is_none_or(|last| last < *sequence), "{sequence} was read behind {last:?}");
             last = Some(*sequence);
-            self.find(*sequence, content, enough);
+            self.find(*sequence, content, ended);
         }
         let mut excused = Excused::default();
         for (sequence, known) in &self.frames {
@@ -192,8 +205,8 @@ impl Model {
         let absent = self.frames.iter().filter(|(sequence, known)| lost(known) && !found.contains_key(sequence));
         let absent = absent.map(|(sequence, known)| (*sequence, u64::from(known.content.records)));
         let written = self.candidates.iter().filter(|(sequence, _)| !found.contains_key(sequence));
-        let written =
-            written.flat_map(|(sequence, all)| all.iter().map(|content| (*sequence, u64::from(content.records))));
+        let written = written
+            .flat_map(|(sequence, all)| all.iter().map(|candidate| (*sequence, u64::from(candidate.content.records))));
         let mut gaps: BTreeMap<u64, u64> = BTreeMap::new();
         for (sequence, records) in absent.chain(written) {
             let most = gaps.entry(sequence).or_default();
@@ -202,6 +215,10 @@ impl Model {
         for records in gaps.into_values() {
             excused.frames += 1;
             excused.records += records;
+        }
+        if ended == Ended::PowerLost {
+            // It may stand behind what hides it now.
+            self.candidates.values_mut().flatten().for_each(|candidate| candidate.left = Left::Perhaps);
         }
         self.frames.retain(|sequence, known| known.is_lasting || found.contains_key(sequence));
         for known in self.frames.values_mut() {
@@ -213,7 +230,8 @@ impl Model {
     }
 
     /// A frame that was read must be one that was appended, and none that is remembered to be completed.
-    fn find(&mut self, sequence: u64, content: &Content, enough: Kept) {
+    fn find(&mut self, sequence: u64, content: &Content, ended: Ended) {
+        let enough = ended.enough();
         if let Some(known) = self.frames.get_mut(&sequence)
             && known.content == *content
         {
@@ -225,10 +243,23 @@ impl Model {
         if let Some(known) = self.frames.get(&sequence) {
             assert!(!known.is_lasting, "{sequence} was read with other bytes, {}", known.describe());
         }
-        let written = self.candidates.get(&sequence).is_some_and(|all| all.contains(content));
+        let may_be = |candidate: &Candidate| {
+            candidate.content == *content && (candidate.left == Left::Perhaps || ended == Ended::PowerLost)
+        };
+        let written = self.candidates.get(&sequence).is_some_and(|all| all.iter().any(may_be));
         assert!(written, "{sequence} was read and never appended");
         let known = Known { content: content.clone(), is_lasting: false, fate: Fate::Unread, frame: None };
         self.frames.insert(sequence, known);
+    }
+}
+
+impl Ended {
+    /// How well a completion must be kept to be remembered.
+    fn enough(self) -> Kept {
+        match self {
+            Self::Killed => Kept::Written,
+            Self::PowerLost => Kept::Durable,
+        }
     }
 }
 

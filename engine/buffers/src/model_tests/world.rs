@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::log::{Frame, Log, Loss, LossReason, NewFrame, Now, OpenError, Options, Stored};
 use crate::simulated::{Calls, Choices, NameLoss, SimulatedDirectory, is_crash};
 
-use super::model::{Content, Ended, Excused, Fate, Kept, Model};
+use super::model::{Content, Ended, Excused, Fate, Kept, Left, Model};
 
 /// A log, its directory and its model.
 pub(super) struct World {
@@ -118,6 +118,9 @@ impl World {
         if let Some(error) = &appended.error {
             self.explain(error, hits);
         }
+        // Of two calls that failed the second may have been the cut.
+        let failed = self.disk.faults_hit() - hits + u64::from(self.is_full);
+        let left = if failed > 1 || self.disk.is_crashed() { Left::Perhaps } else { Left::Cut };
         for (index, content) in new.into_iter().enumerate() {
             let sequence = next + index as u64;
             match appended.frames.get(index) {
@@ -126,7 +129,7 @@ impl World {
                     self.model.acknowledge(sequence, content);
                     self.model.told(*frame);
                 }
-                None => self.model.attempt(sequence, content),
+                None => self.model.attempt(sequence, content, left),
             }
         }
         self.check();
