@@ -63,6 +63,7 @@ async fn flipped(run: &Run) -> Result<Report> {
         let cost = costs.entry(kind.to_owned()).or_default();
         *cost = (cost.0 + 1, cost.1 + u64::from(found.lost > 0));
         add(&mut report.findings, &found.findings);
+        report.counted += found.lost;
     }
     report.measured.push(format!("{flips} flips in a buffer of {} records", left.records()));
     for (kind, (hit, cost)) in &costs {

@@ -97,9 +97,10 @@ fn in_short(report: &Report) -> String {
     let found = &report.findings;
     let twice = 100.0 * found.duplicates as f64 / found.acknowledged.max(1) as f64;
     let mut text = format!(
-        "{} missing of {}, {} strange, {} twice ({twice:.2} %)",
-        found.missing,
+        "{} missing of {} beyond {} counted as lost, {} strange, {} twice ({twice:.2} %)",
+        found.missing.saturating_sub(report.counted),
         found.acknowledged,
+        report.counted,
         found.spurious + found.corrupted,
         found.duplicates
     );
