@@ -37,7 +37,7 @@ async fn flipped(run: &Run) -> Result<Report> {
     let (began, mut report) = (Instant::now(), Report { seed: run.seed, ..Report::default() });
     let left = Left::fill(run).await?;
     let unnoted = left.start(run, &left.copy()?).await?.findings.duplicates;
-    let flips = run.choose([16, 200, 500]);
+    let flips = run.choose([16, 500, 500]);
     let mut costs: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for _ in 0..flips {
         let copy = left.copy()?;

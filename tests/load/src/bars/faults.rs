@@ -26,7 +26,7 @@ pub(super) const BARS: [Bar; 7] = [
     },
     Bar {
         name: "bitflip",
-        about: "one flipped bit in the files of a stopped engine's disk buffer, 200 times (500 with --long)",
+        about: "one flipped bit in the files of a stopped engine's disk buffer, 500 times",
         bound: "each start is ready within 10 s; at most the payload that was hit is missing, counted exactly; 0 strange",
         measure: |_, options| measure(options, &["F6"]),
     },
