@@ -30,6 +30,7 @@ async fn start_checking_sink(compression: Compression, of_resources: &[&str], of
         expected_attributes: owned(of_resources),
         expected_in_records: owned(of_records),
         kept: None,
+        away: None,
     })
     .await
     .unwrap()
