@@ -70,6 +70,8 @@ pub struct Report {
     pub skipped: Option<String>,
     /// The comparison.
     pub findings: Findings,
+    /// Of what is missing, what the engine has counted as lost.
+    pub counted: u64,
     /// How often requests were refused, by code.
     pub refusals: BTreeMap<i32, u64>,
     /// How long it took.
@@ -124,6 +126,7 @@ impl Report {
     /// Compares what clients know with what came. Nothing may be missing beyond `lost`, which the engine has counted.
     pub(crate) fn compare(&mut self, told: &Told, oracle: &Oracle, lost: u64) {
         self.findings = Findings::of(told, oracle);
+        self.counted = lost;
         self.refusals.clone_from(&told.refusals);
         let Findings { missing, spurious, corrupted, .. } = self.findings;
         self.require(missing <= lost, || format!("{missing} records are missing, {lost} are counted as lost"));

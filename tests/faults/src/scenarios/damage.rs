@@ -37,7 +37,7 @@ async fn flipped(run: &Run) -> Result<Report> {
     let (began, mut report) = (Instant::now(), Report { seed: run.seed, ..Report::default() });
     let left = Left::fill(run).await?;
     let unnoted = left.start(run, &left.copy()?).await?.findings.duplicates;
-    let flips = run.choose([16, 200, 500]);
+    let flips = run.choose([16, 500, 500]);
     let mut costs: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for _ in 0..flips {
         let copy = left.copy()?;
@@ -63,6 +63,7 @@ async fn flipped(run: &Run) -> Result<Report> {
         let cost = costs.entry(kind.to_owned()).or_default();
         *cost = (cost.0 + 1, cost.1 + u64::from(found.lost > 0));
         add(&mut report.findings, &found.findings);
+        report.counted += found.lost;
     }
     report.measured.push(format!("{flips} flips in a buffer of {} records", left.records()));
     for (kind, (hit, cost)) in &costs {

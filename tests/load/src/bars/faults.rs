@@ -26,7 +26,7 @@ pub(super) const BARS: [Bar; 7] = [
     },
     Bar {
         name: "bitflip",
-        about: "one flipped bit in the files of a stopped engine's disk buffer, 200 times (500 with --long)",
+        about: "one flipped bit in the files of a stopped engine's disk buffer, 500 times",
         bound: "each start is ready within 10 s; at most the payload that was hit is missing, counted exactly; 0 strange",
         measure: |_, options| measure(options, &["F6"]),
     },
@@ -97,9 +97,10 @@ fn in_short(report: &Report) -> String {
     let found = &report.findings;
     let twice = 100.0 * found.duplicates as f64 / found.acknowledged.max(1) as f64;
     let mut text = format!(
-        "{} missing of {}, {} strange, {} twice ({twice:.2} %)",
-        found.missing,
+        "{} missing of {} beyond {} counted as lost, {} strange, {} twice ({twice:.2} %)",
+        found.missing.saturating_sub(report.counted),
         found.acknowledged,
+        report.counted,
         found.spurious + found.corrupted,
         found.duplicates
     );
