@@ -458,11 +458,7 @@ mod tests {
                 address: "127.0.0.1:1".parse().unwrap(),
             }],
             services: vec![Service { id: "kubernetes".to_owned(), problem: Some("denied".to_owned()) }],
-            orphaned_buffers: vec![OrphanedBuffer {
-                identity: "shop".to_owned(),
-                used_bytes: 7,
-                records: 3,
-            }],
+            orphaned_buffers: vec![OrphanedBuffer { identity: "shop".to_owned(), used_bytes: 7, records: 3 }],
             components: vec![sink],
         }
     }
