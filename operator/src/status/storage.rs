@@ -14,7 +14,7 @@ use crate::storage::{Short, Wait};
 /// The condition of the volumes, while there are some: the first of what is wrong or waited for.
 pub(super) fn condition(known: &Known<'_>) -> Option<ConditionReport> {
     let of = |status, reason, message: String| Some(ConditionReport { kind: STORAGE_HEALTHY, status, reason, message });
-    let left_over = status(known);
+    let left_over = status(known).filter(may_hold_logs);
     let Some(storage) = known.storage else {
         left_over.as_ref()?;
         return of(Verdict::True, "StorageLeftOver", left_over_message(left_over.as_ref()));
@@ -75,6 +75,11 @@ pub(super) fn condition(known: &Known<'_>) -> Option<ConditionReport> {
         }
     };
     of(Verdict::True, "StorageWaits", waits.to_owned())
+}
+
+/// Whether something of it may hold logs that were never delivered. A buffer that holds none is told in the status alone.
+fn may_hold_logs(left_over: &StorageStatus) -> bool {
+    !left_over.left_over_claims.is_empty() || left_over.left_over_buffers.iter().any(|buffer| buffer.records > 0)
 }
 
 fn left_over_message(left_over: Option<&StorageStatus>) -> String {

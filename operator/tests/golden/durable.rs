@@ -353,10 +353,10 @@ fn fill_levels_are_told() {
         ..Input::default()
     };
     input.workloads.insert(Fleet::DURABLE, running(2));
-    let mut used = |used: [u64; 2]| {
+    let mut used_beside = |used: [u64; 2], records: u64| {
         let report = |(ordinal, used): (u32, u64)| {
             let view = BufferView { used: used * MEBIBYTE, max: 1000 * MEBIBYTE, ..BufferView::default() };
-            let orphan = OrphanView { used: MEBIBYTE, records: 3 };
+            let orphan = OrphanView { used: MEBIBYTE, records };
             EngineReport {
                 buffers: [("shop".to_owned(), view)].into(),
                 orphans: [("gone".to_owned(), orphan)].into(),
@@ -366,15 +366,18 @@ fn fill_levels_are_told() {
         input.engines.insert(Fleet::DURABLE, reports((0..).zip(used).map(report).collect()));
         plan(&input)
     };
-    let desired = used([100, 200]);
+    let desired = used_beside([100, 200], 0);
+    assert_eq!(storage(&desired).1, "StorageReady", "what is left holds nothing");
+    let desired = used_beside([100, 200], 3);
+    assert_eq!(storage(&desired).1, "StorageLeftOver");
     let status = desired.pipelines.values().next().unwrap().buffer.clone().unwrap();
     assert_eq!((status.used.0.as_str(), status.max.0.as_str()), ("300Mi", "2000Mi"));
     assert_eq!((status.pods.reporting, status.pods.total), (2, 2));
     assert_eq!(buffer(&desired, "shop"), Some(("True", "BufferReady")));
     let left = module_report(&desired).storage.clone().unwrap().left_over_buffers;
     assert_eq!((left[0].uid.as_str(), left[0].used.0.as_str(), left[0].records), ("gone", "2Mi", 6));
-    assert_eq!(buffer(&used([100, 850]), "shop"), Some(("False", "BufferFilling")));
-    assert_eq!(buffer(&used([960, 0]), "shop"), Some(("False", "BufferFull")));
+    assert_eq!(buffer(&used_beside([100, 850], 0), "shop"), Some(("False", "BufferFilling")));
+    assert_eq!(buffer(&used_beside([960, 0], 0), "shop"), Some(("False", "BufferFull")));
     let view = input.engines.get_mut(&Fleet::DURABLE).unwrap().reports[0].buffers.get_mut("shop").unwrap();
     view.problem = Some("no space left on device".to_owned());
     let desired = plan(&input);
