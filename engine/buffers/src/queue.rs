@@ -28,7 +28,7 @@ const SEGMENTS: u64 = 16;
 const LEAST_SEGMENT: u64 = 256 * 1024;
 const MOST_SEGMENT: u64 = 64 * 1024 * 1024;
 /// Completions that a kill may lose.
-const COMPLETIONS: u32 = 32;
+const COMPLETIONS: u32 = 8;
 /// Bytes of a buffer that are not for segments: what is completed stands there.
 const BESIDE_SEGMENTS: u64 = 512 * 1024;
 /// The share of a buffer that is kept free for what comes next where the oldest make room, as a divisor.
