@@ -243,6 +243,8 @@ impl Scene {
         let watched = self.watch.as_ref().map_or(Figures::default(), Watch::peak);
         self.report.peak = self.peak.most(watched);
         self.report.took = self.began.elapsed();
+        // Whoever lent it a volume or a control group takes that back next.
+        self.engine.kill().await?;
         Ok(self.report)
     }
 }
