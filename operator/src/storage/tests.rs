@@ -1,3 +1,5 @@
+//! How large volumes have to be.
+
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use proptest::prelude::*;
