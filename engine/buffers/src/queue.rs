@@ -33,6 +33,10 @@ const COMPLETIONS: u32 = 8;
 const BESIDE_SEGMENTS: u64 = 512 * 1024;
 /// The share of a buffer that is kept free for what comes next where the oldest make room, as a divisor.
 const HEADROOM: u64 = 8;
+/// Bytes on their way to the disk beyond which nothing more is taken: they may be charged to nobody any more.
+const MOST_UNWRITTEN: u64 = 64 * 1024 * 1024;
+/// What is taken at once before others are told how things are.
+const MOST_AT_ONCE: usize = 1024;
 /// How long a sync may take before nothing more is taken.
 const STALLED: Duration = Duration::from_secs(2);
 
@@ -91,7 +95,9 @@ pub(crate) enum Command {
         found: Box<dyn FnOnce(Vec<ReadFrame>) + Send>,
     },
     Complete(FrameId),
-    MaxAge(Option<Duration>),
+    Resettle(StoreLimits),
+    /// The oldest are to make room for so many bytes.
+    MakeRoom(u64),
     /// The buffer is in use from now on: before that nothing in it is changed.
     Begin,
     Close(oneshot::Sender<()>),
@@ -105,11 +111,7 @@ impl DiskQueue {
     pub fn open(path: &Path, limits: StoreLimits) -> Result<Self, OpenQueueError> {
         let directory = Directory::hold_or_make(path)?;
         let began = Instant::now();
-        let options = Options {
-            segment_size: (limits.max_size / SEGMENTS).clamp(LEAST_SEGMENT, MOST_SEGMENT),
-            completions: COMPLETIONS,
-            max_age: limits.max_age,
-        };
+        let options = Options { segment_size: segment_size(limits), completions: COMPLETIONS, max_age: limits.max_age };
         let mut log = Log::open(directory, options, now_since(began))?;
         let (_, records) = log.unread();
         let losses = log.take_losses();
@@ -155,7 +157,7 @@ fn serve(mut worker: Worker, asked: &Receiver<Command>) {
                 Err(_) => return worker.close(),
             },
         };
-        let waiting = first.into_iter().chain(std::iter::from_fn(|| asked.try_recv().ok()));
+        let waiting = first.into_iter().chain(std::iter::from_fn(|| asked.try_recv().ok())).take(MOST_AT_ONCE);
         if let Some(closed) = worker.work(waiting) {
             // Whoever still asks is told so by the end of the channel.
             worker.work(asked.try_iter());
@@ -186,7 +188,14 @@ impl Store for DiskQueue {
             let is_let_in_beyond = room > max && held < max;
             (held + room <= max || is_let_in_beyond).then_some(reserved + room)
         };
+        if shared.reserved.load(Ordering::Relaxed) > MOST_UNWRITTEN {
+            return Err(NoStore::Failing);
+        }
         let taken = shared.reserved.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits);
+        if taken.is_err() && shared.drops_oldest.load(Ordering::Relaxed) {
+            // It comes too late for this one.
+            drop(self.commands.send(Command::MakeRoom(room)));
+        }
         taken.map(drop).map_err(|_| NoStore::Full)
     }
 
@@ -227,7 +236,7 @@ impl Store for DiskQueue {
 
     fn resettle(&self, limits: StoreLimits) {
         self.shared.limit(limits);
-        drop(self.commands.send(Command::MaxAge(limits.max_age)));
+        drop(self.commands.send(Command::Resettle(limits)));
     }
 
     fn recovered(&self) -> Recovered {
@@ -288,12 +297,15 @@ impl Shared {
         since > 0 && u128::from(self.millis().saturating_sub(since - 1)) > STALLED.as_millis()
     }
 
-    pub(crate) fn write_begins(&self) {
+    pub(crate) fn work_begins(&self) {
         self.writing_since.store(self.millis() + 1, Ordering::Relaxed);
     }
 
-    pub(crate) fn write_ended(&self) {
+    /// Says whether it has taken too long.
+    pub(crate) fn work_ended(&self) -> bool {
+        let was_stalled = self.is_stalled();
         self.writing_since.store(0, Ordering::Relaxed);
+        was_stalled
     }
 
     /// Nothing can be written, for this reason, or it can again.
@@ -311,6 +323,11 @@ impl std::fmt::Debug for Shared {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Shared").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// So large is a file of a buffer.
+pub(crate) fn segment_size(limits: StoreLimits) -> u64 {
+    (limits.max_size / SEGMENTS).clamp(LEAST_SEGMENT, MOST_SEGMENT)
 }
 
 fn now_since(began: Instant) -> Now {

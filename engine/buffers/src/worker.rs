@@ -13,7 +13,7 @@ use otlp::Wire;
 
 use crate::files::Directory;
 use crate::log::{Frame, Log, LossReason, NewFrame, Stored};
-use crate::queue::{Command, Shared};
+use crate::queue::{Command, Shared, segment_size};
 
 /// Pauses between attempts to write after one failed.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -21,6 +21,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How often what was completed is written at the least, and what is too old looked for.
 const FLUSH: Duration = Duration::from_millis(250);
 const AGES: Duration = Duration::from_secs(1);
+/// Attempts to read a part of a file, 250 ms apart, before it is given up.
+const READ_ATTEMPTS: u32 = 8;
 /// The most bytes that are written as one group, so that nobody waits for a group without end.
 const GROUP: usize = 16 * 1024 * 1024;
 
@@ -33,6 +35,9 @@ pub(crate) struct Worker {
     /// The last pause between attempts, and whether the trouble was told; both until something is written again.
     pause: Duration,
     is_told: bool,
+    /// Reads in a row that have failed.
+    unreadable: u32,
+    maintained_at: Duration,
     /// It belongs to somebody.
     has_begun: bool,
 }
@@ -52,7 +57,16 @@ struct Pending {
 
 impl Worker {
     pub(crate) fn new(log: Log<Directory>, shared: Arc<Shared>) -> Self {
-        Self { log, shared, trouble: None, pause: Duration::ZERO, is_told: false, has_begun: false }
+        Self {
+            log,
+            shared,
+            trouble: None,
+            pause: Duration::ZERO,
+            is_told: false,
+            unreadable: 0,
+            maintained_at: Duration::ZERO,
+            has_begun: false,
+        }
     }
 
     /// How long to wait for work before looking after the log; none where there is nothing to look after.
@@ -76,6 +90,8 @@ impl Worker {
         let mut closed = None;
         for command in waiting {
             worked = true;
+            // Whatever it does takes the disk; one that does not answer takes nothing more.
+            self.shared.work_begins();
             match command {
                 Command::Append { wire, room, written } => {
                     bytes += wire.len();
@@ -95,17 +111,30 @@ impl Worker {
                     found(frames);
                 }
                 Command::Complete(frame) => self.log.complete(Frame::at(frame.sequence, frame.records, frame.place)),
-                Command::Begin => self.has_begun = true,
-                Command::MaxAge(most) => self.log.set_max_age(most),
+                Command::Begin => {
+                    self.has_begun = true;
+                    self.make_room(0);
+                }
+                Command::Resettle(limits) => {
+                    self.log.resettle(segment_size(limits), limits.max_age);
+                    self.make_room(0);
+                }
+                Command::MakeRoom(bytes) => self.make_room(bytes),
                 Command::Close(sender) => closed = Some(sender),
             }
         }
+        self.shared.work_begins();
         self.append(group);
+        let is_time = self.shared.now().elapsed.saturating_sub(self.maintained_at) > AGES;
         // A quiet moment is used to write down what was completed meanwhile.
-        if self.has_begun && (self.log.needs_maintenance() || !worked) {
+        if self.has_begun && (self.log.needs_maintenance() || !worked || is_time) {
             self.maintain();
         }
+        let was_stalled = self.shared.work_ended();
         self.tell();
+        if was_stalled {
+            self.freed();
+        }
         closed
     }
 
@@ -129,12 +158,18 @@ impl Worker {
             let problem = self.shared.problem.lock().clone().unwrap_or_default();
             return self.fail(group, &problem);
         }
-        let size: u64 = group.iter().map(|pending| pending.frame.size()).sum();
-        while self.shared.wants_room(size) && self.log.drop_oldest() {
-            self.maintain();
-            self.measure();
+        let (group, unwanted): (Vec<_>, Vec<_>) = group.into_iter().partition(|pending| pending.written.is_wanted());
+        // Whoever sent them has been told to come again, so the disk is spared them.
+        let unwanted: u64 = unwanted.iter().map(|pending| pending.room as u64).sum();
+        self.shared.reserved.fetch_sub(unwanted, Ordering::AcqRel);
+        if group.is_empty() {
+            return;
         }
-        self.shared.write_begins();
+        self.make_room(group.iter().map(|pending| pending.frame.size()).sum());
+        if self.log.has_unwritten_completions() {
+            // So a kill repeats what was sent meanwhile at most.
+            self.maintain();
+        }
         let (mut frames, mut waiting, mut room) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()), 0);
         for pending in group {
             frames.push(pending.frame);
@@ -142,7 +177,6 @@ impl Worker {
             room += pending.room as u64;
         }
         let appended = self.log.append(&frames, now);
-        self.shared.write_ended();
         self.shared.groups.fetch_add(1, Ordering::Relaxed);
         self.measure();
         self.shared.reserved.fetch_sub(room, Ordering::AcqRel);
@@ -152,8 +186,12 @@ impl Worker {
             let written = waiting.next().expect("every frame was asked for");
             let in_turn = self.log.is_next(frame);
             let id = FrameId { sequence: frame.sequence, records: u64::from(frame.records), place: frame.behind() };
-            if written.written(id, in_turn) == Keeping::InMemory && in_turn {
-                self.log.keep_from_reading(frame);
+            match written.written(id, in_turn) {
+                Keeping::OnDisk => {}
+                Keeping::InMemory => {
+                    self.log.keep_from_reading(frame);
+                }
+                Keeping::Nowhere => self.log.complete(frame),
             }
         }
         match appended.error {
@@ -162,6 +200,22 @@ impl Worker {
                 let problem = error.to_string();
                 self.failed(&problem);
                 waiting.for_each(|written| written.failed(&problem));
+            }
+        }
+    }
+
+    /// Has the oldest make room for so many bytes, where they do.
+    fn make_room(&mut self, bytes: u64) {
+        while self.has_begun && self.shared.wants_room(bytes) {
+            let before = self.log.size();
+            if !self.log.drop_oldest() {
+                return;
+            }
+            self.maintain();
+            self.measure();
+            // What is being sent keeps its file, and a disk that fails keeps all: more would be lost for nothing.
+            if self.trouble.is_some() || self.log.size() >= before {
+                return;
             }
         }
     }
@@ -197,15 +251,31 @@ impl Worker {
     fn try_again(&mut self) {
         if self.trouble.take().is_some() {
             self.shared.set_problem(None);
+            self.freed();
+        }
+    }
+
+    /// Whoever waits for room may find some.
+    fn freed(&self) {
+        if let Some(owner) = self.shared.owner() {
+            owner.freed();
         }
     }
 
     fn read(&mut self, most: usize) -> Vec<ReadFrame> {
         let stored = match self.log.read(most, self.shared.now()) {
-            Ok(stored) => stored,
+            Ok(stored) => {
+                self.unreadable = 0;
+                stored
+            }
             Err(error) => {
-                // It is asked for again; a disk that cannot be read is one that cannot be written.
-                self.failed(&error.to_string());
+                // It is asked for again in a moment. What cannot be read then either must not keep what is behind it.
+                self.unreadable += 1;
+                tracing::warn!(buffer = %self.shared.name, %error, attempt = self.unreadable, "the buffer cannot be read");
+                if self.unreadable >= READ_ATTEMPTS {
+                    self.unreadable = 0;
+                    self.log.lose_unreadable();
+                }
                 return Vec::new();
             }
         };
@@ -229,19 +299,15 @@ impl Worker {
 
     fn maintain(&mut self) {
         let now = self.shared.now();
+        self.maintained_at = now.elapsed;
         let done = self.log.maintain(now);
         let is_due = self.trouble.is_some_and(|trouble| trouble.again_at <= now.elapsed);
         match done {
             Err(error) => self.failed(&error.to_string()),
-            Ok(()) if is_due => {
-                self.shared.write_begins();
-                let probed = self.log.probe(now);
-                self.shared.write_ended();
-                match probed {
-                    Ok(()) => self.try_again(),
-                    Err(error) => self.failed(&error.to_string()),
-                }
-            }
+            Ok(()) if is_due => match self.log.probe(now) {
+                Ok(()) => self.try_again(),
+                Err(error) => self.failed(&error.to_string()),
+            },
             Ok(()) => {}
         }
     }

@@ -53,6 +53,12 @@ impl Running {
         }
         report.unfinished.sort();
         let flows = self.retiring.flows_ended().await;
+        // Sinks that hand over to these have been told to hurry.
+        for instance in &mut self.instances {
+            for earlier in std::mem::take(&mut instance.awaits) {
+                drop(tokio::time::timeout_at(deadline, earlier.cancelled()).await);
+            }
+        }
         let sinks: Vec<(String, Arc<SinkHandle>)> = self
             .instances
             .iter()

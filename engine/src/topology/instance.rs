@@ -66,6 +66,8 @@ pub(super) struct Instance {
     pub(super) standing: Arc<Standing>,
     /// Cancelled when all of it has ended.
     pub(super) ended: CancellationToken,
+    /// Of sinks that hand over to this one: it must not end before them.
+    pub(super) awaits: Vec<CancellationToken>,
 }
 
 /// Speaks for an instance about the health of its component, until another one does.
@@ -131,6 +133,7 @@ impl Start<'_> {
                 is_replaced: AtomicBool::new(false),
             }),
             ended: CancellationToken::new(),
+            awaits: Vec::new(),
         };
         match component {
             BuiltComponent::Source(source) => self.source(source, &mut instance),

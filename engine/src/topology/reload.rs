@@ -221,10 +221,13 @@ impl Running {
             if let Some(sink) = &instance.reading.sink {
                 sink.leave();
             }
-            let mut successors = instances.iter().filter(|new| buffers::is_same(&new.node, &instance.node));
+            let successor = instances.iter_mut().find(|new| buffers::is_same(&new.node, &instance.node));
             let end = End {
                 grace: plan.settings.shutdown_grace,
-                successor: successors.next().and_then(|new: &Instance| new.reading.sink.clone()),
+                successor: successor.and_then(|new: &mut Instance| {
+                    new.awaits.push(instance.ended.clone());
+                    new.reading.sink.clone()
+                }),
                 hurry: self.surroundings.draining.clone(),
             };
             self.retiring.add(instance, farewell, end);

@@ -181,8 +181,12 @@ async fn end_of_sink(mut instance: Instance, end: End) -> Retired {
     let mut deadline = Instant::now() + end.grace;
     // At the deadline nothing is taken any more, whoever still sends.
     drop(tokio::time::timeout_at(deadline, handle.left()).await);
+    // Whoever hands over to it must find it there.
+    for earlier in std::mem::take(&mut instance.awaits) {
+        earlier.cancelled().await;
+    }
     let drained = match &end.successor {
-        Some(successor) => handle.hand_over(successor, deadline).await,
+        Some(successor) => handle.hand_over(successor, deadline, &end.hurry).await,
         None => {
             let settings = instance.node.sink.as_ref().expect("the plan settles every sink");
             deadline = Instant::now() + settings.drain_timeout;

@@ -119,6 +119,10 @@ impl<F: Files> Log<F> {
     pub(super) fn settled(&mut self, first: u64) {
         let is_active = self.active.as_ref().is_some_and(|active| active.first == first);
         let Some(segment) = self.segments.get(&first) else { return };
+        if is_active && segment.is_done(first) && segment.length >= self.options.segment_size {
+            // Nothing may ever be appended to it again, where what it takes leaves no room.
+            return self.seal();
+        }
         if !is_active && segment.is_done(first) && !self.removable.contains(&first) {
             self.removable.push(first);
         }

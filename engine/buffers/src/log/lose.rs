@@ -14,6 +14,16 @@ impl<F: Files> Log<F> {
         true
     }
 
+    /// Gives up what is left of the segment that is being read and cannot be.
+    pub fn lose_unreadable(&mut self) {
+        let Some(cursor) = self.cursor else { return };
+        if self.active.as_ref().is_some_and(|active| active.first == cursor.segment) {
+            self.seal();
+        }
+        self.damaged(cursor.segment);
+        self.drop_unread(cursor.segment, cursor.sequence, LossReason::Damaged);
+    }
+
     /// Drops segments of which every frame is too old.
     pub(super) fn expire(&mut self, now: Now) {
         let Some(most) = self.options.max_age else { return };

@@ -184,9 +184,13 @@ impl<F: Files> Log<F> {
         self.options.max_age.is_some()
     }
 
-    /// Changes how old frames may become.
-    pub fn set_max_age(&mut self, max_age: Option<Duration>) {
+    /// Changes how old frames may become, and how large segments.
+    pub fn resettle(&mut self, segment_size: u64, max_age: Option<Duration>) {
+        self.options.segment_size = segment_size;
         self.options.max_age = max_age;
+        if let Some(first) = self.active.as_ref().map(|active| active.first) {
+            self.settled(first);
+        }
     }
 
     /// The directory.

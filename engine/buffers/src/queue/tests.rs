@@ -13,6 +13,7 @@ use engine_core::sink::{self, Backoff, Batching, Drained, DriverSettings, NoRoom
 use engine_core::telemetry::ComponentTelemetry;
 use engine_core::test_kit::{ScriptedSink, logs, records_of};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 
@@ -248,7 +249,7 @@ async fn another_sink_takes_the_buffer() {
     for number in 300..400 {
         assert_eq!(new.offer(number).await, Some(Outcome::Delivered));
     }
-    handle.hand_over(&new.handle, Instant::now() + Duration::from_secs(30)).await;
+    handle.hand_over(&new.handle, Instant::now() + Duration::from_secs(30), &CancellationToken::new()).await;
     until("everything is delivered", || new.line().counts.delivered == 4000).await;
     assert_eq!(delivered(&sink), each_once(0..4000));
     let line = new.line();
@@ -273,4 +274,48 @@ async fn opening_changes_nothing() {
     drop(open(scratch.path(), LIMITS));
     until("it is let go of", || Directory::hold(scratch.path()).is_ok()).await;
     assert_eq!(contents(scratch.path()), before);
+}
+
+/// A buffer that becomes much smaller than what is in its files goes on when those are delivered, and so does one that took a
+/// payload larger than itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_too_large_does_not_stand_in_the_way() {
+    let scratch = tempfile::tempdir().unwrap();
+    let threads = LaneThreads::start(1).unwrap();
+    let sink = taking();
+    let large = StoreLimits { max_size: 1 << 30, ..LIMITS };
+    let driven = drive(&sink, WhenFull::Refuse, &threads.lanes(), over(open(scratch.path(), large)));
+    for number in 0..1000 {
+        assert_eq!(driven.offer(number).await, Some(Outcome::Delivered));
+    }
+    until("everything is delivered", || driven.line().counts.delivered == 10_000).await;
+    driven.handle.store().unwrap().resettle(LIMITS);
+    until("the file is let go of", || driven.handle.store().unwrap().state().used < 1 << 20).await;
+    assert_eq!(driven.offer(1000).await, Some(Outcome::Delivered));
+
+    let (batch, receipt) = Batch::new(logs(&[("service.name", &"x".repeat(9 << 20))], 0..1));
+    let room = driven.inlet.reserve(batch.encoded_len()).unwrap();
+    driven.inlet.commit(batch, room);
+    assert_eq!(receipt.await, Outcome::Delivered);
+    until("it is delivered", || driven.line().held.total() == 0).await;
+    until("its file is let go of", || driven.handle.store().unwrap().state().used < 1 << 20).await;
+    assert_eq!(driven.offer(1001).await, Some(Outcome::Delivered));
+    driven.drained().await;
+}
+
+/// A sender that waits for room hears of it when a disk can be written again, though nothing was delivered meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_hears_that_it_goes_on() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (path, elsewhere) = (scratch.path().join("out"), scratch.path().join("gone"));
+    let threads = LaneThreads::start(1).unwrap();
+    let driven = drive(&away(), WhenFull::Block, &threads.lanes(), over(open(&path, LIMITS)));
+    std::fs::create_dir_all(&path).unwrap();
+    std::fs::rename(&path, &elsewhere).unwrap();
+    while driven.offer(0).await.is_some() {}
+    let waiting = driven.inlet.freed();
+    assert!(matches!(driven.inlet.reserve(1), Err(NoRoom::Full)));
+    std::fs::rename(&elsewhere, &path).unwrap();
+    assert!(tokio::time::timeout(Duration::from_secs(60), waiting).await.is_ok(), "nobody was told");
+    driven.drained().await;
 }

@@ -150,10 +150,19 @@ impl Driver {
                     return;
                 }
             } else if let Some(most) = self.readable(durable) {
-                let (answer, found) = oneshot::channel();
+                let (answer, mut found) = oneshot::channel();
                 // Nobody hears of it only when this task is gone, at the end of the process.
                 durable.store.read(most, Box::new(move |frames| drop(answer.send(frames))));
-                let frames = found.await.unwrap_or_default();
+                // A disk that does not answer holds neither those who wait for a write nor the end.
+                let frames = loop {
+                    tokio::select! {
+                        frames = &mut found => break frames.unwrap_or_default(),
+                        () = tokio::time::sleep(WRITE_CHECK) => {
+                            durable.late().0.iter().for_each(|writing| writing.give_up("the disk does not answer"));
+                        }
+                        () = self.abort.cancelled() => return,
+                    }
+                };
                 if !frames.is_empty() {
                     self.take_in(durable, frames);
                     continue;
@@ -224,8 +233,7 @@ impl Written for Writing {
         let Some(durable) = &driver.durable else { return Keeping::OnDisk };
         let Some(Payload { wire, debts, mut room }) = self.payload.lock().take() else {
             // Whoever sent it has been told to come again.
-            durable.store.complete(frame);
-            return Keeping::InMemory;
+            return Keeping::Nowhere;
         };
         let mut keeping = Keeping::OnDisk;
         if in_turn && !driver.closing.is_cancelled() && room.grow(wire.len()) {
@@ -245,6 +253,10 @@ impl Written for Writing {
 
     fn failed(self: Arc<Self>, reason: &str) {
         self.give_up(reason);
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.payload.lock().is_some()
     }
 }
 

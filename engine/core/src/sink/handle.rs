@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use engine_config::SinkSettings;
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::part::Item;
@@ -119,8 +120,8 @@ impl SinkHandle {
         let emptied = async {
             loop {
                 let freed = driver.freed.notified();
-                let has_unread = driver.durable.as_ref().is_some_and(|durable| durable.store.has_unread());
-                if !has_unread && driver.buffered.load(Ordering::Acquire) == 0 {
+                // By the ledger: what is being read is neither on disk nor in memory for a moment.
+                if driver.line().held.total() == 0 && driver.buffered.load(Ordering::Acquire) == 0 {
                     return;
                 }
                 freed.await;
@@ -169,7 +170,8 @@ impl SinkHandle {
 
     /// Gives everything that is held, in memory and on disk, to the sink that goes on in its place: another configuration of
     /// the same buffer. What the backend is being asked to take is waited for until the deadline, but not tried again.
-    pub async fn hand_over(&self, to: &Self, deadline: Instant) -> Drained {
+    /// When the process ends, `hurry`, nothing is waited for.
+    pub async fn hand_over(&self, to: &Self, deadline: Instant, hurry: &CancellationToken) -> Drained {
         let driver = &self.driver;
         driver.handing_over.cancel();
         driver.close();
@@ -179,13 +181,21 @@ impl SinkHandle {
             driver.requests.wait().await;
         };
         tokio::pin!(held);
-        if tokio::time::timeout_at(deadline, &mut held).await.is_err() {
+        let has_ended = tokio::select! {
+            () = &mut held => true,
+            () = tokio::time::sleep_until(deadline) => false,
+            () = hurry.cancelled() => false,
+        };
+        if !has_ended {
             driver.abort.cancel();
             driver.wake_parts();
             held.await;
         }
-        self.move_items(to);
-        if let Some(durable) = &driver.durable {
+        let dropped = self.move_items(to);
+        if dropped > 0 {
+            tracing::error!(sink = %driver.id, records = dropped, "records were answered OK and are lost: the sink that was to take them has ended");
+        }
+        if let Some(durable) = driver.durable.as_ref().filter(|_| !to.driver.closed.load(Ordering::Acquire)) {
             durable.store.belongs_to(Arc::clone(&to.driver) as Arc<dyn StoreOwner>);
         }
         to.driver.wake_parts();
@@ -193,28 +203,35 @@ impl SinkHandle {
             durable.work.notify_one();
         }
         let finished = self.finished(deadline).await;
-        Drained { dropped: 0, kept: 0, finished }
+        Drained { dropped, kept: 0, finished }
     }
 
-    /// Moves what is held and what is known to be on disk, at one moment for whoever reads the ledgers.
-    fn move_items(&self, to: &Self) {
-        let is_one_ledger = Arc::ptr_eq(&self.history.0, &to.history.0);
-        let _ours = self.history.0.lock();
-        // Another type of sink has a ledger of its own. No two sinks hand over to each other.
-        let _theirs = (!is_one_ledger).then(|| to.history.0.lock());
+    /// Moves what is held and what is known to be on disk, at one moment for whoever reads the ledgers. Says how many records
+    /// were lost because the other one has ended.
+    fn move_items(&self, to: &Self) -> u64 {
+        let (ours, theirs) = (&self.history.0, &to.history.0);
+        let is_one_ledger = Arc::ptr_eq(ours, theirs);
+        // Another type of sink has a ledger of its own. Two may hand over to each other's: the order is that of the addresses.
+        let both = [ours, theirs];
+        let order = if Arc::as_ptr(ours) <= Arc::as_ptr(theirs) { [0, 1] } else { [1, 0] };
+        let _first = both[order[0]].lock();
+        let _second = (!is_one_ledger).then(|| both[order[1]].lock());
         let last = to.driver.parts.len() - 1;
+        // Of one part what is on disk may be negative: only the sum can be given.
+        let stored = self.driver.parts.iter().map(|part| part.give_stored()).sum();
+        self.driver.last_part().hand_over_stored(stored, is_one_ledger);
+        to.driver.last_part().take_over_stored(stored, is_one_ledger);
+        let mut lost = 0;
         for (place, part) in self.driver.parts.iter().enumerate() {
-            let (items, stored) = part.hand_over(is_one_ledger);
-            let items = items.into_iter().map(|item| {
+            let items = part.hand_over(is_one_ledger).into_iter().map(|item| {
                 let room = Arc::new(to.driver.room_for_read(item.wire.len()));
                 Item { room, ..item }
             });
-            let refused = to.driver.parts[place.min(last)].take_over(items.collect(), stored, is_one_ledger);
-            // The one that was to take over has ended already.
-            let lost = refused.iter().filter(|item| item.on_disk.is_none()).map(|item| item.wire.records()).sum();
-            part.drop_at_entrance(SHUTDOWN, lost);
+            let refused = to.driver.parts[place.min(last)].take_over(items.collect(), is_one_ledger);
+            lost += part.refused_by_successor(&refused, is_one_ledger);
             answer_all(refused, &Outcome::retry(SHUTDOWN));
         }
+        lost
     }
 
     async fn finished(&self, deadline: Instant) -> bool {

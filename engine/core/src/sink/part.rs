@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::batching::Batching;
 use super::durable::OnDisk;
 use super::request::{answer_all, not_taken, records_of};
-use super::{DAMAGED, Room};
+use super::{DAMAGED, Room, SHUTDOWN};
 use crate::batch::Debts;
 use crate::ledger::{Counts, Held, Line};
 use crate::outcome::Outcome;
@@ -312,29 +312,43 @@ impl Part {
         answer_all(owed, &Outcome::retry(reason));
     }
 
-    /// Ends the part and gives what it holds, and how much of what is on disk is counted here. In another ledger that is
-    /// returned.
-    pub(super) fn hand_over(&self, is_one_ledger: bool) -> (Vec<Item>, i64) {
-        let mut state = self.state.lock();
-        state.ended = true;
-        let items: Vec<Item> = state.queues.iter_mut().flat_map(|queue| queue.extract(|_| true)).collect();
-        let stored = std::mem::take(&mut state.stored);
-        if !is_one_ledger {
-            state.counts.returned = (state.counts.returned + records_of(&items)).saturating_add_signed(stored);
-        }
-        (items, stored)
+    /// Gives away how much of what is on disk is counted here.
+    pub(super) fn give_stored(&self) -> i64 {
+        std::mem::take(&mut self.state.lock().stored)
     }
 
-    /// Takes over what another one held. After the end it is given back.
-    pub(super) fn take_over(&self, items: Vec<Item>, stored: i64, is_one_ledger: bool) -> Vec<Item> {
+    /// Counts what is on disk and goes to another sink: in another ledger that is returned.
+    pub(super) fn hand_over_stored(&self, stored: i64, is_one_ledger: bool) {
+        if !is_one_ledger {
+            let mut state = self.state.lock();
+            state.counts.returned = state.counts.returned.saturating_add_signed(stored);
+        }
+    }
+
+    /// Counts what is on disk and comes from another sink.
+    pub(super) fn take_over_stored(&self, stored: i64, is_one_ledger: bool) {
         let mut state = self.state.lock();
         state.stored += stored;
         if !is_one_ledger {
             state.counts.recovered = state.counts.recovered.saturating_add_signed(stored);
         }
+    }
+
+    /// Ends the part and gives what it holds. In another ledger that is returned.
+    pub(super) fn hand_over(&self, is_one_ledger: bool) -> Vec<Item> {
+        let mut state = self.state.lock();
+        state.ended = true;
+        let items: Vec<Item> = state.queues.iter_mut().flat_map(|queue| queue.extract(|_| true)).collect();
+        if !is_one_ledger {
+            state.counts.returned += records_of(&items);
+        }
+        items
+    }
+
+    /// Takes over what another one held. After the end it is given back.
+    pub(super) fn take_over(&self, items: Vec<Item>, is_one_ledger: bool) -> Vec<Item> {
+        let mut state = self.state.lock();
         if state.ended {
-            let on_disk = items.iter().filter(|item| item.on_disk.is_some()).map(|item| item.wire.records()).sum();
-            state.stored += signed(on_disk);
             return items;
         }
         for item in items {
@@ -346,6 +360,26 @@ impl Part {
         drop(state);
         self.work.notify_one();
         Vec::new()
+    }
+
+    /// Counts what was handed over and given back: what is on disk stays there, who waits comes again, the rest is lost. Says how
+    /// much that is.
+    pub(super) fn refused_by_successor(&self, items: &[Item], is_one_ledger: bool) -> u64 {
+        let records = |chosen: &dyn Fn(&Item) -> bool| -> u64 {
+            items.iter().filter(|item| chosen(item)).map(|item| item.wire.records()).sum()
+        };
+        let kept = records(&|item| item.on_disk.is_some());
+        let owed = records(&|item| item.on_disk.is_none() && item.debts.is_owed());
+        let lost = records(&|item| item.on_disk.is_none() && !item.debts.is_owed());
+        if is_one_ledger && !items.is_empty() {
+            let mut state = self.state.lock();
+            state.stored += signed(kept);
+            state.counts.returned += owed;
+            if lost > 0 {
+                *state.counts.dropped.entry(SHUTDOWN).or_default() += lost;
+            }
+        }
+        lost
     }
 
     /// Copies what is a slice of something larger.

@@ -48,6 +48,8 @@ pub trait Written: Send + Sync {
     fn written(self: Arc<Self>, frame: FrameId, in_turn: bool) -> Keeping;
     /// It is not.
     fn failed(self: Arc<Self>, reason: &str);
+    /// Whether anybody still waits for it to be written. It need not be otherwise, and nobody is to be told.
+    fn is_wanted(&self) -> bool;
 }
 
 /// Hears of what happens in a store by itself.
@@ -85,8 +87,10 @@ pub struct ReadFrame {
 /// Where a payload stays that is on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keeping {
-    /// In memory too, from where it is sent, or it is needed no more.
+    /// In memory too, from where it is sent.
     InMemory,
+    /// Nowhere: it is needed no more.
+    Nowhere,
     /// On disk only, to be read in its turn.
     OnDisk,
 }
