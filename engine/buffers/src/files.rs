@@ -77,7 +77,7 @@ pub enum HoldError {
     #[error("{} does not exist", .0.display())]
     Absent(PathBuf),
     /// Another process holds it.
-    #[error("{} is in use: by another process, or by a sink that was taken away and still delivers from it", .0.display())]
+    #[error("{} is in use by another process", .0.display())]
     InUse(PathBuf),
     /// The operating system refused.
     #[error("cannot {action} {}", path.display())]

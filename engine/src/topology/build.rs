@@ -82,6 +82,16 @@ pub enum BuildFailure {
         #[source]
         error: Box<engine_buffers::OpenQueueError>,
     },
+    /// A sink that was taken away has the buffer still.
+    #[error(
+        "{id}: the buffer `{identity}` is still delivered from by a sink that was taken away: try again when that has ended"
+    )]
+    StillDrained {
+        /// The sink.
+        id: ComponentId,
+        /// The buffer.
+        identity: ComponentId,
+    },
     /// An address cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),

@@ -117,6 +117,10 @@ impl Running {
         let store = owner.and_then(|instance| instance.reading.sink.as_ref()?.store().cloned());
         match store {
             Some(store) => Ok(SinkBuffer::HandedOver(store)),
+            None if self.retiring.has_buffer_of(node) => {
+                let identity = node.sink.as_ref().expect("it has a buffer").identity.clone();
+                Err(BuildFailure::StillDrained { id: node.id.clone(), identity })
+            }
             None => buffers::open(node, &plan.settings),
         }
     }

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::buffers;
 use super::instance::Instance;
 use super::run::{RunningNode, note_end};
 use super::services::LEAST_GRACE;
@@ -137,6 +138,13 @@ impl Retiring {
     /// What they were planned as, all that have not ended.
     pub(super) fn nodes(&self) -> impl Iterator<Item = &engine_config::PlannedNode> {
         self.all.iter().filter(|retiree| !retiree.ended.is_cancelled()).map(|retiree| &retiree.node)
+    }
+
+    /// Whether one of them has the buffer on disk that this node is to have.
+    pub(super) fn has_buffer_of(&self, node: &engine_config::PlannedNode) -> bool {
+        let on_disk = buffers::wanted(node).is_some();
+        let all = self.all.iter().filter(|retiree| !retiree.ended.is_cancelled());
+        on_disk && all.map(|retiree| &retiree.node).any(|earlier| buffers::is_same(earlier, node))
     }
 
     /// Those that must have ended before this node may begin: a source that fetches its data itself must not fetch it
