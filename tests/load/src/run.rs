@@ -12,6 +12,7 @@ use crate::{
     hop::Hop,
     payload::Shape,
     peer::{Peer, Program, Setting},
+    report::Spread,
     roles::{Actor, Order, Role},
     signal::Signal,
 };
@@ -70,6 +71,20 @@ impl Run {
     pub fn cpu_per_million(&self) -> f64 {
         self.user_per_million + self.system_per_million
     }
+}
+
+/// The medians of runs on one line, and how far their CPU time spreads.
+pub fn figures(runs: &[Run]) -> String {
+    let of = |figure: fn(&Run) -> f64| Spread::of(runs.iter().map(figure));
+    format!(
+        "CPU-s/M {:<22} (user {:.3} system {:.3})  p50 {:>5.2} ms  p99 {:>6.2} ms  peak RSS {:>6.1} MiB",
+        of(Run::cpu_per_million).to_string(),
+        of(|run| run.user_per_million).median,
+        of(|run| run.system_per_million).median,
+        of(|run| run.sent.p50_us as f64 / 1e3).median,
+        of(|run| run.sent.p99_us as f64 / 1e3).median,
+        of(|run| run.peak_mib).median,
+    )
 }
 
 /// Measures one program.

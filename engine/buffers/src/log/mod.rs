@@ -175,7 +175,8 @@ impl<F: Files> Log<F> {
     }
 
     /// The sequence number of the next frame.
-    pub fn next_sequence(&self) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn next_sequence(&self) -> u64 {
         self.next
     }
 

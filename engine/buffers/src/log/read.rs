@@ -38,8 +38,8 @@ impl Cursor {
 }
 
 impl<F: Files> Log<F> {
-    /// The next frames, of about so many bytes together, at least one where there is one. They are not read again, unless
-    /// [`read_again`](Self::read_again) says so or the log is opened anew.
+    /// The next frames, of about so many bytes together, at least one where there is one. They are not read again
+    /// before the log is opened anew.
     ///
     /// # Errors
     /// What the operating system says; reading goes on at the same place.
@@ -67,7 +67,8 @@ impl<F: Files> Log<F> {
     }
 
     /// Has everything that is not completed read again.
-    pub fn read_again(&mut self) {
+    #[cfg(test)]
+    pub(crate) fn read_again(&mut self) {
         for (first, segment) in &mut self.segments {
             segment.unread_frames = segment.end - first - segment.done_frames;
             segment.unread_records = segment.records.saturating_sub(segment.done_records);

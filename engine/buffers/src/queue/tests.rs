@@ -11,7 +11,7 @@ use engine_core::ledger::Line;
 use engine_core::outcome::Outcome;
 use engine_core::sink::{self, Backoff, Batching, Drained, DriverSettings, NoRoom, SinkHandle, SinkInlet, Succession};
 use engine_core::telemetry::ComponentTelemetry;
-use engine_core::test_kit::{ScriptedSink, logs, records_of};
+use engine_core::test_kit::{ScriptedSink, logs, records_of, within};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -107,12 +107,12 @@ fn each_once(numbers: std::ops::Range<u64>) -> BTreeMap<u64, usize> {
 }
 
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let waited = tokio::time::timeout(Duration::from_secs(60), async {
+    within(what, async {
         while !is_so() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-    });
-    assert!(waited.await.is_ok(), "waited for a minute: {what}");
+    })
+    .await;
 }
 
 fn contents(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {

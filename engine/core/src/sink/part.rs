@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use otlp::{Signal, Wire};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -99,15 +99,20 @@ impl Part {
             state.counts.returned += item.wire.records();
             return Err(Box::new(item));
         }
+        self.queue(state, item, batching);
+        Ok(())
+    }
+
+    /// Puts an item into the queue and wakes the driver where that is worth a look: in between it sleeps until the first item is
+    /// due, and more of the same need not wake it.
+    fn queue(&self, mut state: MutexGuard<'_, State>, item: Item, batching: &Batching) {
         let queue = &mut state.queues[item.wire.signal() as usize];
         queue.push(item);
-        // In between the driver sleeps until the first item is due, and more of the same need not wake it.
         let worth_a_look = queue.items.len() == 1 || batching.is_filled(queue.size, queue.records);
         drop(state);
         if worth_a_look {
             self.work.notify_one();
         }
-        Ok(())
     }
 
     /// Counts records that are accepted and on their way to the disk.
@@ -138,13 +143,7 @@ impl Part {
             return Err(Box::new(item));
         }
         state.stored -= signed(item.wire.records());
-        let queue = &mut state.queues[item.wire.signal() as usize];
-        queue.push(item);
-        let worth_a_look = queue.items.len() == 1 || batching.is_filled(queue.size, queue.records);
-        drop(state);
-        if worth_a_look {
-            self.work.notify_one();
-        }
+        self.queue(state, item, batching);
         Ok(())
     }
 

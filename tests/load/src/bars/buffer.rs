@@ -24,7 +24,7 @@ use crate::{
     peer::{Peer, Program, free_address},
     report::Spread,
     roles::{Actor, Order, Role},
-    run::{Run, drain, measure, start_generator},
+    run::{Run, drain, figures, measure, start_generator},
     signal::Signal,
 };
 
@@ -163,16 +163,7 @@ fn measure_disk(options: &Options) -> Result<Verdict> {
         }
     }
     for (name, runs) in [("memory", &memory), ("disk", &disk)] {
-        let of = |figure: fn(&Run) -> f64| Spread::of(runs.iter().map(figure));
-        println!(
-            "  {name:<6} CPU-s/M {:<22} (user {:.3} system {:.3})  p50 {:>5.2} ms  p99 {:>6.2} ms  peak RSS {:>6.1} MiB",
-            of(Run::cpu_per_million).to_string(),
-            of(|run| run.user_per_million).median,
-            of(|run| run.system_per_million).median,
-            of(|run| run.sent.p50_us as f64 / 1e3).median,
-            of(|run| run.sent.p99_us as f64 / 1e3).median,
-            of(|run| run.peak_mib).median,
-        );
+        println!("  {name:<6} {}", figures(runs));
     }
     let share = Spread::of(shares);
     let ratio =

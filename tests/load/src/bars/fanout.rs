@@ -22,7 +22,7 @@ use crate::{
     peer::{Peer, Program, free_address},
     report::Spread,
     roles::{Actor, Role},
-    run::{Run, measure_copies, start_generator},
+    run::{Run, figures, measure_copies, start_generator},
     signal::Signal,
 };
 
@@ -117,17 +117,8 @@ fn measure(options: &Options, layout: Layout, bound: f64) -> Result<Verdict> {
     }
     println!("{}: {} pairs of {seconds} s", signal.name(), one.len());
     for (name, runs) in [(Layout::One.name(), &one), (layout.name(), &many)] {
-        let of = |figure: fn(&Run) -> f64| Spread::of(runs.iter().map(figure));
-        println!(
-            "  {name:<3}    CPU-s/M {:<22} (user {:.3} system {:.3})  p50 {:>5.2} ms  p99 {:>6.2} ms  peak RSS {:>6.1} MiB  records a request out {:.0}",
-            of(Run::cpu_per_million).to_string(),
-            of(|run| run.user_per_million).median,
-            of(|run| run.system_per_million).median,
-            of(|run| run.sent.p50_us as f64 / 1e3).median,
-            of(|run| run.sent.p99_us as f64 / 1e3).median,
-            of(|run| run.peak_mib).median,
-            of(|run| run.sent.records as f64 / run.requests_out as f64).median,
-        );
+        let out = Spread::of(runs.iter().map(|run| run.sent.records as f64 / run.requests_out as f64)).median;
+        println!("  {name:<6} {}  records a request out {out:.0}", figures(runs));
     }
     let ratio = Spread::of(many.iter().zip(&one).map(|(many, one)| many.cpu_per_million() / one.cpu_per_million()));
     println!("  ratio  CPU {ratio}");
