@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -21,9 +21,9 @@ pub trait Files: fmt::Debug + Send {
 
     /// Names and sizes of the files in it, in no order.
     fn list(&self) -> io::Result<Vec<Listed>>;
-    /// Makes an empty file to append to, which must not exist. Its name lasts once [`Self::sync_names`] has returned.
+    /// Makes an empty file to read and to write, which must not exist. Its name lasts once [`Self::sync_names`] has returned.
     fn create(&self, name: &str) -> io::Result<Self::File>;
-    /// Opens a file for reading and for writing in place.
+    /// Opens a file for reading and for writing.
     fn open(&self, name: &str) -> io::Result<Self::File>;
     /// Opens a file for reading only.
     fn open_to_read(&self, name: &str) -> io::Result<Self::File>;
@@ -46,8 +46,9 @@ pub struct Listed {
 
 /// An open file.
 pub trait OpenFile: fmt::Debug + Send {
-    /// Appends the pieces one after the other. After an error any part of them may stand at the end of the file.
-    fn append(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<()>;
+    /// Writes pieces one after the other, from an offset within the file or at its end on. After an error any part of them
+    /// may have been written.
+    fn write_pieces_at(&mut self, offset: u64, pieces: &[IoSlice<'_>]) -> io::Result<()>;
     /// Writes bytes at an offset within or beyond the file. After an error any part of them may have been written.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Reads bytes at an offset, up to the length of `into`, and says how many: fewer only at the end of the file.
@@ -174,7 +175,7 @@ impl Files for Directory {
     }
 
     fn create(&self, name: &str) -> io::Result<File> {
-        self.options().read(true).append(true).create_new(true).open(self.path.join(name))
+        self.options().read(true).write(true).create_new(true).open(self.path.join(name))
     }
 
     fn open(&self, name: &str) -> io::Result<File> {
@@ -199,16 +200,19 @@ impl Files for Directory {
 }
 
 impl OpenFile for File {
-    fn append(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<()> {
+    fn write_pieces_at(&mut self, offset: u64, pieces: &[IoSlice<'_>]) -> io::Result<()> {
         let mut left = pieces.to_vec();
         let mut rest = left.as_mut_slice();
+        let mut at = offset;
+        // So that no piece is left over that is empty, which would look like a file that takes nothing.
+        IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
-            match self.write_vectored(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => IoSlice::advance_slices(&mut rest, written),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+            let written = rustix::io::retry_on_intr(|| rustix::io::pwritev(&*self, rest, at))?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
             }
+            IoSlice::advance_slices(&mut rest, written);
+            at += written as u64;
         }
         Ok(())
     }
@@ -276,7 +280,7 @@ mod tests {
     fn space_is_taken_by_writing() {
         let scratch = tempfile::tempdir().unwrap();
         let directory = Directory::hold(scratch.path()).unwrap();
-        directory.create("a").unwrap().append(&[IoSlice::new(b"kept")]).unwrap();
+        directory.create("a").unwrap().write_pieces_at(0, &[IoSlice::new(b"kept")]).unwrap();
         let mut file = directory.open("a").unwrap();
         fill(&mut file, 40_000).unwrap();
         fill(&mut file, 10).unwrap();

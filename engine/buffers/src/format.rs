@@ -36,6 +36,10 @@
 //! | 32 | zero, u32 |
 //! | 36 | checksum of all else, u32 |
 //!
+//! A segment that is not needed any more may become the next one: it is renamed to `spare`, gets another header and the name
+//! that belongs to it, and is written over. So behind the last frame of a segment without a seal there may be what stood there
+//! before; each sequence number in that is lower than the first one of the segment, and so is the end in a seal.
+//!
 //! What is **completed** stands in `completed-0` and `completed-1`. Each begins with a whole state; behind it comes what was
 //! completed since. When that has become long, the next whole state is written into the other file and synced, so that one is
 //! whole whatever becomes of the other. The state with the higher generation counts, and everything that was added since, in
@@ -104,6 +108,8 @@ const ZEROS: [u8; 4096] = [0; 4096];
 /// How the name of a segment ends, and of one in which damage was found.
 pub(crate) const SEGMENT_SUFFIX: &str = ".segment";
 pub(crate) const DAMAGED_SUFFIX: &str = ".damaged";
+/// A segment that nobody needs any more, to become the next one.
+pub(crate) const SPARE: &str = "spare";
 /// The two completion files.
 pub(crate) const COMPLETED: [&str; 2] = ["completed-0", "completed-1"];
 
@@ -261,6 +267,12 @@ impl Mark {
 }
 
 impl Seal {
+    /// Whether it can be that of the segment that begins with this number, at this place of its file. Another one may stand
+    /// there that the file had in an earlier use, or when a copy of it was made.
+    pub(crate) fn ends(&self, first: u64, place: u64) -> bool {
+        self.end > first || place == HEADER as u64
+    }
+
     pub(crate) fn encode(&self) -> [u8; SEAL] {
         let mut bytes = [0; SEAL];
         let mut rest = &mut bytes[..];

@@ -26,7 +26,7 @@ use crate::worker::Worker;
 const SEGMENTS: u64 = 16;
 /// The limits of a segment's size.
 const LEAST_SEGMENT: u64 = 256 * 1024;
-const MOST_SEGMENT: u64 = 64 * 1024 * 1024;
+const MOST_SEGMENT: u64 = 16 * 1024 * 1024;
 /// Completions that a kill may lose.
 const COMPLETIONS: u32 = 8;
 /// Bytes of a buffer that are not for segments: what is completed stands there.
@@ -111,8 +111,7 @@ impl DiskQueue {
     pub fn open(path: &Path, limits: StoreLimits) -> Result<Self, OpenQueueError> {
         let directory = Directory::hold_or_make(path)?;
         let began = Instant::now();
-        let options = Options { segment_size: segment_size(limits), completions: COMPLETIONS, max_age: limits.max_age };
-        let mut log = Log::open(directory, options, now_since(began))?;
+        let mut log = Log::open(directory, options(limits), now_since(began))?;
         let (_, records) = log.unread();
         let losses = log.take_losses();
         let recovered = Recovered { records, damaged: losses.iter().map(|loss| loss.records).sum() };
@@ -273,7 +272,7 @@ impl Store for DiskQueue {
 
 impl Shared {
     fn limit(&self, limits: StoreLimits) {
-        self.max.store(limits.max_size.saturating_sub(BESIDE_SEGMENTS), Ordering::Relaxed);
+        self.max.store(for_segments(limits), Ordering::Relaxed);
         self.drops_oldest.store(limits.drops_oldest, Ordering::Relaxed);
     }
 
@@ -325,9 +324,19 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-/// So large is a file of a buffer.
-pub(crate) fn segment_size(limits: StoreLimits) -> u64 {
-    (limits.max_size / SEGMENTS).clamp(LEAST_SEGMENT, MOST_SEGMENT)
+/// How a buffer of this size divides its files.
+pub(crate) fn options(limits: StoreLimits) -> Options {
+    Options {
+        segment_size: (limits.max_size / SEGMENTS).clamp(LEAST_SEGMENT, MOST_SEGMENT),
+        max_size: for_segments(limits),
+        completions: COMPLETIONS,
+        max_age: limits.max_age,
+    }
+}
+
+/// Bytes that segments may take.
+fn for_segments(limits: StoreLimits) -> u64 {
+    limits.max_size.saturating_sub(BESIDE_SEGMENTS)
 }
 
 fn now_since(began: Instant) -> Now {

@@ -13,7 +13,7 @@ use otlp::Wire;
 
 use crate::files::Directory;
 use crate::log::{Frame, Log, LossReason, NewFrame, Stored};
-use crate::queue::{Command, Shared, segment_size};
+use crate::queue::{Command, Shared, options};
 
 /// Pauses between attempts to write after one failed.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -116,7 +116,7 @@ impl Worker {
                     self.make_room(0);
                 }
                 Command::Resettle(limits) => {
-                    self.log.resettle(segment_size(limits), limits.max_age);
+                    self.log.resettle(options(limits));
                     self.make_room(0);
                 }
                 Command::MakeRoom(bytes) => self.make_room(bytes),

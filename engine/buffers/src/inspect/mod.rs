@@ -15,7 +15,7 @@ use otlp::{AdmitError, Wire};
 
 use crate::files::{Directory, Files, HoldError, Listed, OpenFile};
 use crate::format::{
-    COMPLETED, Completed, DAMAGED_SUFFIX, HEADER, Read, SEAL, Seal, VERSION, segment_name, segment_of,
+    COMPLETED, Completed, DAMAGED_SUFFIX, HEADER, Read, SEAL, SPARE, Seal, VERSION, segment_name, segment_of,
 };
 use crate::log::{Log, Loss, Now, OpenError, Options, Place, Stored};
 
@@ -25,7 +25,7 @@ pub use locate::{buffers_at, bytes_in};
 /// they are written.
 const END_OF_TIME: Now = Now { unix_millis: u64::MAX, elapsed: std::time::Duration::ZERO };
 /// Nothing is written, so only the age matters: nothing is too old to be looked at.
-const OPTIONS: Options = Options { segment_size: u64::MAX, completions: u32::MAX, max_age: None };
+const OPTIONS: Options = Options { segment_size: u64::MAX, max_size: u64::MAX, completions: u32::MAX, max_age: None };
 
 /// Why a buffer cannot be looked into.
 #[derive(Debug, thiserror::Error)]
@@ -337,7 +337,7 @@ fn contents<F: Files>(log: &Log<F>, listed: &[Listed]) -> Result<Contents, OpenE
     let mut segments = Vec::new();
     for known in log.known_segments(END_OF_TIME) {
         let file = segment_name(known.first);
-        let is_sealed = is_sealed(log.files(), &file, known.size).map_err(failed(&file))?;
+        let is_sealed = is_sealed(log.files(), &file, known.first, known.size).map_err(failed(&file))?;
         let seal = if is_sealed { SEAL as u64 } else { 0 };
         // Of a segment that has lost its header and has no frame there is no moment.
         let moment = |before: u64| Some(u64::MAX - before).filter(|millis| *millis != 0 && *millis != u64::MAX);
@@ -371,11 +371,11 @@ fn contents<F: Files>(log: &Log<F>, listed: &[Listed]) -> Result<Contents, OpenE
     })
 }
 
-fn is_sealed<F: Files>(files: &F, name: &str, size: u64) -> io::Result<bool> {
+fn is_sealed<F: Files>(files: &F, name: &str, first: u64, size: u64) -> io::Result<bool> {
     let Some(place) = size.checked_sub(SEAL as u64).filter(|place| *place >= HEADER as u64) else { return Ok(false) };
     let mut bytes = [0; SEAL];
     let read = files.open_to_read(name)?.read_at(place, &mut bytes)?;
-    Ok(Seal::decode(&bytes[..read]).is_some())
+    Ok(Seal::decode(&bytes[..read]).is_some_and(|seal| seal.ends(first, place)))
 }
 
 /// What is damaged beside frames.
@@ -408,7 +408,7 @@ fn failed(name: &str) -> impl FnOnce(io::Error) -> OpenError {
 
 /// Whether a file is one that a buffer has.
 fn is_of_a_buffer(name: &str) -> bool {
-    segment_of(name).is_some() || COMPLETED.contains(&name) || name.ends_with(DAMAGED_SUFFIX)
+    segment_of(name).is_some() || name == SPARE || COMPLETED.contains(&name) || name.ends_with(DAMAGED_SUFFIX)
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ fn at(seconds: u64) -> Now {
 }
 
 fn log(path: &Path) -> Log<Directory> {
-    let options = Options { segment_size: 4096, completions: 1, max_age: None };
+    let options = Options { segment_size: 4096, max_size: u64::MAX, completions: 1, max_age: None };
     Log::open(Directory::hold_or_make(path).unwrap(), options, at(0)).unwrap()
 }
 
@@ -316,8 +316,8 @@ impl Files for Failing {
 }
 
 impl OpenFile for FailingFile {
-    fn append(&mut self, _: &[IoSlice<'_>]) -> io::Result<()> {
-        panic!("a look appends")
+    fn write_pieces_at(&mut self, _: u64, _: &[IoSlice<'_>]) -> io::Result<()> {
+        panic!("a look writes")
     }
 
     fn write_at(&mut self, _: u64, _: &[u8]) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! Appending frames in groups: written, synced, and acknowledged then.
 
+use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 
 use otlp::{Rope, Signal};
@@ -35,7 +36,16 @@ pub struct Appended {
 pub(super) struct Active<O> {
     pub(super) first: u64,
     file: O,
+    /// Bytes of the file: one that is used again has more than the segment at first.
+    file_size: u64,
     newest_at: u64,
+}
+
+impl<O> Active<O> {
+    /// Bytes of the file behind the segment.
+    pub(super) fn ahead(&self, segments: &BTreeMap<u64, Segment<O>>) -> u64 {
+        self.file_size.saturating_sub(segments[&self.first].length)
+    }
 }
 
 impl NewFrame {
@@ -92,6 +102,8 @@ impl<F: Files> Log<F> {
 
     /// Appends as many frames as go into one segment, at least one.
     fn append_some(&mut self, frames: &[NewFrame], now: Now, appended: &mut Vec<Frame>) -> io::Result<usize> {
+        // Where it cannot be given back there is no harm in it yet.
+        let _kept = self.trim(frames.iter().map(NewFrame::size).sum());
         self.make_way_for(&frames[0], now)?;
         let active = self.active.as_mut().expect("a segment was begun just now");
         let segment = self.segments.get_mut(&active.first).expect("the active segment is known");
@@ -122,7 +134,7 @@ impl<F: Files> Log<F> {
             pieces.extend(frame.payload.pieces().iter().map(|piece| IoSlice::new(piece)));
             pieces.push(IoSlice::new(behind));
         }
-        if let Err(error) = active.file.append(&pieces).and_then(|()| active.file.sync()) {
+        if let Err(error) = active.file.write_pieces_at(segment.length, &pieces).and_then(|()| active.file.sync()) {
             self.give_up();
             return Err(error);
         }
@@ -137,6 +149,7 @@ impl<F: Files> Log<F> {
         segment.unread_records += records;
         segment.newest = Age::At(now.elapsed);
         active.newest_at = now.unix_millis;
+        active.file_size = active.file_size.max(length);
         if self.cursor.is_none() {
             self.cursor = Some(Cursor { segment: active.first, offset, sequence: self.next });
         }
@@ -168,16 +181,11 @@ impl<F: Files> Log<F> {
             self.removable.retain(|other| *other != first);
         }
         self.foreign.retain(|other| *other != name);
-        match self.files.remove(&name) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let mut file = self.files.create(&name)?;
-        let header = Header { first, records_before: self.records_before, made_at: now.unix_millis };
-        file.append(&[IoSlice::new(&header.encode())])?;
-        file.sync()?;
-        // Frames last only where the name of their file does.
-        self.files.sync_names()?;
+        let header = Header { first, records_before: self.records_before, made_at: now.unix_millis }.encode();
+        let (file, file_size) = match self.reuse(&name, &header) {
+            Some(reused) => reused,
+            None => (self.create(&name, &header)?, HEADER as u64),
+        };
         let segment = Segment {
             end: first,
             length: HEADER as u64,
@@ -190,11 +198,26 @@ impl<F: Files> Log<F> {
             oldest: Age::At(now.elapsed),
             newest: Age::At(now.elapsed),
             is_damaged: false,
+            is_in_order: true,
             reader: None,
         };
         self.segments.insert(first, segment);
-        self.active = Some(Active { first, file, newest_at: now.unix_millis });
+        self.active = Some(Active { first, file, file_size, newest_at: now.unix_millis });
         Ok(())
+    }
+
+    fn create(&self, name: &str, header: &[u8]) -> io::Result<F::File> {
+        // What was renamed to it, and nobody knows whether that lasts.
+        match self.files.remove(name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let mut file = self.files.create(name)?;
+        file.write_pieces_at(0, &[IoSlice::new(header)])?;
+        file.sync()?;
+        // Frames last only where the name of their file does.
+        self.files.sync_names()?;
+        Ok(file)
     }
 
     /// Ends the active segment. That the seal lasts is not needed: without it the frames are looked through.
@@ -202,8 +225,16 @@ impl<F: Files> Log<F> {
         let Some(mut active) = self.active.take() else { return };
         let segment = self.segments.get_mut(&active.first).expect("the active segment is known");
         let seal = Seal { end: self.next, records_before: self.records_before, newest_at: active.newest_at }.encode();
-        if active.file.append(&[IoSlice::new(&seal)]).is_ok() {
-            segment.size += seal.len() as u64;
+        let end = segment.length + seal.len() as u64;
+        let sealed = active.file.write_pieces_at(segment.length, &[IoSlice::new(&seal)]);
+        // What is left of the file's last use would stand behind it.
+        let cut = sealed.and_then(|()| if active.file_size > end { active.file.set_size(end) } else { Ok(()) });
+        match cut {
+            Ok(()) => segment.size = end,
+            Err(_) => {
+                segment.is_in_order = false;
+                segment.size = active.file.size().unwrap_or(active.file_size.max(end));
+            }
         }
         self.ended(active.first);
     }
@@ -213,6 +244,7 @@ impl<F: Files> Log<F> {
     fn give_up(&mut self) {
         let Some(mut active) = self.active.take() else { return };
         let segment = self.segments.get_mut(&active.first).expect("the active segment is known");
+        segment.is_in_order = false;
         // What was not acknowledged is not to be found after a restart. Where that fails, it may come twice.
         if active.file.set_size(segment.length).is_err() {
             segment.size = active.file.size().unwrap_or(segment.length);

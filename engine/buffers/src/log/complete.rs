@@ -34,7 +34,7 @@ impl<F: Files> Log<F> {
 
     /// Whether [`maintain`](Self::maintain) has something to do that should not wait.
     pub fn needs_maintenance(&self) -> bool {
-        self.completions.pending() >= self.options.completions || !self.removable.is_empty()
+        self.completions.pending() >= self.options.completions || !self.removable.is_empty() || self.has_leftover()
     }
 
     /// Whether anything was completed that is not written yet.
@@ -49,6 +49,7 @@ impl<F: Files> Log<F> {
     pub fn maintain(&mut self, now: Now) -> io::Result<()> {
         self.expire(now);
         self.put_aside_foreign()?;
+        self.trim(0)?;
         if self.completions.pending() == 0 && self.removable.is_empty() {
             return Ok(());
         }
@@ -70,11 +71,12 @@ impl<F: Files> Log<F> {
     pub fn close(&mut self, now: Now) -> io::Result<()> {
         self.seal();
         if self.segments.is_empty() && self.completions.generation() == 0 {
-            return Ok(());
+            return self.remove_spare();
         }
         self.maintain(now)?;
         self.completions.prepare(&self.files)?;
-        self.completions.write(&self.completed())
+        self.completions.write(&self.completed())?;
+        self.remove_spare()
     }
 
     /// Nobody needs these frames any more, of which so many were needed before.
@@ -130,13 +132,13 @@ impl<F: Files> Log<F> {
 
     fn remove(&mut self, first: u64) -> io::Result<()> {
         let Some(segment) = self.segments.get(&first) else { return Ok(()) };
-        let name = segment_name(first);
-        let done = if segment.is_damaged { self.put_aside(&name) } else { self.files.remove(&name) };
+        let (is_damaged, size) = (segment.is_damaged, segment.size);
+        let done = if is_damaged { self.put_aside(&segment_name(first)) } else { self.retire(first, size) };
         match done {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        self.freed += segment.size;
+        self.freed += size;
         self.segments.remove(&first);
         Ok(())
     }

@@ -14,6 +14,7 @@ mod open;
 mod read;
 mod scan;
 mod segment;
+mod spare;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,12 +31,15 @@ use append::Active;
 use completions::CompletionFiles;
 use read::Cursor;
 use segment::Segment;
+use spare::Spare;
 
 /// How a log divides its files and how long it keeps frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Bytes at which a new segment is begun. A frame that is larger has a segment for itself.
     pub segment_size: u64,
+    /// Bytes of all segments beyond which no file is kept to become the next one.
+    pub max_size: u64,
     /// Completions that may be lost by a kill: so many are written at the latest.
     pub completions: u32,
     /// How old a frame may become.
@@ -129,6 +133,8 @@ pub struct Log<F: Files> {
     segments: BTreeMap<u64, Segment<F::File>>,
     /// The segment that is appended to.
     active: Option<Active<F::File>>,
+    /// A file that may become the next segment.
+    spare: Spare,
     completions: CompletionFiles<F::File>,
     /// Every frame that is completed, lost ones included.
     done: Ranges,
@@ -185,10 +191,9 @@ impl<F: Files> Log<F> {
         self.options.max_age.is_some()
     }
 
-    /// Changes how old frames may become, and how large segments.
-    pub fn resettle(&mut self, segment_size: u64, max_age: Option<Duration>) {
-        self.options.segment_size = segment_size;
-        self.options.max_age = max_age;
+    /// Changes how old frames may become, and how large segments and all of them.
+    pub fn resettle(&mut self, options: Options) {
+        self.options = options;
         if let Some(first) = self.active.as_ref().map(|active| active.first) {
             self.settled(first);
         }

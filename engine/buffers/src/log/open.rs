@@ -8,9 +8,10 @@ use super::completions::{CompletionFiles, Remembered};
 use super::read::Cursor;
 use super::scan::{Found, frame_from};
 use super::segment::{Age, Segment};
+use super::spare::Spare;
 use super::{Log, Loss, LossReason, Now, Options};
 use crate::files::{Files, Listed, OpenFile};
-use crate::format::{Completed, HEADER, Header, Read, SEAL, Seal, VERSION, segment_name, segment_of};
+use crate::format::{Completed, HEADER, Header, Read, SEAL, SPARE, Seal, VERSION, segment_name, segment_of};
 use crate::ranges::Ranges;
 
 /// Why a log cannot be opened. Nothing has been changed.
@@ -81,6 +82,10 @@ impl<F: Files> Log<F> {
             options,
             segments: BTreeMap::new(),
             active: None,
+            spare: listed
+                .iter()
+                .find(|listed| listed.name == SPARE)
+                .map_or(Spare::None, |left| Spare::Leftover(left.size)),
             completions,
             done: Ranges::up_to(0),
             next: 0,
@@ -193,6 +198,7 @@ impl<F: Files> Log<F> {
             oldest: Age::of(scanned.oldest_at, now),
             newest: Age::of(scanned.newest_at, now),
             is_damaged: scanned.is_headless,
+            is_in_order: false,
             reader: None,
         };
         if segment.is_done(first) {
@@ -247,8 +253,8 @@ fn look_at<F: Files>(files: &F, name: &str, size: u64, first: u64) -> Result<Fou
     if let Some(place) = size.checked_sub(SEAL as u64).filter(|place| *place >= HEADER as u64) {
         let mut bytes = [0; SEAL];
         let read = file.read_at(place, &mut bytes).map_err(failed)?;
-        // One that ends before the segment begins is of another that stands behind it.
-        seal = Seal::decode(&bytes[..read]).filter(|seal| seal.end > first || place == HEADER as u64);
+        // One that ends before the segment begins is of another that stands behind it, or stood in its file before.
+        seal = Seal::decode(&bytes[..read]).filter(|seal| seal.ends(first, place));
     }
     let is_copy = header.is_some_and(|header| header.first != first);
     Ok(FoundSegment { header, is_copy, size, seal })
@@ -260,8 +266,9 @@ fn is_foreign<F: Files>(files: &F, name: &str, first: u64, segment: &FoundSegmen
         return Ok(segment.is_copy);
     }
     let file = files.open_to_read(name)?;
-    let found = frame_from(&file, HEADER as u64, segment.size, |_| true)?;
-    Ok(found.is_none_or(|found| found.mark.sequence < first))
+    // What stood in the file before has lower numbers.
+    let found = frame_from(&file, HEADER as u64, segment.size, |found| found.mark.sequence >= first)?;
+    Ok(found.is_none())
 }
 
 /// What the frames of a segment say.

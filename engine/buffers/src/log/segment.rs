@@ -23,6 +23,8 @@ pub(super) struct Segment<O> {
     pub(super) newest: Age,
     /// Something in it is not as it was written.
     pub(super) is_damaged: bool,
+    /// This process has begun it, and no write to it has failed.
+    pub(super) is_in_order: bool,
     /// Open for reading.
     pub(super) reader: Option<O>,
 }

@@ -1,6 +1,7 @@
 //! The log on a real directory. What a crash or a bad disk makes of it is tested over a simulated one.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -8,8 +9,9 @@ use otlp::Rope;
 
 use super::*;
 use crate::files::{Directory, HoldError};
+use crate::format::SPARE;
 
-const OPTIONS: Options = Options { segment_size: 4096, completions: 32, max_age: None };
+const OPTIONS: Options = Options { segment_size: 4096, max_size: u64::MAX, completions: 32, max_age: None };
 
 fn at(seconds: u64) -> Now {
     Now { unix_millis: 1_700_000_000_000 + seconds * 1000, elapsed: Duration::from_secs(seconds) }
@@ -181,4 +183,49 @@ fn a_directory_has_one_holder() {
     assert!(matches!(Directory::hold(&scratch.path().join("absent")), Err(HoldError::Absent(_))));
     drop(log);
     Directory::hold(scratch.path()).unwrap();
+}
+
+/// The file of a segment that nobody needs becomes the next segment, what stood in it is never read;
+/// it is not kept where another process left it, or its room is needed.
+#[test]
+fn a_file_is_used_again() {
+    let scratch = tempfile::tempdir().unwrap();
+    let inodes = || -> std::collections::BTreeSet<u64> {
+        let segments = names(scratch.path()).into_iter().filter(|name| !name.starts_with("completed"));
+        segments.map(|name| std::fs::metadata(scratch.path().join(name)).unwrap().ino()).collect()
+    };
+    let turn = |log: &mut Log<Directory>, number: u32| {
+        let appended = log.append(&frames(number..number + 3, 1000), at(1));
+        assert!(appended.error.is_none());
+        let read = log.read(usize::MAX, at(2)).unwrap();
+        assert_eq!(numbers(&read), [number, number + 1, number + 2]);
+        read.iter().for_each(|stored| log.complete(stored.frame));
+        log.maintain(at(3)).unwrap();
+    };
+    let mut log = open(scratch.path(), OPTIONS, at(0));
+    (0..2).for_each(|number| turn(&mut log, 3 * number));
+    let used = inodes();
+    assert_eq!(used.len(), 2);
+    (2..20).for_each(|number| turn(&mut log, 3 * number));
+    assert_eq!(inodes(), used, "the same two files");
+    assert!(log.append(&frames(60..62, 100), at(1)).error.is_none());
+    drop(log);
+
+    assert!(names(scratch.path()).contains(&SPARE.to_owned()));
+    let mut log = open(scratch.path(), OPTIONS, at(4));
+    let left = log.read(usize::MAX, at(5)).unwrap();
+    assert_eq!(numbers(&left), [60, 61]);
+    left.iter().for_each(|stored| log.complete(stored.frame));
+    assert!(log.needs_maintenance());
+    log.maintain(at(6)).unwrap();
+    assert!(!names(scratch.path()).contains(&SPARE.to_owned()), "it is of another process");
+    log.close(at(6)).unwrap();
+    drop(log);
+
+    let mut log = open(scratch.path(), Options { max_size: 9000, ..OPTIONS }, at(7));
+    (21..24).for_each(|number| turn(&mut log, 3 * number));
+    assert!(names(scratch.path()).contains(&SPARE.to_owned()));
+    assert!(log.append(&frames(80..85, 1000), at(8)).error.is_none());
+    assert!(!names(scratch.path()).contains(&SPARE.to_owned()), "its room is needed");
+    assert_eq!(numbers(&log.read(usize::MAX, at(9)).unwrap()), [80, 81, 82, 83, 84]);
 }

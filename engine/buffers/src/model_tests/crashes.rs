@@ -4,7 +4,7 @@ use super::world::{Ending, World};
 use crate::log::Options;
 use crate::simulated::{Calls, Choices, Failure, Fault, NameLoss};
 
-const OPTIONS: Options = Options { segment_size: 1000, completions: 4, max_age: None };
+const OPTIONS: Options = Options { segment_size: 1000, max_size: u64::MAX, completions: 4, max_age: None };
 
 /// Groups of frames, a frame larger than a segment, segments completed in any order and removed, the oldest dropped, three
 /// processes; it ends early where the process does.

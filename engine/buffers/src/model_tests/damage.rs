@@ -9,11 +9,11 @@ use otlp::{Rope, Signal};
 
 use super::model::{Content, Fate, Model};
 use super::world::{Ending, Recovered, World};
-use crate::format::{BEFORE, BEHIND, COMPLETED, HEADER, MARK, Mark, checksum, segment_name, segment_of};
+use crate::format::{BEFORE, BEHIND, COMPLETED, HEADER, MARK, Mark, SPARE, checksum, segment_name, segment_of};
 use crate::log::{Log, NewFrame, Now, OpenError, Options};
 use crate::simulated::{Calls, Choices, Failure, Fault, SimulatedDirectory};
 
-const OPTIONS: Options = Options { segment_size: 12_000, completions: 8, max_age: None };
+const OPTIONS: Options = Options { segment_size: 12_000, max_size: u64::MAX, completions: 8, max_age: None };
 const NOW: Now = Now { unix_millis: 1_800_000_000_000, elapsed: Duration::from_secs(1) };
 
 /// A directory at rest, what is in it, and where.
@@ -38,7 +38,8 @@ enum Counting {
 }
 
 impl Rested {
-    /// Segments that are full, partly completed, completed in the middle and gone, and one that is being filled.
+    /// Segments that are full, partly completed, completed in the middle and gone, and one that is being filled, in the file of
+    /// the one that is gone.
     fn after(ending: Ending) -> Self {
         let mut world = World::new(OPTIONS);
         let knows_its_end = matches!(ending, Ending::Close);
@@ -47,7 +48,7 @@ impl Rested {
         }
         world.read(30_000);
         // Everything of the second segment, and some of others.
-        let second = (6 * 2..6 * 6).filter(|index| (10..27).contains(index) || index % 3 == 0);
+        let second = (6 * 2..6 * 6).filter(|index| (10..29).contains(index) || index % 3 == 0);
         let mut picks = Vec::new();
         let sequences: Vec<u64> = world.model.in_hands().iter().map(|frame| frame.sequence).collect();
         let mut left = sequences.clone();
@@ -59,6 +60,13 @@ impl Rested {
         }
         world.complete(&picks);
         world.maintain();
+        assert!(world.disk.snapshot().contains_key(SPARE), "{:?}", world.disk);
+        for step in 0..2_usize {
+            world.append(&[2000 + step, 500]);
+        }
+        while world.disk.snapshot().contains_key(SPARE) {
+            world.append(&[1500]);
+        }
         world.reopen(ending);
         let model = world.model.clone();
         let disk = world.disk.kill(&mut Choices::mild());
@@ -146,10 +154,13 @@ fn places(disk: &SimulatedDirectory) -> BTreeMap<u64, (String, u64, u64)> {
     let mut places = BTreeMap::new();
     for (name, bytes) in disk.snapshot() {
         let mut at = HEADER;
-        while segment_of(&name).is_some()
-            && let Some(mark) = bytes.get(at..).and_then(|rest| Mark::decode(rest, BEFORE))
+        let Some(mut next) = segment_of(&name) else { continue };
+        // What stood in the file before is none of its frames.
+        while let Some(mark) = bytes.get(at..).and_then(|rest| Mark::decode(rest, BEFORE))
+            && mark.sequence >= next
         {
             let end = at + mark.frame() as usize;
+            next = mark.sequence + 1;
             places.insert(mark.sequence, (name.clone(), at as u64, end as u64));
             at = end;
         }
@@ -254,7 +265,8 @@ fn a_zeroed_page_loses_what_was_in_it() {
         for name in rested.segments() {
             for page in 0..rested.size(&name).div_ceil(4096) {
                 let hit = rested.hit(&name, 4096 * page, 4096 * (page + 1));
-                let is_last = rested.segments().last() == Some(&name) && page == rested.size(&name) / 4096;
+                let end = rested.places.values().filter(|(file, _, _)| *file == name).map(|(_, _, end)| *end).max();
+                let is_last = rested.segments().last() == Some(&name) && Some(4096 * (page + 1)) >= end;
                 let counting = if is_last && !rested.knows_its_end { Counting::AtMost } else { Counting::Frames };
                 rested.check(&format!("page {page} of {name}"), &hit, counting, |disk| disk.zero_page(&name, page));
             }

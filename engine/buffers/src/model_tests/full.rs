@@ -3,7 +3,7 @@
 use super::world::{Ending, World};
 use crate::log::Options;
 
-const OPTIONS: Options = Options { segment_size: 20_000, completions: 32, max_age: None };
+const OPTIONS: Options = Options { segment_size: 20_000, max_size: u64::MAX, completions: 32, max_age: None };
 
 /// A disk that was filled, by the log and then to the last byte by somebody else, is emptied by completing what is on it, in
 /// the worst order and after a restart too, and takes frames again at once.

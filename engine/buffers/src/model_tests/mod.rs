@@ -12,4 +12,4 @@ mod world;
 use crate::log::Options;
 
 /// As a buffer of 4 MiB has it.
-const PRODUCTION: Options = Options { segment_size: 256 * 1024, completions: 32, max_age: None };
+const PRODUCTION: Options = Options { segment_size: 256 * 1024, max_size: u64::MAX, completions: 32, max_age: None };

@@ -50,7 +50,7 @@ fn any_fault() -> impl Strategy<Value = Fault> {
         Call::Rename,
         Call::Remove,
         Call::SyncNames,
-        Call::Append,
+        Call::WritePieces,
         Call::WriteAt,
         Call::ReadAt,
         Call::Sync,
@@ -144,9 +144,10 @@ proptest! {
         operations in prop::collection::vec(any_operation(1), 1..40),
         endings in prop::collection::vec(any_ending(), 0..5),
         segment_size in prop_oneof![Just(200_u64), Just(2000), Just(5000)],
+        max_size in prop_oneof![Just(0_u64), Just(6000), Just(u64::MAX)],
         completions in prop_oneof![Just(1_u32), Just(5), Just(32)],
     ) {
-        run(Options { segment_size, completions, max_age: None }, operations, endings);
+        run(Options { segment_size, max_size, completions, max_age: None }, operations, endings);
     }
 }
 

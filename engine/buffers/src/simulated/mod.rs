@@ -1,8 +1,8 @@
 //! A directory in memory for tests: it knows what lasts and what does not, loses it in a power loss, is killed in the middle
 //! of a write, fails on demand, fills up and gets damaged.
 //!
-//! A clone is the same directory, so that a test keeps one while the log has the other. Who appends to a file that was opened
-//! for writing in place, or the other way round, is stopped by a panic: of a real file the bytes would go elsewhere.
+//! A clone is the same directory, so that a test keeps one while the log has the other. Who writes to a file that was opened
+//! for reading is stopped by a panic, and so is who writes behind its end where nothing was to be left out.
 
 mod choices;
 mod content;
@@ -70,8 +70,7 @@ enum Doing {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Access {
-    Append,
-    InPlace,
+    Write,
     Read,
 }
 
@@ -277,11 +276,11 @@ impl Files for SimulatedDirectory {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         disk.change_name(created);
-        Ok(self.handle(&mut disk, id, Access::Append))
+        Ok(self.handle(&mut disk, id, Access::Write))
     }
 
     fn open(&self, name: &str) -> io::Result<SimulatedFile> {
-        self.opened(name, Call::Open, Access::InPlace)
+        self.opened(name, Call::Open, Access::Write)
     }
 
     fn open_to_read(&self, name: &str) -> io::Result<SimulatedFile> {
@@ -315,15 +314,15 @@ impl Files for SimulatedDirectory {
 }
 
 impl SimulatedFile {
-    fn change(&mut self, call: Call, what: impl FnOnce(&Content) -> What) -> io::Result<()> {
-        let mut disk = lock(&self.disk);
-        let what = what(&disk.inode(self.id).content);
-        disk.call(call, Some(Doing::Change(self.id, what.clone())))?;
-        disk.change(self.id, what)
+    /// Its length, which is not a call.
+    fn length(&self) -> u64 {
+        lock(&self.disk).inode(self.id).content.current().len() as u64
     }
 
-    fn must_be(&self, access: Access) {
-        assert_eq!(self.access, access, "a file is opened either to append to it or to write in place");
+    fn change(&mut self, call: Call, what: What) -> io::Result<()> {
+        let mut disk = lock(&self.disk);
+        disk.call(call, Some(Doing::Change(self.id, what.clone())))?;
+        disk.change(self.id, what)
     }
 
     fn must_be_writable(&self) {
@@ -332,17 +331,18 @@ impl SimulatedFile {
 }
 
 impl OpenFile for SimulatedFile {
-    fn append(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<()> {
-        self.must_be(Access::Append);
+    fn write_pieces_at(&mut self, offset: u64, pieces: &[IoSlice<'_>]) -> io::Result<()> {
+        self.must_be_writable();
+        assert!(offset <= self.length(), "pieces at {offset} leave a hole in the file");
         let mut bytes = Vec::with_capacity(pieces.iter().map(|piece| piece.len()).sum());
         pieces.iter().for_each(|piece| bytes.extend_from_slice(piece));
-        self.change(Call::Append, |content| What::Write { offset: content.current().len() as u64, bytes })
+        self.change(Call::WritePieces, What::Write { offset, bytes })
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.must_be(Access::InPlace);
+        self.must_be_writable();
         lock(&self.disk).written_in_place += bytes.len() as u64;
-        self.change(Call::WriteAt, |_| What::Write { offset, bytes: bytes.to_vec() })
+        self.change(Call::WriteAt, What::Write { offset, bytes: bytes.to_vec() })
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
@@ -364,12 +364,12 @@ impl OpenFile for SimulatedFile {
 
     fn set_size(&mut self, size: u64) -> io::Result<()> {
         self.must_be_writable();
-        self.change(Call::SetSize, |_| What::Size(size))
+        self.change(Call::SetSize, What::Size(size))
     }
 
     fn allocate(&mut self, size: u64) -> io::Result<()> {
         self.must_be_writable();
-        self.change(Call::Allocate, |_| What::Allocate(size))
+        self.change(Call::Allocate, What::Allocate(size))
     }
 
     fn size(&self) -> io::Result<u64> {

@@ -28,7 +28,11 @@ fn a_failed_sync_is_never_made_up_for() {
 fn faults_hit_the_calls_they_name() {
     let disk = SimulatedDirectory::new();
     let mut file = disk.create("a").unwrap();
-    disk.set_fault(Fault { times: 2, arrives: 128, ..Fault::once(Calls::Only(Call::Append), 1, Failure::StorageFull) });
+    disk.set_fault(Fault {
+        times: 2,
+        arrives: 128,
+        ..Fault::once(Calls::Only(Call::WritePieces), 1, Failure::StorageFull)
+    });
     append(&mut file, b"12").unwrap();
     assert_eq!(append(&mut file, b"34").unwrap_err().kind(), io::ErrorKind::StorageFull);
     assert_eq!(append(&mut file, b"56").unwrap_err().kind(), io::ErrorKind::StorageFull);
@@ -56,14 +60,14 @@ fn calls_are_counted() {
     let disk = SimulatedDirectory::new();
     let mut file = durable(&disk, "a", b"a");
     append(&mut file, b"b").unwrap();
-    disk.set_fault(Fault::once(Calls::Only(Call::Append), 0, Failure::Device));
+    disk.set_fault(Fault::once(Calls::Only(Call::WritePieces), 0, Failure::Device));
     assert!(append(&mut file, b"c").is_err());
     disk.open_to_read("a").unwrap().read_at(0, &mut [0; 4]).unwrap();
     assert!(disk.open("b").is_err());
     let counts = disk.counts();
     let expected = [
         (Calls::Only(Call::Create), 1),
-        (Calls::Only(Call::Append), 3),
+        (Calls::Only(Call::WritePieces), 3),
         (Calls::Only(Call::Sync), 1),
         (Calls::Only(Call::SyncNames), 1),
         (Calls::Only(Call::Open), 1),

@@ -18,7 +18,7 @@ fn durable(disk: &SimulatedDirectory, name: &str, bytes: &[u8]) -> SimulatedFile
 }
 
 fn append(file: &mut SimulatedFile, bytes: &[u8]) -> io::Result<()> {
-    file.append(&[IoSlice::new(bytes)])
+    file.write_pieces_at(file.length(), &[IoSlice::new(bytes)])
 }
 
 fn listed(disk: &SimulatedDirectory) -> Vec<(String, u64)> {
@@ -29,14 +29,14 @@ fn names(disk: &SimulatedDirectory) -> Vec<String> {
     disk.snapshot().into_keys().collect()
 }
 
-/// Files are created, appended to in pieces, written in place, read, cut, renamed over others and removed as in a real directory.
+/// Files are created, written to in pieces and in place, read, cut, renamed over others and removed as in a real directory.
 #[test]
 fn it_is_a_directory() {
     let disk = SimulatedDirectory::new();
     let mut file = disk.create("a").unwrap();
     assert_eq!(disk.create("a").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
     assert_eq!(disk.open("b").unwrap_err().kind(), io::ErrorKind::NotFound);
-    file.append(&[IoSlice::new(b"one "), IoSlice::new(b""), IoSlice::new(b"two")]).unwrap();
+    file.write_pieces_at(0, &[IoSlice::new(b"one "), IoSlice::new(b""), IoSlice::new(b"two")]).unwrap();
     let mut into = [0; 10];
     assert_eq!(file.read_at(4, &mut into).unwrap(), 3);
     assert_eq!(&into[..3], b"two");
@@ -62,15 +62,15 @@ fn it_is_a_directory() {
     assert_eq!(file.size().unwrap(), 15);
 }
 
-/// A handle that a file was created with cannot write in place, and one that it was opened with cannot append.
+/// Nobody writes to a file that was opened for reading, or leaves a hole in one by pieces.
 #[test]
 fn handles_do_what_they_are_for() {
     let disk = SimulatedDirectory::new();
     let made = durable(&disk, "a", b"bytes");
     type Misuse = fn(&SimulatedDirectory, SimulatedFile);
     let misuses: [Misuse; 4] = [
-        |_, mut made| drop(made.write_at(0, b"x")),
-        |disk, _| drop(append(&mut disk.open("a").unwrap(), b"x")),
+        |_, mut made| drop(made.write_pieces_at(6, &[IoSlice::new(b"x")])),
+        |disk, _| drop(disk.open_to_read("a").unwrap().write_at(0, b"x")),
         |disk, _| drop(append(&mut disk.open_to_read("a").unwrap(), b"x")),
         |disk, _| drop(disk.open_to_read("a").unwrap().set_size(0)),
     ];
