@@ -5,7 +5,8 @@
 //! grows to several times what it holds, and a control group kills it. So a thread of its own has free memory given back,
 //! again and again, for as long as memory is short: after a request was refused for want of memory, and while the process
 //! is larger than most of its limit. And while services get what the process waits for: lists of a whole cluster come in pages
-//! of megabytes, and what is kept of them is a small part.
+//! of megabytes, and what is kept of them is a small part. And when the process has grown and holds next to nothing, as
+//! behind an outage: at first soon, later the more seldom the more often it has grown again as large.
 
 use std::io;
 use std::thread;
@@ -30,6 +31,13 @@ const WORKING_FROM: usize = 16;
 /// Giving back was worth it when the process is smaller by more than one part in so many.
 const WORTH: u64 = 32;
 
+/// How long a process holds next to nothing before its memory is given back, at first and at most.
+const CALM: Duration = Duration::from_secs(3);
+const LONGEST_CALM: Duration = Duration::from_secs(600);
+
+/// What a process may have grown by since then without having memory given back, in bytes.
+const SLACK: u64 = 16 * 1024 * 1024;
+
 /// Gives free memory back to the system.
 pub type GiveBack = fn();
 
@@ -45,6 +53,7 @@ pub(crate) fn start(
     give_back: GiveBack,
 ) -> io::Result<()> {
     let mut shortage = Shortage { most: limit / 4 * 3, refusals: budget.refusals(), last_refusal: None };
+    let mut calm = Calm { since: None, wait: CALM, before: 0, after: 0 };
     let watch = move || {
         budget.wake_when_exhausted(thread::current());
         let mut pause = SHORT;
@@ -64,7 +73,12 @@ pub(crate) fn start(
                 continue;
             }
             pause = SHORT;
-            if resident > limit / 3 || budget.used() > budget.limit() / WORKING_FROM {
+            let is_working = budget.used() > budget.limit() / WORKING_FROM;
+            if calm.is_over(Instant::now(), resident, is_working) {
+                give_back();
+                calm.given_back(resident, resident_bytes().unwrap_or(0));
+            }
+            if resident > limit / 3 || is_working {
                 thread::park_timeout(WORKING);
             } else {
                 thread::park_timeout(IDLE);
@@ -92,6 +106,33 @@ impl Shortage {
     }
 }
 
+/// What tells when a process that has grown needs its memory no more.
+struct Calm {
+    /// Since when it is larger than it has to be and holds next to nothing.
+    since: Option<Instant>,
+    wait: Duration,
+    /// Bytes of the process when memory was given back, and behind that.
+    before: u64,
+    after: u64,
+}
+
+impl Calm {
+    fn is_over(&mut self, now: Instant, resident: u64, is_working: bool) -> bool {
+        if is_working || resident <= self.after + SLACK {
+            self.since = None;
+            return false;
+        }
+        now.duration_since(*self.since.get_or_insert(now)) >= self.wait
+    }
+
+    fn given_back(&mut self, before: u64, after: u64) {
+        // What grows again to what it was has use for it; what has become larger than ever is new.
+        let is_again = before <= self.before + SLACK;
+        self.wait = if is_again { (2 * self.wait).min(LONGEST_CALM) } else { CALM };
+        *self = Self { since: None, wait: self.wait, before, after };
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
@@ -110,6 +151,34 @@ mod tests {
         assert!(shortage.lasts(at(100), 4, 10));
         assert!(shortage.lasts(at(1099), 4, 10));
         assert!(!shortage.lasts(at(1100), 4, 10));
+    }
+
+    /// Memory is given back when a process that has grown is calm for a while; when it grows again to the same, after a longer one.
+    #[test]
+    fn calm_comes_after_growth() {
+        const MIB: u64 = 1024 * 1024;
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut calm = Calm { since: None, wait: CALM, before: 0, after: 0 };
+        assert!(!calm.is_over(at(0), 16 * MIB, false), "it is small");
+        assert!(!calm.is_over(at(1), 80 * MIB, true), "it works");
+        assert!(!calm.is_over(at(2), 80 * MIB, false));
+        assert!(!calm.is_over(at(4), 80 * MIB, true), "it works again");
+        assert!(!calm.is_over(at(5), 80 * MIB, false) && !calm.is_over(at(7), 80 * MIB, false));
+        assert!(calm.is_over(at(8), 80 * MIB, false));
+        calm.given_back(80 * MIB, 30 * MIB);
+        assert!(
+            !calm.is_over(at(9), 46 * MIB, false) && !calm.is_over(at(100), 46 * MIB, false),
+            "it has not grown much"
+        );
+        assert!(!calm.is_over(at(101), 81 * MIB, false) && calm.is_over(at(104), 81 * MIB, false));
+        calm.given_back(81 * MIB, 30 * MIB);
+        assert!(!calm.is_over(at(105), 80 * MIB, false) && !calm.is_over(at(110), 80 * MIB, false));
+        assert!(calm.is_over(at(111), 80 * MIB, false), "it has use for it");
+        (0..20).for_each(|_| calm.given_back(80 * MIB, 30 * MIB));
+        assert_eq!(calm.wait, LONGEST_CALM);
+        calm.given_back(200 * MIB, 30 * MIB);
+        assert_eq!(calm.wait, CALM, "it was never as large");
     }
 
     /// A refusal wakes the thread, which then has memory given back.

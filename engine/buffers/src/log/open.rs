@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::completions::{CompletionFiles, Remembered};
 use super::read::Cursor;
-use super::scan::{Found, frame_from};
+use super::scan::{Found, frame_from, is_torn};
 use super::segment::{Age, Segment};
 use super::spare::Spare;
 use super::{Log, Loss, LossReason, Now, Options};
@@ -318,9 +318,11 @@ fn scan(file: &impl OpenFile, first: u64, segment: &FoundSegment, limit: Option<
             && (!has_begun || records.is_some_and(|records| records <= missing * u64::from(u32::MAX)))
             && limit.is_none_or(|limit| found.mark.sequence < limit)
     };
+    let mut last = None;
     loop {
         let next = frame_from(file, scanned.length, segment.size, |found| belongs(found, &scanned, has_begun))?;
-        let Some(Found { start, mark }) = next else { return Ok(scanned) };
+        let Some(Found { start, mark }) = next else { break };
+        last = Some((Found { start, mark }, scanned.end, scanned.length));
         if !has_begun {
             has_begun = true;
             // Without a header the first frame says how many records came before; those of frames before it are lost unseen.
@@ -332,4 +334,10 @@ fn scan(file: &impl OpenFile, first: u64, segment: &FoundSegment, limit: Option<
         scanned.oldest_at = scanned.oldest_at.min(mark.written_at);
         scanned.newest_at = scanned.newest_at.max(mark.written_at);
     }
+    if let Some((found, end, length)) = last
+        && is_torn(file, &found)?
+    {
+        (scanned.end, scanned.length) = (end, length);
+    }
+    Ok(scanned)
 }

@@ -5,7 +5,7 @@ use std::io;
 use memchr::memmem;
 
 use crate::files::OpenFile;
-use crate::format::{BEFORE, BEHIND, FRAME_OVERHEAD, MARK, Mark};
+use crate::format::{BEFORE, BEHIND, FRAME_OVERHEAD, MARK, Mark, checksum};
 
 /// Bytes that are looked through at once.
 const WINDOW: usize = 256 * 1024;
@@ -34,6 +34,20 @@ fn frame_at(file: &impl OpenFile, start: u64, end: u64) -> io::Result<Option<Mar
     let read = file.read_at(start, &mut bytes)?;
     let mark = if read == MARK { Mark::decode(&bytes, BEFORE) } else { None };
     Ok(mark.filter(|mark| start.checked_add(mark.frame()).is_some_and(|behind| behind <= end)))
+}
+
+/// Whether a frame was begun and not written to its end: behind it there may be what stood in the file before.
+pub(super) fn is_torn(file: &impl OpenFile, found: &Found) -> io::Result<bool> {
+    let Found { start, mark } = found;
+    let mut behind = [0; MARK];
+    let read = file.read_at(start + mark.frame() - MARK as u64, &mut behind)?;
+    if Mark::decode(&behind[..read], BEHIND).as_ref() == Some(mark) {
+        return Ok(false);
+    }
+    // A mark may be damaged behind a payload that is whole.
+    let mut payload = vec![0; mark.length as usize];
+    let read = file.read_at(start + MARK as u64, &mut payload)?;
+    Ok(checksum([&payload[..read]]) != mark.checksum)
 }
 
 /// The frame that begins at this offset by either of its marks, or the next one.
