@@ -81,6 +81,8 @@ pub(crate) struct Shared {
     is_failing: AtomicBool,
     pub(crate) problem: Mutex<Option<String>>,
     pub(crate) owner: Mutex<Option<Arc<dyn StoreOwner>>>,
+    /// Frames that are not needed any more, and that the thread has not heard of: it is not woken for each.
+    pub(crate) completed: Mutex<Vec<FrameId>>,
 }
 
 /// What the thread is asked to do.
@@ -94,7 +96,8 @@ pub(crate) enum Command {
         most: usize,
         found: Box<dyn FnOnce(Vec<ReadFrame>) + Send>,
     },
-    Complete(FrameId),
+    /// So many frames wait to be completed that it should not wait any longer.
+    Complete,
     Resettle(StoreLimits),
     /// The oldest are to make room for so many bytes.
     MakeRoom(u64),
@@ -131,6 +134,7 @@ impl DiskQueue {
             is_failing: AtomicBool::new(false),
             problem: Mutex::new(None),
             owner: Mutex::new(None),
+            completed: Mutex::new(Vec::new()),
         };
         shared.limit(limits);
         let shared = Arc::new(shared);
@@ -224,8 +228,14 @@ impl Store for DiskQueue {
     }
 
     fn complete(&self, frame: FrameId) {
-        // Once it is closed the frame comes again with the next process.
-        drop(self.commands.send(Command::Complete(frame)));
+        let mut completed = self.shared.completed.lock();
+        completed.push(frame);
+        let is_time = completed.len().is_multiple_of(COMPLETIONS as usize);
+        drop(completed);
+        if is_time {
+            // Once it is closed the frame comes again with the next process.
+            drop(self.commands.send(Command::Complete));
+        }
     }
 
     fn belongs_to(&self, owner: Arc<dyn StoreOwner>) {

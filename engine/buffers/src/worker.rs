@@ -76,7 +76,12 @@ impl Worker {
             Some(trouble) => {
                 Some(trouble.again_at.saturating_sub(self.shared.now().elapsed).max(Duration::from_millis(1)))
             }
-            None if self.log.has_unwritten_completions() || self.log.needs_maintenance() => Some(FLUSH),
+            None if self.log.has_unwritten_completions()
+                || self.log.needs_maintenance()
+                || self.log.has_handed_out() =>
+            {
+                Some(FLUSH)
+            }
             None if self.log.has_max_age() && self.log.has_unread() => Some(AGES),
             None => None,
         }
@@ -110,7 +115,7 @@ impl Worker {
                     self.tell();
                     found(frames);
                 }
-                Command::Complete(frame) => self.log.complete(Frame::at(frame.sequence, frame.records, frame.place)),
+                Command::Complete => self.complete(),
                 Command::Begin => {
                     self.has_begun = true;
                     self.make_room(0);
@@ -125,6 +130,7 @@ impl Worker {
         }
         self.shared.work_begins();
         self.append(group);
+        self.complete();
         let is_time = self.shared.now().elapsed.saturating_sub(self.maintained_at) > AGES;
         // A quiet moment is used to write down what was completed meanwhile.
         if self.has_begun && (self.log.needs_maintenance() || !worked || is_time) {
@@ -143,6 +149,7 @@ impl Worker {
         if !self.has_begun {
             return;
         }
+        self.complete();
         if let Err(error) = self.log.close(self.shared.now()) {
             tracing::warn!(buffer = %self.shared.name, %error, "the buffer could not be closed in order, the next start has more to read");
         }
@@ -166,6 +173,7 @@ impl Worker {
             return;
         }
         self.make_room(group.iter().map(|pending| pending.frame.size()).sum());
+        self.complete();
         if self.log.has_unwritten_completions() {
             // So a kill repeats what was sent meanwhile at most.
             self.maintain();
@@ -201,6 +209,14 @@ impl Worker {
                 self.failed(&problem);
                 waiting.for_each(|written| written.failed(&problem));
             }
+        }
+    }
+
+    /// Hears of frames that are not needed any more.
+    fn complete(&mut self) {
+        let completed = std::mem::take(&mut *self.shared.completed.lock());
+        for frame in completed {
+            self.log.complete(Frame::at(frame.sequence, frame.records, frame.place));
         }
     }
 

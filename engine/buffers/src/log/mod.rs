@@ -160,6 +160,11 @@ impl<F: Files> Log<F> {
         })
     }
 
+    /// Whether somebody has frames that may be completed at any moment.
+    pub fn has_handed_out(&self) -> bool {
+        self.segments.iter().any(|(first, segment)| segment.end - first > segment.done_frames + segment.unread_frames)
+    }
+
     /// Whether there is something to read.
     pub fn has_unread(&self) -> bool {
         self.cursor.is_some()

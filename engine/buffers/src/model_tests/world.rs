@@ -227,7 +227,7 @@ impl World {
                 self.model.keep(if removed { Kept::Durable } else { Kept::Written });
             }
             // Space for it is reserved: a full disk must not keep it from being emptied.
-            Err(error) => self.explain_fault(&error, hits),
+            Err(error) => self.not_all(&error, hits),
         }
         self.check();
     }
@@ -308,7 +308,7 @@ impl World {
         let hits = self.disk.faults_hit();
         match self.log().close(now) {
             Ok(()) => self.model.keep(Kept::Durable),
-            Err(error) => self.explain_fault(&error, hits),
+            Err(error) => self.not_all(&error, hits),
         }
         self.check();
     }
@@ -374,6 +374,14 @@ impl World {
             return;
         }
         self.explain_fault(error, hits);
+    }
+
+    /// Something could not be done. What is completed may be written all the same.
+    fn not_all(&mut self, error: &std::io::Error, hits: u64) {
+        self.explain_fault(error, hits);
+        if !self.log().has_unwritten_completions() {
+            self.model.keep(Kept::Written);
+        }
     }
 
     fn explain_fault(&self, error: &std::io::Error, hits: u64) {
