@@ -132,9 +132,10 @@ pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
         let _inside = shared.enter();
         built.run()
     };
+    engine_core::memory::give_back_by(give_back);
     let waiting = Arc::downgrade(&state);
     let waits = move || waiting.upgrade().is_some_and(|state| state.services_wait());
-    reclaim::start(running.admission().clone(), waits, limit, give_back)
+    reclaim::start(running.admission().clone(), waits, limit, running.lanes(), give_back)
         .map_err(system("the thread that gives memory back"))?;
     state.heartbeats().start(&running.lanes(), shared.handle());
     let bound = listeners(&running, &own_listeners);

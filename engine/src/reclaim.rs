@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use engine_core::budget::Budget;
+use engine_core::lane::Lanes;
 
 use crate::admin::resident_bytes;
 
@@ -50,6 +51,7 @@ pub(crate) fn start(
     budget: Budget,
     mut waits: impl FnMut() -> bool + Send + 'static,
     limit: u64,
+    lanes: Lanes,
     give_back: GiveBack,
 ) -> io::Result<()> {
     let mut shortage = Shortage { most: limit / 4 * 3, refusals: budget.refusals(), last_refusal: None };
@@ -75,6 +77,9 @@ pub(crate) fn start(
             pause = SHORT;
             let is_working = budget.used() > budget.limit() / WORKING_FROM;
             if calm.is_over(Instant::now(), resident, is_working) {
+                // What a thread keeps for itself, only it can give back.
+                lanes.iter().for_each(|lane| drop(lane.spawn(async move { give_back() })));
+                thread::sleep(SHORT);
                 give_back();
                 calm.given_back(resident, resident_bytes().unwrap_or(0));
             }
@@ -138,7 +143,13 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use engine_core::lane::LaneThreads;
+
     use super::*;
+
+    fn no_lanes() -> Lanes {
+        LaneThreads::start(1).unwrap().lanes()
+    }
 
     /// Memory is short for a second after each refusal, and while the process is large.
     #[test]
@@ -186,7 +197,7 @@ mod tests {
     fn a_refusal_gives_memory_back() {
         static GIVEN: AtomicUsize = AtomicUsize::new(0);
         let budget = Budget::new(10);
-        start(budget.clone(), || false, u64::MAX, || GIVEN.store(1, Ordering::Relaxed)).unwrap();
+        start(budget.clone(), || false, u64::MAX, no_lanes(), || GIVEN.store(1, Ordering::Relaxed)).unwrap();
         budget.try_charge(11).unwrap_err();
         while GIVEN.load(Ordering::Relaxed) == 0 {
             thread::yield_now();
@@ -202,7 +213,7 @@ mod tests {
         let count = || {
             GIVEN.fetch_add(1, Ordering::Relaxed);
         };
-        start(Budget::new(10), waits, u64::MAX, count).unwrap();
+        start(Budget::new(10), waits, u64::MAX, no_lanes(), count).unwrap();
         while ASKED.load(Ordering::Relaxed) < 5 {
             thread::yield_now();
         }

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use engine_core::memory;
 use engine_core::sink::{FrameId, NoStore, ReadFrame, Recovered, Store, StoreLimits, StoreOwner, StoreState, Written};
 use futures::FutureExt;
 use futures::channel::oneshot;
@@ -37,6 +38,8 @@ const HEADROOM: u64 = 8;
 const MOST_UNWRITTEN: u64 = 64 * 1024 * 1024;
 /// What is taken at once before others are told how things are.
 const MOST_AT_ONCE: usize = 1024;
+/// After so long without anything to do the thread gives back the memory that it keeps.
+const QUIET: Duration = Duration::from_secs(3);
 /// How long a sync may take before nothing more is taken.
 const STALLED: Duration = Duration::from_secs(2);
 
@@ -148,8 +151,10 @@ impl DiskQueue {
 
 /// The thread: until it is closed, or nobody can ask any more.
 fn serve(mut worker: Worker, asked: &Receiver<Command>) {
+    let mut keeps_memory = true;
     loop {
-        let first = match worker.pause() {
+        let pause = worker.pause().or(keeps_memory.then_some(QUIET));
+        let first = match pause {
             Some(pause) => match asked.recv_timeout(pause) {
                 Ok(command) => Some(command),
                 Err(RecvTimeoutError::Timeout) => None,
@@ -160,6 +165,12 @@ fn serve(mut worker: Worker, asked: &Receiver<Command>) {
                 Err(_) => return worker.close(),
             },
         };
+        if first.is_none() && worker.pause().is_none() {
+            memory::give_back();
+            keeps_memory = false;
+            continue;
+        }
+        keeps_memory = true;
         let waiting = first.into_iter().chain(std::iter::from_fn(|| asked.try_recv().ok())).take(MOST_AT_ONCE);
         if let Some(closed) = worker.work(waiting) {
             // Whoever still asks is told so by the end of the channel.

@@ -9,6 +9,7 @@ pub mod contract;
 pub mod edge;
 pub mod lane;
 pub mod ledger;
+pub mod memory;
 pub mod outcome;
 pub mod peer;
 pub mod poison;
