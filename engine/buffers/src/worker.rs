@@ -317,7 +317,8 @@ impl Worker {
         let now = self.shared.now();
         self.maintained_at = now.elapsed;
         let done = self.log.maintain(now);
-        let is_due = self.trouble.is_some_and(|trouble| trouble.again_at <= now.elapsed);
+        // Where a file has gone there may be room now.
+        let is_due = self.trouble.is_some_and(|trouble| trouble.again_at <= now.elapsed || self.log.has_freed());
         match done {
             Err(error) => self.failed(&error.to_string()),
             Ok(()) if is_due => match self.log.probe(now) {

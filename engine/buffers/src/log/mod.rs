@@ -180,6 +180,11 @@ impl<F: Files> Log<F> {
         std::mem::take(&mut self.losses)
     }
 
+    /// Whether segments were removed since the last time somebody took that.
+    pub fn has_freed(&self) -> bool {
+        self.freed > 0
+    }
+
     /// Bytes of segments removed since the last time this was asked.
     pub fn take_freed(&mut self) -> u64 {
         std::mem::take(&mut self.freed)
