@@ -82,9 +82,9 @@ pub enum BuildFailure {
         #[source]
         error: Box<engine_buffers::OpenQueueError>,
     },
-    /// A sink that was taken away has the buffer still.
+    /// A sink that was taken away is at its end and does not let go of the buffer.
     #[error(
-        "{id}: the buffer `{identity}` is still delivered from by a sink that was taken away: try again when that has ended"
+        "{id}: the buffer `{identity}` is not let go of yet by a sink that was taken away: try again when that has ended"
     )]
     StillDrained {
         /// The sink.

@@ -5,6 +5,7 @@
 mod buffers;
 mod build;
 mod drain;
+mod estate;
 mod instance;
 mod orphans;
 mod reload;

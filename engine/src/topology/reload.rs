@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::buffers::{self, SinkBuffer};
 use super::build::{self, BuildFailure, BuiltComponent};
 use super::instance::{Inheritance, Instance, Start};
-use super::retire::{End, Farewell, must_wait};
+use super::retire::{Claimed, End, Farewell, must_wait};
 use super::run::{Running, RunningNode, admission_of, telemetry_of};
 use super::wiring::Wiring;
 
@@ -58,7 +58,11 @@ struct Prepared {
     /// None for what goes on.
     components: Vec<Option<BuiltComponent>>,
     services: Services,
+    claims: Claims,
 }
+
+/// What sinks hold that are coming to their ends, by the new sinks that get it.
+type Claims = BTreeMap<ComponentId, Claimed>;
 
 /// A socket that a component asks for.
 type Listener = (ComponentId, String, std::net::SocketAddr);
@@ -85,13 +89,14 @@ impl Running {
     async fn prepare(&self, plan: &Plan) -> Result<Prepared, Vec<BuildFailure>> {
         let mut failures = Vec::new();
         let services = build::open_services(self.opened.clone(), &plan.services, &plan.settings, &mut failures);
+        let claims = self.claim(plan).await;
         let mut components = Vec::new();
         for node in &plan.nodes {
             if self.goes_on(node) {
                 components.push(None);
                 continue;
             }
-            match build::component(node, &services, &self.surroundings.lanes, || self.buffer(node, plan)) {
+            match build::component(node, &services, &self.surroundings.lanes, || self.buffer(node, plan, &claims)) {
                 Ok(built) => components.push(built),
                 Err(failure) => failures.push(failure),
             }
@@ -105,17 +110,33 @@ impl Running {
             }
         }
         if failures.is_empty() {
-            return Ok(Prepared { components, services });
+            return Ok(Prepared { components, services, claims });
         }
         release(&self.surroundings.sockets, bound.iter());
         Err(failures)
     }
 
-    /// The buffer of a sink that is new: one that runs may have it.
-    fn buffer(&self, node: &PlannedNode, plan: &Plan) -> Result<SinkBuffer, BuildFailure> {
-        let owner = self.instances.iter().find(|instance| buffers::is_same(&instance.node, node));
-        let store = owner.and_then(|instance| instance.reading.sink.as_ref()?.store().cloned());
-        match store {
+    /// Claims the buffers of new sinks that others have which are coming to their ends.
+    async fn claim(&self, plan: &Plan) -> Claims {
+        let mut claims = Claims::new();
+        for node in plan.nodes.iter().filter(|node| !self.goes_on(node) && self.owner(node).is_none()) {
+            if let Some(claimed) = self.retiring.claim(node).await {
+                claims.insert(node.id.clone(), claimed);
+            }
+        }
+        claims
+    }
+
+    /// The sink that runs and has the buffer that this one is to have.
+    fn owner(&self, node: &PlannedNode) -> Option<&Instance> {
+        self.instances.iter().find(|instance| buffers::is_same(&instance.node, node))
+    }
+
+    /// The buffer of a sink that is new: one that runs, or is coming to its end, may have it.
+    fn buffer(&self, node: &PlannedNode, plan: &Plan, claims: &Claims) -> Result<SinkBuffer, BuildFailure> {
+        let owner = self.owner(node).map(|instance| &instance.reading);
+        let owner = owner.or_else(|| claims.get(&node.id).map(|claimed| &claimed.reading));
+        match owner.and_then(|owner| owner.sink.as_ref()?.store().cloned()) {
             Some(store) => Ok(SinkBuffer::HandedOver(store)),
             None if self.retiring.has_buffer_of(node) => {
                 let identity = node.sink.as_ref().expect("it has a buffer").identity.clone();
@@ -148,16 +169,21 @@ impl Running {
 
     /// Starts what is new and turns the routes to it. Cannot fail.
     fn exchange(&mut self, plan: Plan, prepared: Prepared) -> Changes {
-        let Prepared { components, services } = prepared;
+        let Prepared { components, services, mut claims } = prepared;
         let own = services.get::<SelfTelemetry>("").ok();
         let mut before: BTreeMap<ComponentId, Instance> =
             self.instances.drain(..).map(|instance| (instance.node.id.clone(), instance)).collect();
         let telemetries: Vec<Arc<ComponentTelemetry>> = plan
             .nodes
             .iter()
-            .map(|node| match before.get(&node.id).filter(|instance| counts_on(node, &instance.node)) {
-                Some(instance) => Arc::clone(&instance.reading.telemetry),
-                None => telemetry_of(node, own.as_deref()),
+            .map(|node| {
+                let known = before.get(&node.id);
+                let earlier = known.filter(|instance| counts_on(node, &instance.node));
+                let earlier = earlier.map(|instance| &instance.reading);
+                match earlier.or_else(|| known.is_none().then(|| comes_again(node, &claims)).flatten()) {
+                    Some(reading) => Arc::clone(&reading.telemetry),
+                    None => telemetry_of(node, own.as_deref()),
+                }
             })
             .collect();
         self.opened = services;
@@ -191,8 +217,16 @@ impl Running {
                     let other = leaving.iter().map(|(instance, _)| instance).chain(before.values());
                     let ending = other.chain(known.as_ref()).filter(|earlier| must_wait(node, &earlier.node));
                     after.extend(ending.map(|earlier| earlier.ended.clone()));
-                    let inherited = known.as_ref().filter(|instance| counts_on(node, &instance.node));
-                    let inheritance = Inheritance { after, before: inherited.map(succeed) };
+                    let inherited = match &known {
+                        Some(instance) => counts_on(node, &instance.node).then(|| succeed(instance)),
+                        None => {
+                            if let Some(claimed) = claims.get(&node.id).filter(|claimed| claimed.node.id == node.id) {
+                                self.retiring.succeeded(claimed);
+                            }
+                            comes_again(node, &claims).cloned()
+                        }
+                    };
+                    let inheritance = Inheritance { after, before: inherited };
                     let start = Start {
                         surroundings: &self.surroundings,
                         wiring: &wiring,
@@ -215,6 +249,11 @@ impl Running {
         }
         instances.reverse();
         drop(wiring);
+        for new in &mut instances {
+            let Some(claimed) = claims.remove(&new.node.id) else { continue };
+            new.awaits.push(claimed.ended.clone());
+            claimed.give_to(new.reading.sink.clone().expect("only sinks claim a buffer"));
+        }
         let wanted: Vec<Listener> = plan.nodes.iter().flat_map(listeners).collect();
         for (instance, farewell) in leaving {
             let given_up = listeners(&instance.node).filter(|listener| !wanted.contains(listener));
@@ -277,6 +316,12 @@ fn succeed(instance: &Instance) -> RunningNode {
     }
     instance.reading.telemetry.taken_over();
     instance.reading.clone()
+}
+
+/// What is known of the sink of this component that was taken away and is coming to its end, if the new one counts on there.
+fn comes_again<'c>(node: &PlannedNode, claims: &'c Claims) -> Option<&'c RunningNode> {
+    let claimed = claims.get(&node.id).filter(|claimed| claimed.node.id == node.id);
+    claimed.filter(|claimed| counts_on(node, &claimed.node)).map(|claimed| &claimed.reading)
 }
 
 /// Whether the counters of a component stay those of the next one: of the same type, with the same outputs.

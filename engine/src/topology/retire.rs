@@ -1,8 +1,9 @@
 //! The ends of components that have been replaced or removed, beside everything that runs on.
 //!
 //! A source stops admitting and waits for its receipts; a stage hands on what it holds; a sink delivers what it holds with
-//! the configuration it had, once the last route to it is gone. What has not ended at the deadline is stopped, and what a
-//! sink still holds then is settled as at a shutdown. Not here: the end of the process (`drain`).
+//! the configuration it had, once the last route to it is gone, unless a reload has its buffer again meanwhile: that sink
+//! gets what is left. What has not ended at the deadline is stopped, and what a sink still holds then is settled as at a
+//! shutdown. Not here: the end of the process (`drain`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +15,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::buffers;
-use super::instance::Instance;
+use super::estate::{Claim, Estate};
+use super::instance::{Instance, Standing};
 use super::run::{RunningNode, note_end};
 use super::services::LEAST_GRACE;
+
+/// How long a sink is waited for that lets go of a buffer on disk. It does so within seconds.
+const LET_GO_WAIT: Duration = Duration::from_secs(5);
 
 /// Components that are coming to their ends.
 #[derive(Debug, Default)]
@@ -32,9 +37,23 @@ pub(super) struct Retiring {
 #[derive(Debug)]
 struct Retiree {
     node: engine_config::PlannedNode,
-    /// None where another instance goes on as this component.
-    removed: Option<RunningNode>,
+    reading: RunningNode,
+    standing: Arc<Standing>,
+    farewell: Farewell,
     ended: CancellationToken,
+    estate: Estate,
+}
+
+/// What a sink holds that is coming to its end, claimed for the one that has its buffer again.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    /// As that sink was planned.
+    pub(super) node: engine_config::PlannedNode,
+    pub(super) reading: RunningNode,
+    /// Cancelled when that sink has ended.
+    pub(super) ended: CancellationToken,
+    standing: Arc<Standing>,
+    claim: Claim,
 }
 
 /// How one of them came to its end.
@@ -61,7 +80,7 @@ pub(super) enum Farewell {
 pub(super) struct End {
     /// How long sources and stages have, and sinks that hand over.
     pub(super) grace: Duration,
-    /// The sink that gets what the instance holds.
+    /// The sink that gets what the instance holds; without one, whoever has its buffer again before it has ended.
     pub(super) successor: Option<Arc<SinkHandle>>,
     /// The process ends: the grace counts from then on for everybody.
     pub(super) hurry: CancellationToken,
@@ -70,10 +89,17 @@ pub(super) struct End {
 impl Retiring {
     /// Lets an instance come to its end. Nothing is sent to it by routes that are in force.
     pub(super) fn add(&mut self, mut instance: Instance, farewell: Farewell, end: End) {
-        let deadline = Instant::now() + end.grace;
-        let removed = (farewell == Farewell::Removed).then(|| instance.reading.clone());
-        let (node, ended) = (instance.node.clone(), instance.ended.clone());
-        self.all.push(Retiree { node, removed, ended });
+        let End { grace, successor, hurry } = end;
+        let deadline = Instant::now() + grace;
+        let estate = Estate::of(successor);
+        self.all.push(Retiree {
+            node: instance.node.clone(),
+            reading: instance.reading.clone(),
+            standing: Arc::clone(&instance.standing),
+            farewell,
+            ended: instance.ended.clone(),
+            estate: estate.clone(),
+        });
         // With them go the routes that it is part of, and those that it sends by unless its tasks still do.
         instance.target = None;
         instance.ports = Vec::new();
@@ -82,7 +108,7 @@ impl Retiring {
                 // Its port is the other one's by now.
                 instance.stop.cancel();
             }
-            self.sinks.spawn(end_of_sink(instance, end));
+            self.sinks.spawn(end_of_sink(instance, grace, estate, hurry));
         } else {
             instance.stop.cancel();
             self.flows.spawn(end_of_flow(instance, deadline));
@@ -132,19 +158,52 @@ impl Retiring {
 
     /// Those whose place nobody has.
     pub(super) fn removed(&self) -> impl Iterator<Item = &RunningNode> {
-        self.all.iter().filter(|retiree| !retiree.ended.is_cancelled()).filter_map(|retiree| retiree.removed.as_ref())
+        self.running().filter(|retiree| retiree.farewell == Farewell::Removed).map(|retiree| &retiree.reading)
     }
 
     /// What they were planned as, all that have not ended.
     pub(super) fn nodes(&self) -> impl Iterator<Item = &engine_config::PlannedNode> {
-        self.all.iter().filter(|retiree| !retiree.ended.is_cancelled()).map(|retiree| &retiree.node)
+        self.running().map(|retiree| &retiree.node)
     }
 
     /// Whether one of them has the buffer on disk that this node is to have.
     pub(super) fn has_buffer_of(&self, node: &engine_config::PlannedNode) -> bool {
-        let on_disk = buffers::wanted(node).is_some();
-        let all = self.all.iter().filter(|retiree| !retiree.ended.is_cancelled());
-        on_disk && all.map(|retiree| &retiree.node).any(|earlier| buffers::is_same(earlier, node))
+        buffers::wanted(node).is_some() && self.with_buffer_of(node).next().is_some()
+    }
+
+    /// Claims the buffer that this node is to have, where one of them has it. One that lets go of it is waited for.
+    pub(super) async fn claim(&self, node: &engine_config::PlannedNode) -> Option<Claimed> {
+        let claim = |retiree: &Retiree| {
+            Some(Claimed {
+                claim: retiree.estate.claim()?,
+                node: retiree.node.clone(),
+                reading: retiree.reading.clone(),
+                ended: retiree.ended.clone(),
+                standing: Arc::clone(&retiree.standing),
+            })
+        };
+        let claimed = self.with_buffer_of(node).find_map(claim);
+        if claimed.is_none() && self.has_buffer_of(node) {
+            let all = self.with_buffer_of(node).map(|retiree| retiree.ended.cancelled());
+            drop(tokio::time::timeout(LET_GO_WAIT, futures::future::join_all(all)).await);
+        }
+        claimed
+    }
+
+    /// Another instance goes on as the component of this one.
+    pub(super) fn succeeded(&mut self, by: &Claimed) {
+        by.standing.replaced();
+        by.reading.telemetry.taken_over();
+        let retiree = self.all.iter_mut().find(|retiree| Arc::ptr_eq(&retiree.standing, &by.standing));
+        retiree.into_iter().for_each(|retiree| retiree.farewell = Farewell::Replaced);
+    }
+
+    fn with_buffer_of(&self, node: &engine_config::PlannedNode) -> impl Iterator<Item = &Retiree> {
+        self.running().filter(|retiree| buffers::is_same(&retiree.node, node))
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Retiree> {
+        self.all.iter().filter(|retiree| !retiree.ended.is_cancelled())
     }
 
     /// Those that must have ended before this node may begin: a source that fetches its data itself must not fetch it
@@ -156,6 +215,13 @@ impl Retiring {
 
     fn forget(&mut self) {
         self.all.retain(|retiree| !retiree.ended.is_cancelled());
+    }
+}
+
+impl Claimed {
+    /// What the sink holds goes to this one.
+    pub(super) fn give_to(self, heir: Arc<SinkHandle>) {
+        self.claim.give_to(heir);
     }
 }
 
@@ -182,28 +248,36 @@ async fn end_of_flow(mut instance: Instance, deadline: Instant) -> Retired {
     Retired { id, unfinished, dropped: 0 }
 }
 
-async fn end_of_sink(mut instance: Instance, end: End) -> Retired {
+async fn end_of_sink(mut instance: Instance, grace: Duration, estate: Estate, hurry: CancellationToken) -> Retired {
     let _ended = instance.ended.clone().drop_guard();
     let id = instance.node.id.clone();
     let handle = instance.reading.sink.clone().expect("a sink has a driver");
-    let mut deadline = Instant::now() + end.grace;
+    let mut deadline = Instant::now() + grace;
     // At the deadline nothing is taken any more, whoever still sends.
     drop(tokio::time::timeout_at(deadline, handle.left()).await);
     // Whoever hands over to it must find it there.
     for earlier in std::mem::take(&mut instance.awaits) {
         earlier.cancelled().await;
     }
-    let drained = match &end.successor {
-        Some(successor) => handle.hand_over(successor, deadline, &end.hurry).await,
-        None => {
-            let settings = instance.node.sink.as_ref().expect("the plan settles every sink");
-            deadline = Instant::now() + settings.drain_timeout;
-            tokio::select! {
-                () = handle.emptied(deadline) => {}
-                () = end.hurry.cancelled() => deadline = deadline.min(Instant::now() + end.grace),
-            }
-            handle.drain(deadline).await
+    let is_without_heir = !estate.has_heir();
+    if is_without_heir {
+        let settings = instance.node.sink.as_ref().expect("the plan settles every sink");
+        deadline = Instant::now() + settings.drain_timeout;
+        tokio::select! {
+            () = handle.emptied(deadline) => {}
+            () = estate.named() => {}
+            () = hurry.cancelled() => deadline = deadline.min(Instant::now() + grace),
         }
+    }
+    let heir = estate.settle().await;
+    let drained = match heir.as_ref() {
+        Some(successor) => {
+            if is_without_heir {
+                deadline = Instant::now() + grace;
+            }
+            handle.hand_over(successor, deadline, &hurry).await
+        }
+        None => handle.drain(deadline).await,
     };
     let Drained { dropped, kept, finished } = drained;
     instance.stop.cancel();

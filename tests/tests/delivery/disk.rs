@@ -159,6 +159,46 @@ async fn a_buffer_survives_a_reload_that_changes_its_sink() {
     assert!(engine.ended().await.status.success());
 }
 
+/// A sink that is taken away and comes again with another backend while it still delivers: the reload is taken, and everything
+/// that the old one held arrives at the new backend once.
+#[tokio::test]
+async fn a_sink_that_comes_again_delivers_what_is_left() {
+    let state = tempfile::tempdir().unwrap();
+    let (dead, other, backend) = (Backend::default(), Backend::default(), Backend::default());
+    let (no_address, elsewhere, address) = (dead.serve().await, other.serve().await, backend.serve().await);
+    dead.set_away(true);
+    // Little of it fits into memory.
+    let buffer = "max_size = \"8MiB\", drain_timeout = \"1h\"";
+    let engine = start(state.path(), no_address, buffer).await;
+    let load = Load::start(engine.apps(), 4).await;
+    // What is on its way to the disk counts as on disk only too.
+    eventually("thousands are on disk only", || async {
+        (engine.ledger("out").await.held.on_disk > 5000).then_some(())
+    })
+    .await;
+    let accepted = load.stop().await.accepted();
+    let next = configuration(state.path(), "next", elsewhere, "");
+    engine.reload(&next).await.unwrap();
+    let held = engine.ledger("out").await.held;
+    assert!(
+        held.on_disk > 0 && held.queued + held.in_flight > 0,
+        "it is there still, and holds what it held: {held:?}"
+    );
+    let out = configuration(state.path(), "out", address, buffer);
+    engine.reload(&(next + &out[out.find("[sinks").unwrap()..])).await.unwrap();
+    arrived(&backend, &accepted).await;
+    let ledger = eventually("nothing is held any more", || async {
+        let ledger = engine.ledger("out").await;
+        (ledger.held.queued + ledger.held.in_flight + ledger.held.on_disk == 0).then_some(ledger)
+    })
+    .await;
+    assert_eq!((ledger.recovered, ledger.delivered), (0, ledger.accepted), "it is one ledger: {ledger:?}");
+    assert!(backend.taken().values().all(|count| *count == 1), "each record once");
+    assert!(dead.taken().is_empty() && other.taken().is_empty());
+    engine.terminate();
+    assert!(engine.ended().await.status.success());
+}
+
 /// What a sink that is gone could not deliver in time stays on disk under its identity, and no other sink gets it; the sink
 /// that has the identity again does.
 #[tokio::test]

@@ -223,6 +223,121 @@ async fn what_a_dead_backend_does_not_take_is_counted() {
     assert_eq!(shown, [0, 1, 2, 3, 4]);
 }
 
+/// A sink that is taken away and comes again while it still delivers hands over what is left, in memory and on disk, as often as
+/// that happens: under its id its ledger goes on, under another one with its identity each ledger balances. A reload that is
+/// refused in between leaves it where it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_that_comes_again_gets_what_is_left() {
+    for kind in ["memory", "disk"] {
+        let scratch = tempfile::tempdir().unwrap();
+        let [dead, live] = ["dead", "live"].map(|name| format!("again-{kind}-{name}"));
+        let (backlog, board) = (Board::named(&dead), Board::named(&live));
+        backlog.answer(false);
+        let text = |sinks: &str| {
+            format!(
+                "[state]\ndirectory = \"{}\"\n[sources.in]\ntype = \"push\"\nboard = \"{dead}\"\n[sinks.other]\n\
+                 type = \"blackhole\"\ninputs = [\"in\"]\n{sinks}",
+                scratch.path().display()
+            )
+        };
+        let out = |id: &str, board: &str| {
+            format!(
+                "[sinks.{id}]\ntype = \"show\"\nboard = \"{board}\"\ninputs = [\"in\"]\n\
+                 retry = {{ initial_interval = \"1ms\", max_interval = \"5ms\" }}\n\
+                 buffer = {{ type = \"{kind}\", identity = \"shop\", drain_timeout = \"1h\" }}\n"
+            )
+        };
+        let mut running = run(&text(&out("out", &dead)));
+        assert_eq!(within("it is taken", backlog.push(logs(&[], 0..3))).await, Outcome::Delivered);
+        let first = sink(&running, "out");
+        reload(&mut running, &text("")).await;
+        assert_eq!(state(&running, "out"), HealthState::Draining);
+        let bad = "[sinks.bad]\ntype = \"file\"\npath = \"/nowhere/at/all\"\ninputs = [\"in\"]\n";
+        running.reload(plan(&text(&(out("out", &live) + bad)))).await.unwrap_err();
+        assert_eq!(state(&running, "out"), HealthState::Draining, "it goes on as before");
+
+        // Again, away, and again once more, before anybody has handed over anything.
+        assert_eq!(ids(&reload(&mut running, &text(&out("out", &dead))).await), [vec!["out"], vec![], vec![]]);
+        assert_eq!(state(&running, "out"), HealthState::Ok);
+        assert_eq!(within("it is taken", backlog.push(logs(&[], 3..5))).await, Outcome::Delivered);
+        reload(&mut running, &text("")).await;
+        assert_eq!(running.nodes().iter().filter(|node| node.id.as_str() == "out").count(), 1);
+        reload(&mut running, &text(&out("out", &dead))).await;
+        let second = sink(&running, "out");
+        let (line, of_first) = (second.line(), first.line());
+        assert_eq!((line.counts.accepted, line.held.total(), line.counts.recovered), (5, 5, 0), "{kind}: {line:?}");
+        assert_eq!(line, of_first, "it is one ledger");
+        line.check().unwrap();
+
+        // Under another id: it is another ledger, of which the old one knows.
+        reload(&mut running, &text("")).await;
+        reload(&mut running, &text(&out("next", &live))).await;
+        let next = sink(&running, "next");
+        all_retired(&mut running, 3).await;
+        assert!(running.nodes().iter().all(|node| node.id.as_str() != "out"));
+        within("everything arrives", next.emptied(tokio::time::Instant::now() + std::time::Duration::from_secs(60)))
+            .await;
+        let (old, new) = (second.line(), next.line());
+        old.check().unwrap();
+        new.check().unwrap();
+        assert_eq!((old.counts.accepted, old.counts.returned, old.held.total()), (5, 5, 0), "{kind}: {old:?}");
+        assert_eq!((new.counts.recovered, new.counts.delivered, new.counts.accepted), (5, 5, 0), "{kind}: {new:?}");
+        let report = within("the graph drains", running.drain()).await;
+        assert!(report.dropped.is_empty() && report.unfinished.is_empty(), "{report:?}");
+        let mut shown: Vec<u64> = board.shown().iter().flat_map(records_of).collect();
+        shown.sort_unstable();
+        assert_eq!(shown, [0, 1, 2, 3, 4], "{kind}: each once");
+    }
+}
+
+/// A sink on disk that comes again at any moment of its end, also while it lets go of its buffer, is not refused and loses
+/// nothing: what was taken is delivered once, by whichever instance.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_comes_and_goes_under_load() {
+    let scratch = tempfile::tempdir().unwrap();
+    let board = Board::named("comes");
+    let text = |sinks: &str| {
+        format!(
+            "[state]\ndirectory = \"{}\"\n[sources.in]\ntype = \"push\"\nboard = \"comes\"\n[sinks.other]\n\
+             type = \"blackhole\"\ninputs = [\"in\"]\n{sinks}",
+            scratch.path().display()
+        )
+    };
+    let out =
+        text("[sinks.out]\ntype = \"show\"\nboard = \"comes\"\ninputs = [\"in\"]\nbuffer = { type = \"disk\" }\n");
+    let mut running = run(&out);
+    let (receipts, mut received) = tokio::sync::mpsc::channel(64);
+    let sender = tokio::spawn(keep_sending(board.clone(), receipts, FIRST));
+    let mut lines = vec![sink(&running, "out")];
+    for _ in 0..40 {
+        reload(&mut running, &text("")).await;
+        for _ in 0..4 {
+            let receipt = within("a batch is sent", received.recv()).await.unwrap();
+            assert_eq!(within("it is answered", receipt).await, Outcome::Delivered);
+        }
+        reload(&mut running, &out).await;
+        lines.push(sink(&running, "out"));
+        for handle in &lines {
+            handle.line().check().unwrap();
+        }
+    }
+    sender.abort();
+    drop(sender.await);
+    while let Some(receipt) = within("what was sent", received.recv()).await {
+        assert_eq!(within("it is answered", receipt).await, Outcome::Delivered);
+    }
+    let report = within("the graph drains", running.drain()).await;
+    assert!(report.dropped.is_empty() && report.unfinished.is_empty(), "{report:?}");
+    let mut shown: Vec<u64> = board.shown().iter().flat_map(records_of).collect();
+    let count = shown.len();
+    shown.sort_unstable();
+    shown.dedup();
+    assert_eq!(shown.len(), count, "each record once");
+    let last = lines.last().unwrap().line();
+    last.check().unwrap();
+    assert_eq!(last.held.total(), 0);
+}
+
 /// A graph that cannot be built leaves everything as it is: the same instances, no listener more, no service more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_reload_changes_nothing() {

@@ -375,3 +375,52 @@ async fn the_check_sees_every_count_of_a_disk() {
         }
     }
 }
+
+/// A sink that gets the buffer of one with another ledger reads nothing of it before it is handed over: each ledger balances at
+/// every moment, and nothing is sent by both.
+#[tokio::test]
+async fn what_is_on_disk_is_read_by_whose_ledger_it_is_in() {
+    let store = Arc::new(TestStore { recovered: Recovered { records: 10, damaged: 0 }, ..TestStore::default() });
+    let threads = LaneThreads::start(1).unwrap();
+    let refusing = away();
+    let (inlet, old) = drive_over(&store, refusing.clone(), settings(WhenFull::Refuse), &threads);
+    let frame = |numbers: std::ops::Range<u64>| {
+        let wire = numbered(numbers).into_wire().unwrap();
+        ReadFrame { frame: store.frame(10), wire, age: Duration::ZERO }
+    };
+    store.unread.lock().push(frame(0..10));
+    inlet.driver.readable();
+    refusing.called(1).await;
+    // Nobody has read this one; the old sink does not any more.
+    inlet.driver.closing.cancel();
+    inlet.driver.recover(Recovered { records: 10, damaged: 0 });
+    store.unread.lock().push(frame(10..20));
+    let taking = ScriptedSink::answering(|_| Outcome::Delivered);
+    let succession =
+        Succession { store: Some(Arc::clone(&store) as Arc<dyn Store>), is_handed_over: true, ..Succession::default() };
+    let telemetry = Arc::new(ComponentTelemetry::default());
+    let (inlet, new) = start_after(
+        "out",
+        Box::new(taking.clone()),
+        settings(WhenFull::Refuse),
+        telemetry,
+        &threads.lanes(),
+        succession,
+    );
+    inlet.driver.readable();
+    // It is at work already, and has looked for something to read before it delivers this.
+    assert_eq!(offer(&inlet, 20..30).await, Outcome::Delivered);
+    taking.called(1).await;
+    assert_eq!(store.unread.lock().len(), 1);
+    old.line().check().unwrap();
+    new.line().check().unwrap();
+    let drained = old.hand_over(&new, Instant::now() + Duration::from_secs(30), &CancellationToken::new()).await;
+    assert_eq!(drained, Drained { dropped: 0, kept: 0, finished: true });
+    new.emptied(Instant::now() + Duration::from_secs(30)).await;
+    assert_eq!(delivered(&taking), (0..30).collect::<Vec<_>>());
+    let (old, new) = (old.line(), new.line());
+    old.check().unwrap();
+    new.check().unwrap();
+    assert_eq!((old.counts.recovered, old.counts.returned, old.held.total()), (20, 20, 0));
+    assert_eq!((new.counts.recovered, new.counts.accepted, new.counts.delivered), (20, 10, 30));
+}

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use engine_config::WhenFull;
@@ -33,7 +33,18 @@ pub(super) struct Durable {
     pub(super) store: Arc<dyn Store>,
     /// Something is to be read, or is on its way to the disk.
     pub(super) work: Notify,
+    /// Whether what is on disk stands in the ledger of this sink already, or in that of the one that hands it over.
+    is_accounted: AtomicBool,
     writes: Mutex<VecDeque<Arc<Writing>>>,
+}
+
+/// In whose ledger it stands what a store holds when a sink gets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Accounted {
+    /// In that of this sink.
+    Here,
+    /// In another one, until it is handed over.
+    Elsewhere,
 }
 
 /// A frame of which the items in memory are parts; completed when all of them are settled.
@@ -66,8 +77,16 @@ impl std::fmt::Debug for Writing {
 }
 
 impl Durable {
-    pub(super) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, work: Notify::new(), writes: Mutex::default() }
+    /// What is on disk is read only where it is `accounted` for.
+    pub(super) fn new(store: Arc<dyn Store>, accounted: Accounted) -> Self {
+        let is_accounted = AtomicBool::new(accounted == Accounted::Here);
+        Self { store, work: Notify::new(), is_accounted, writes: Mutex::default() }
+    }
+
+    /// What is on disk has been handed over.
+    pub(super) fn taken_over(&self) {
+        self.is_accounted.store(true, Ordering::Release);
+        self.work.notify_one();
     }
 
     fn remember(&self, writing: Arc<Writing>) {
@@ -185,6 +204,9 @@ impl Driver {
 
     /// How many bytes can be read now, if that is worth it.
     fn readable(&self, durable: &Durable) -> Option<usize> {
+        if !durable.is_accounted.load(Ordering::Acquire) {
+            return None;
+        }
         let max = self.max_buffer();
         let free = max.saturating_sub(self.buffered.load(Ordering::Acquire));
         (durable.store.has_unread() && free >= max / 2).then(|| free.min(READ_AT_ONCE))

@@ -200,7 +200,7 @@ impl SinkHandle {
         }
         to.driver.wake_parts();
         if let Some(durable) = &to.driver.durable {
-            durable.work.notify_one();
+            durable.taken_over();
         }
         let finished = self.finished(deadline).await;
         Drained { dropped, kept: 0, finished }
@@ -243,6 +243,14 @@ impl SinkHandle {
             tracing::error!(sink = %driver.id, %reason, delivered, "the sink did not finish, the last it took may be lost");
         }
         finished.is_ok()
+    }
+}
+
+impl SinkHistory {
+    /// Whether no sink has counted in it yet.
+    pub(super) fn is_new(&self) -> bool {
+        let history = self.0.lock();
+        history.running.is_empty() && history.ended == Line::default()
     }
 }
 

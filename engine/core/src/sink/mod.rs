@@ -48,7 +48,7 @@ use crate::lane::{self, Lanes};
 use crate::ledger::Line;
 use crate::telemetry::ComponentTelemetry;
 use apart::Apart;
-use durable::Durable;
+use durable::{Accounted, Durable};
 use gate::Gate;
 use part::{Item, Part, Ready};
 use request::Request;
@@ -159,6 +159,10 @@ pub fn start_after(
     lanes: &Lanes,
     succession: Succession,
 ) -> (SinkInlet, SinkHandle) {
+    let accounted = match succession.is_handed_over && succession.history.is_new() {
+        true => Accounted::Elsewhere,
+        false => Accounted::Here,
+    };
     let driver = Arc::new(Driver {
         id: id.to_owned(),
         sink,
@@ -170,7 +174,7 @@ pub fn start_after(
         leaving: AtomicBool::new(false),
         left: CancellationToken::new(),
         after: succession.after,
-        durable: succession.store.map(Durable::new),
+        durable: succession.store.map(|store| Durable::new(store, accounted)),
         settings,
         telemetry,
         parts: (0..=lanes.count()).map(|_| Part::default()).collect(),
