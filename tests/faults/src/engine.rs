@@ -4,6 +4,7 @@
 pub mod figures;
 pub mod group;
 pub mod status;
+pub mod tracer;
 pub mod volume;
 
 use std::collections::BTreeMap;
@@ -96,6 +97,23 @@ impl Engine {
     /// # Errors
     /// When it runs already, ends, or is not ready in time, with the end of its log.
     pub async fn start_again(&mut self) -> Result<Duration> {
+        let (took, found) = self.start_unannounced().await?;
+        self.announce(found);
+        Ok(took)
+    }
+
+    /// Tells clients where its sources listen, which a start has found.
+    pub fn announce(&mut self, found: BTreeMap<String, SocketAddr>) {
+        for (id, address) in found {
+            self.targets.entry(id).or_insert_with(|| watch::Sender::new(None)).send_replace(Some(address));
+        }
+    }
+
+    /// Starts it, and waits until it is ready; no client knows where yet. Says how long that took, and where it listens.
+    ///
+    /// # Errors
+    /// As [`Self::start_again`].
+    pub async fn start_unannounced(&mut self) -> Result<(Duration, BTreeMap<String, SocketAddr>)> {
         ensure!(self.child.is_none(), "the engine runs already");
         let began = Instant::now();
         let addresses = self.folder.path().join("addresses");
@@ -129,10 +147,7 @@ impl Engine {
             if let Some(found) = found.filter(|found| found.contains_key("admin")) {
                 self.admin = found.get("admin").copied();
                 if self.readiness().await == Some(true) {
-                    for (id, address) in found {
-                        self.targets.entry(id).or_insert_with(|| watch::Sender::new(None)).send_replace(Some(address));
-                    }
-                    return Ok(began.elapsed());
+                    return Ok((began.elapsed(), found));
                 }
             }
             tokio::time::sleep(POLL).await;

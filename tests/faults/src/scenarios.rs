@@ -1,6 +1,7 @@
 //! The faults, one after the other: each is what it does to a running engine and what must be true afterwards.
 
 mod answers;
+mod crashes;
 mod damage;
 mod disk;
 mod ends;
@@ -39,13 +40,14 @@ impl Scenario {
 }
 
 /// All of them.
-pub const ALL: [&Scenario; 18] = [
+pub const ALL: [&Scenario; 19] = [
     &disk::KILLED,
     &disk::FULL,
     &disk::FILLED,
     &disk::FAILING,
     &damage::FLIPPED,
     &damage::DAMAGED,
+    &crashes::CRASHED,
     &keeper::SHARED,
     &outage::STOPPED,
     &outage::SLOW,

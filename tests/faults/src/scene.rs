@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::backend::serve_oracle;
 use crate::engine::figures::{Figures, Watch};
+use crate::engine::tracer::{Point, Tracer};
 use crate::engine::{Engine, POLL};
 use crate::judge::{self, Report};
 use crate::oracle::{Oracle, Tally};
@@ -195,11 +196,29 @@ impl Scene {
     /// When it does not start.
     pub async fn start_again(&mut self) -> Result<Duration> {
         let took = self.engine.start_again().await?;
+        self.watch();
+        Ok(took)
+    }
+
+    /// Starts the engine again with a tracer on the thread of its buffer before any client comes; says how long it took until it
+    /// was ready.
+    ///
+    /// # Errors
+    /// When it does not start, or the tracer does not.
+    pub async fn start_again_traced(&mut self, kill: Option<Point>) -> Result<(Duration, Tracer)> {
+        let (took, found) = self.engine.start_unannounced().await?;
+        let id = self.engine.id().context("the engine has just started")?;
+        let tracer = Tracer::attach(id, self.engine.folder(), kill).await?;
+        self.engine.announce(found);
+        self.watch();
+        Ok((took, tracer))
+    }
+
+    fn watch(&mut self) {
         if let Some(watch) = self.watch.take() {
             self.peak = self.peak.most(watch.peak());
         }
         self.watch = self.engine.id().map(Watch::start);
-        Ok(took)
     }
 
     /// Notes that the fault is over.

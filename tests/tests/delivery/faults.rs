@@ -59,6 +59,12 @@ async fn f07_damaged_files() {
     run("F7").await;
 }
 
+/// A process that dies at any call of its buffer, such as the making or removal of a file, starts again, and leaves nothing behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f08_kills_at_each_call_of_a_buffer() {
+    run("F8").await;
+}
+
 /// A buffer is of one engine at a time and of one identity, whatever else changes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f09_whose_a_buffer_is() {

@@ -18,8 +18,8 @@ use crate::{Report, Run};
 
 /// Requests that a kill may send twice at most. Of the clients each has one that is not answered; the sink has handed out four
 /// batches of two each; and of what was delivered up to 32 are not yet noted on the disk.
-const WINDOW: u64 = CLIENTS as u64 + 8 + 32;
-const CLIENTS: u32 = 24;
+pub(super) const WINDOW: u64 = CLIENTS as u64 + 8 + 32;
+pub(super) const CLIENTS: u32 = 24;
 /// Records of a request.
 const BATCH: u64 = 20;
 /// How soon a start must be ready, and how soon data is taken again once there is room.
