@@ -1,6 +1,7 @@
 //! The system calls of the thread that writes an engine's buffer, watched by `strace`, which kills the engine at the one that it is
 //! told to: a named point of a crash, without anything in the program that is tested.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -28,6 +29,8 @@ pub struct Point {
     pub call: String,
     /// Which one of that name on this thread, from 1.
     pub number: usize,
+    /// Only calls on these files count; on all where there are none.
+    pub files: BTreeSet<String>,
 }
 
 /// What is done to which kind of file. Two calls of which this is equal are the same kind of point.
@@ -53,6 +56,8 @@ pub struct Traced {
     pub calls: Vec<Call>,
     /// The one that was not done any more, as the process was killed at it.
     pub killed_at: Option<Call>,
+    /// The files of each kind of call.
+    files: BTreeMap<Call, BTreeSet<String>>,
 }
 
 impl Tracer {
@@ -67,7 +72,10 @@ impl Tracer {
         command
             .args(["-q", "-y", "-s", "16", "-p", &thread.to_string(), "-e", &format!("trace={CALLS}"), "-o"])
             .arg(&log);
-        if let Some(Point { call, number }) = kill {
+        if let Some(Point { call, number, files }) = kill {
+            for file in &files {
+                command.args(["-P", file]);
+            }
             command.args(["-e", &format!("inject={call}:signal=KILL:when={number}")]);
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
@@ -107,21 +115,29 @@ impl Traced {
         let is_killed = text.contains("+++ killed by SIGKILL +++");
         let lines = || text.lines().filter_map(|line| Some((line, Call::of(line)?)));
         // strace does not know what came of a call that was not done.
-        let killed_at = lines().next_back().filter(|(line, _)| is_killed && line.contains("= ?")).map(|(_, call)| call);
-        Self { calls: lines().map(|(_, call)| call).collect(), killed_at }
+        let last = lines().next_back().filter(|(line, _)| is_killed && line.contains("= ?"));
+        let mut files: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for (_, (call, path)) in lines() {
+            files.entry(call).or_default().insert(path.to_owned());
+        }
+        let calls = lines().map(|(_, (call, _))| call).collect();
+        Self { calls, killed_at: last.map(|(_, (call, _))| call), files }
     }
 
-    /// Where in its own sequence of calls each call of a kind was made.
+    /// Where in its own sequence of calls each call of a kind was made. Segments have other names each time: a call on
+    /// one is found among all of its name, as often as it was made here before it.
     pub fn points(&self, wanted: &Call) -> Vec<Point> {
-        let same = self.calls.iter().filter(|call| call.name == wanted.name);
+        let of_one = !wanted.file.starts_with('.');
+        let same = self.calls.iter().filter(|call| call.name == wanted.name && (!of_one || call.file == wanted.file));
         let numbered = same.enumerate().filter(|(_, call)| *call == wanted);
-        numbered.map(|(index, call)| Point { call: call.name.clone(), number: index + 1 }).collect()
+        let files = if of_one { self.files.get(wanted).cloned().unwrap_or_default() } else { BTreeSet::new() };
+        numbered.map(|(at, call)| Point { call: call.name.clone(), number: at + 1, files: files.clone() }).collect()
     }
 }
 
 impl Call {
-    /// That of a line of strace.
-    fn of(line: &str) -> Option<Self> {
+    /// That of a line of strace, and the path of its file.
+    fn of(line: &str) -> Option<(Self, &str)> {
         let (name, rest) = line.split_once('(')?;
         if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
             return None;
@@ -142,7 +158,7 @@ impl Call {
             "writev" | "write" | "pwrite64" if rest.contains("\"TELEBUFS") => "its header",
             _ => "",
         };
-        Some(Self { name: name.to_owned(), file: file.to_owned(), kind })
+        Some((Self { name: name.to_owned(), file: file.to_owned(), kind }, path))
     }
 }
 
@@ -195,7 +211,10 @@ unlink(\"/s/00001.segment\") = ?
             "unlink .segment",
         ];
         assert_eq!(said, expected);
-        assert_eq!(traced.points(&traced.calls[3]), [Point { call: "openat".to_owned(), number: 2 }]);
+        assert_eq!(
+            traced.points(&traced.calls[3]),
+            [Point { call: "openat".to_owned(), number: 2, files: BTreeSet::new() }]
+        );
         assert_eq!(traced.killed_at.as_ref(), traced.calls.last());
         let alive = Traced::of(
             LOG.rsplit_once("+++ ").map_or("", |(all, _)| all.rsplit_once("+++ ").map_or("", |(all, _)| all)),

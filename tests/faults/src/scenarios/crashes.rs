@@ -30,7 +30,7 @@ const BATCH: u64 = 100;
 /// How long an engine may go on without coming to its point, before another one is drawn.
 const NOT_REACHED: Duration = Duration::from_secs(4);
 /// The first so many calls of a kind of which one is drawn.
-const FIRST: usize = 12;
+const FIRST: usize = 3;
 /// Attempts for each kill that is asked for.
 const ATTEMPTS: usize = 6;
 /// How soon a start must be ready, and how soon what is delivered must have given its space back.
