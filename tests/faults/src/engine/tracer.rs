@@ -130,8 +130,19 @@ impl Traced {
         let of_one = !wanted.file.starts_with('.');
         let same = self.calls.iter().filter(|call| call.name == wanted.name && (!of_one || call.file == wanted.file));
         let numbered = same.enumerate().filter(|(_, call)| *call == wanted);
-        let files = if of_one { self.files.get(wanted).cloned().unwrap_or_default() } else { BTreeSet::new() };
+        let files = if of_one { self.alike(wanted) } else { BTreeSet::new() };
         numbered.map(|(at, call)| Point { call: call.name.clone(), number: at + 1, files: files.clone() }).collect()
+    }
+
+    /// The files of a kind of call, and those beside them that differ by their number only: another run may use those.
+    fn alike(&self, call: &Call) -> BTreeSet<String> {
+        let mut files = self.files.get(call).cloned().unwrap_or_default();
+        for folder in files.clone().iter().filter_map(|file| Path::new(file).parent()) {
+            let names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+            let alike = names.filter_map(|path| path.to_str().map(str::to_owned));
+            files.extend(alike.filter(|path| path.rsplit('/').next().map(without_number) == Some(&call.file)));
+        }
+        files
     }
 }
 
@@ -146,8 +157,7 @@ impl Call {
             ["openat", "rename", "renameat", "renameat2", "unlink", "unlinkat", "link", "linkat"].contains(&name);
         let (open, close) = if by_name { ("\"", '"') } else { ("<", '>') };
         let (path, _) = rest.split_once(open)?.1.split_once(close)?;
-        let is_number = |letter: char| letter.is_ascii_digit() || letter == '-';
-        let file = path.rsplit('/').next()?.trim_matches(is_number);
+        let file = without_number(path.rsplit('/').next()?);
         // What is no file is the runtime's own.
         if file.contains(':') {
             return None;
@@ -168,6 +178,10 @@ impl fmt::Display for Call {
         let pause = if kind.is_empty() { "" } else { " " };
         write!(formatter, "{name} {file}{pause}{kind}")
     }
+}
+
+fn without_number(name: &str) -> &str {
+    name.trim_matches(|letter: char| letter.is_ascii_digit() || letter == '-')
 }
 
 fn thread_of(process: u32) -> Result<u32> {

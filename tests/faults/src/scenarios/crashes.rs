@@ -67,7 +67,7 @@ async fn crashed(run: &Run) -> Result<Report> {
         let call = rarest.choose(&mut random).context("there is a rarest one")?;
         let points = seen.points(call);
         let point = points[..points.len().min(FIRST)].choose(&mut random).cloned();
-        let (ready, tracer) = scene.start_again_traced(point).await?;
+        let (ready, tracer) = scene.start_again_traced(point.clone()).await?;
         slowest = slowest.max(ready);
         let is_dead = scene.engine.ended(NOT_REACHED).await.is_ok();
         if let Some(call) = tracer.end().await?.killed_at.filter(|_| is_dead) {
@@ -76,6 +76,7 @@ async fn crashed(run: &Run) -> Result<Report> {
         } else if is_dead {
             scene.report.violations.push("the engine ended by itself".to_owned());
         } else {
+            scene.report.measured.push(format!("not reached in {} s: {point:?}", NOT_REACHED.as_secs()));
             scene.engine.kill().await?;
             kills += 1;
         }
