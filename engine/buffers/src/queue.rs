@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, SendError, Sender, TryRecvError};
 use engine_core::memory;
 use engine_core::sink::{FrameId, NoStore, ReadFrame, Recovered, Store, StoreLimits, StoreOwner, StoreState, Written};
 use futures::FutureExt;
@@ -62,6 +62,19 @@ pub enum OpenQueueError {
 pub struct DiskQueue {
     shared: Arc<Shared>,
     commands: Sender<Command>,
+    /// Behind the commands, so that the thread finds their end when it is woken for it.
+    thread: Wake,
+}
+
+/// Wakes the thread, also when nobody can ask any more. Waiting on a channel looks again and again before it sleeps, which
+/// costs a busy machine more than what it is woken for.
+#[derive(Debug)]
+struct Wake(thread::Thread);
+
+impl Drop for Wake {
+    fn drop(&mut self) {
+        self.0.unpark();
+    }
 }
 
 /// What the thread and the others share.
@@ -144,8 +157,35 @@ impl DiskQueue {
         let (commands, asked) = crossbeam_channel::unbounded();
         let worker = Worker::new(log, Arc::clone(&shared));
         let thread = thread::Builder::new().name("buffer".to_owned()).spawn(move || serve(worker, &asked));
-        thread.map_err(OpenQueueError::Thread)?;
-        Ok(Self { shared, commands })
+        let thread = thread.map_err(OpenQueueError::Thread)?.thread().clone();
+        Ok(Self { shared, commands, thread: Wake(thread) })
+    }
+
+    #[expect(clippy::result_large_err, reason = "the command comes back to whoever asked, who has to answer it")]
+    fn ask(&self, command: Command) -> Result<(), SendError<Command>> {
+        self.commands.send(command)?;
+        self.thread.0.unpark();
+        Ok(())
+    }
+}
+
+/// Nobody can ask any more.
+struct Ended;
+
+/// The next command, when there is one within a time.
+fn next(asked: &Receiver<Command>, within: Option<Duration>) -> Result<Option<Command>, Ended> {
+    let until = within.map(|within| Instant::now() + within);
+    loop {
+        match asked.try_recv() {
+            Ok(command) => return Ok(Some(command)),
+            Err(TryRecvError::Disconnected) => return Err(Ended),
+            Err(TryRecvError::Empty) => {}
+        }
+        match until.map(|until| until.saturating_duration_since(Instant::now())) {
+            None => thread::park(),
+            Some(Duration::ZERO) => return Ok(None),
+            Some(left) => thread::park_timeout(left),
+        }
     }
 }
 
@@ -154,17 +194,7 @@ fn serve(mut worker: Worker, asked: &Receiver<Command>) {
     let mut keeps_memory = true;
     loop {
         let pause = worker.pause().or(keeps_memory.then_some(QUIET));
-        let first = match pause {
-            Some(pause) => match asked.recv_timeout(pause) {
-                Ok(command) => Some(command),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return worker.close(),
-            },
-            None => match asked.recv() {
-                Ok(command) => Some(command),
-                Err(_) => return worker.close(),
-            },
-        };
+        let Ok(first) = next(asked, pause) else { return worker.close() };
         if first.is_none() && worker.pause().is_none() {
             memory::give_back();
             keeps_memory = false;
@@ -208,7 +238,7 @@ impl Store for DiskQueue {
         let taken = shared.reserved.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits);
         if taken.is_err() && shared.drops_oldest.load(Ordering::Relaxed) {
             // It comes too late for this one.
-            drop(self.commands.send(Command::MakeRoom(room)));
+            drop(self.ask(Command::MakeRoom(room)));
         }
         taken.map(drop).map_err(|_| NoStore::Full)
     }
@@ -218,7 +248,7 @@ impl Store for DiskQueue {
     }
 
     fn append(&self, wire: Wire, room: usize, written: Arc<dyn Written>) {
-        if let Err(error) = self.commands.send(Command::Append { wire, room, written }) {
+        if let Err(error) = self.ask(Command::Append { wire, room, written }) {
             self.give_back(room);
             if let Command::Append { written, .. } = error.0 {
                 written.failed("the buffer is closed");
@@ -227,7 +257,7 @@ impl Store for DiskQueue {
     }
 
     fn read(&self, most: usize, found: Box<dyn FnOnce(Vec<ReadFrame>) + Send>) {
-        if let Err(error) = self.commands.send(Command::Read { most, found })
+        if let Err(error) = self.ask(Command::Read { most, found })
             && let Command::Read { found, .. } = error.0
         {
             found(Vec::new());
@@ -245,18 +275,18 @@ impl Store for DiskQueue {
         drop(completed);
         if is_time {
             // Once it is closed the frame comes again with the next process.
-            drop(self.commands.send(Command::Complete));
+            drop(self.ask(Command::Complete));
         }
     }
 
     fn belongs_to(&self, owner: Arc<dyn StoreOwner>) {
         *self.shared.owner.lock() = Some(owner);
-        drop(self.commands.send(Command::Begin));
+        drop(self.ask(Command::Begin));
     }
 
     fn resettle(&self, limits: StoreLimits) {
         self.shared.limit(limits);
-        drop(self.commands.send(Command::Resettle(limits)));
+        drop(self.ask(Command::Resettle(limits)));
     }
 
     fn recovered(&self) -> Recovered {
@@ -279,7 +309,7 @@ impl Store for DiskQueue {
     fn close(&self) -> BoxFuture<'static, ()> {
         // Nobody is told any more: the owner goes with its last task.
         let (closed, ended) = oneshot::channel();
-        let is_asked = self.commands.send(Command::Close(closed)).is_ok();
+        let is_asked = self.ask(Command::Close(closed)).is_ok();
         let shared = Arc::clone(&self.shared);
         async move {
             if is_asked {

@@ -35,7 +35,15 @@ pub(super) struct Durable {
     pub(super) work: Notify,
     /// Whether what is on disk stands in the ledger of this sink already, or in that of the one that hands it over.
     is_accounted: AtomicBool,
-    writes: Mutex<VecDeque<Arc<Writing>>>,
+    writes: Mutex<Writes>,
+}
+
+/// Payloads on their way to the disk.
+#[derive(Debug, Default)]
+struct Writes {
+    queue: VecDeque<Arc<Writing>>,
+    /// Somebody looks after them now and then, and need not be woken for one more.
+    is_watched: bool,
 }
 
 /// In whose ledger it stands what a store holds when a sink gets it.
@@ -91,11 +99,11 @@ impl Durable {
 
     fn remember(&self, writing: Arc<Writing>) {
         let mut writes = self.writes.lock();
-        while writes.pop_front_if(|first| first.payload.lock().is_none()).is_some() {}
-        let is_first = writes.is_empty();
-        writes.push_back(writing);
+        while writes.queue.pop_front_if(|first| first.payload.lock().is_none()).is_some() {}
+        writes.queue.push_back(writing);
+        let was_watched = std::mem::replace(&mut writes.is_watched, true);
         drop(writes);
-        if is_first {
+        if !was_watched {
             self.work.notify_one();
         }
     }
@@ -105,11 +113,12 @@ impl Durable {
         let mut writes = self.writes.lock();
         let mut late = Vec::new();
         while let Some(first) =
-            writes.pop_front_if(|first| first.since.elapsed() > WRITE_LIMIT || first.payload.lock().is_none())
+            writes.queue.pop_front_if(|first| first.since.elapsed() > WRITE_LIMIT || first.payload.lock().is_none())
         {
             late.push(first);
         }
-        (late, !writes.is_empty())
+        writes.is_watched = !writes.queue.is_empty();
+        (late, writes.is_watched)
     }
 }
 
@@ -195,7 +204,8 @@ impl Driver {
             }
             tokio::select! {
                 () = durable.work.notified() => {}
-                () = freed => {}
+                // Room is of use only where there is something to read; when that comes, `work` says so.
+                () = freed, if durable.store.has_unread() => {}
                 () = tokio::time::sleep(WRITE_CHECK), if pending => {}
                 () = self.closing.cancelled(), if !self.closing.is_cancelled() => {}
             }
