@@ -133,7 +133,7 @@ impl<F: Files> Log<F> {
     fn remove(&mut self, first: u64) -> io::Result<()> {
         let Some(segment) = self.segments.get(&first) else { return Ok(()) };
         let (is_damaged, size) = (segment.is_damaged, segment.size);
-        let done = if is_damaged { self.put_aside(&segment_name(first)) } else { self.retire(first, size) };
+        let done = if is_damaged { self.put_aside(&segment_name(first), size) } else { self.retire(first, size) };
         match done {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
@@ -147,8 +147,10 @@ impl<F: Files> Log<F> {
         while let Some(name) = self.foreign.last().cloned() {
             let size = self.files.open_to_read(&name).and_then(|file| file.size());
             // What was begun and never got further is nothing to look at.
-            let is_empty = size.is_ok_and(|size| size <= HEADER as u64);
-            let done = if is_empty { self.files.remove(&name) } else { self.put_aside(&name) };
+            let done = match size {
+                Ok(size) if size <= HEADER as u64 => self.files.remove(&name),
+                size => self.put_aside(&name, size.unwrap_or_default()),
+            };
             match done {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 Ok(()) | Err(_) => {}
@@ -159,13 +161,13 @@ impl<F: Files> Log<F> {
     }
 
     /// Keeps a file in which damage was found, and of older ones so many as are kept.
-    fn put_aside(&self, name: &str) -> io::Result<()> {
+    fn put_aside(&mut self, name: &str, size: u64) -> io::Result<()> {
         let kept = name.strip_suffix(SEGMENT_SUFFIX).unwrap_or(name).to_owned() + DAMAGED_SUFFIX;
         self.files.rename(name, &kept)?;
-        let mut aside: Vec<String> = self.files.list()?.into_iter().map(|listed| listed.name).collect();
-        aside.retain(|name| name.ends_with(DAMAGED_SUFFIX));
-        aside.sort_unstable();
-        let too_many = aside.len().saturating_sub(KEPT_ASIDE);
-        aside[..too_many].iter().try_for_each(|name| self.files.remove(name))
+        self.aside.insert(kept, size);
+        while self.aside.len() > KEPT_ASIDE {
+            self.remove_aside()?;
+        }
+        Ok(())
     }
 }

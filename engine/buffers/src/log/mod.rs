@@ -38,7 +38,7 @@ use spare::Spare;
 pub struct Options {
     /// Bytes at which a new segment is begun. A frame that is larger has a segment for itself.
     pub segment_size: u64,
-    /// Bytes of all segments beyond which no file is kept to become the next one.
+    /// Bytes of all segments beyond which nothing is kept beside them: no file to become the next one, and no damaged one.
     pub max_size: u64,
     /// Completions that may be lost by a kill: so many are written at the latest.
     pub completions: u32,
@@ -146,6 +146,8 @@ pub struct Log<F: Files> {
     losses: Vec<Loss>,
     /// Segments that are completed and not yet removed.
     removable: Vec<u64>,
+    /// Files in which damage was found, for whoever wants to know; in the order of their names.
+    aside: BTreeMap<String, u64>,
     /// Files that are called segments and are none.
     foreign: Vec<String>,
     /// Bytes of files that were removed since the last time somebody asked.

@@ -11,7 +11,9 @@ use super::segment::{Age, Segment};
 use super::spare::Spare;
 use super::{Log, Loss, LossReason, Now, Options};
 use crate::files::{Files, Listed, OpenFile};
-use crate::format::{Completed, HEADER, Header, Read, SEAL, SPARE, Seal, VERSION, segment_name, segment_of};
+use crate::format::{
+    Completed, DAMAGED_SUFFIX, HEADER, Header, Read, SEAL, SPARE, Seal, VERSION, segment_name, segment_of,
+};
 use crate::ranges::Ranges;
 
 /// Why a log cannot be opened. Nothing has been changed.
@@ -86,6 +88,7 @@ impl<F: Files> Log<F> {
                 .iter()
                 .find(|listed| listed.name == SPARE)
                 .map_or(Spare::None, |left| Spare::Leftover(left.size)),
+            aside: aside(&listed),
             completions,
             done: Ranges::up_to(0),
             next: 0,
@@ -238,6 +241,12 @@ impl<F: Files> Log<F> {
         let (first, _) = segments.find(|(_, segment)| segment.unread_frames > 0)?;
         Some(Cursor { segment: *first, offset: HEADER as u64, sequence: *first })
     }
+}
+
+/// The damaged files that are kept, and their sizes.
+fn aside(listed: &[Listed]) -> BTreeMap<String, u64> {
+    let damaged = listed.iter().filter(|listed| listed.name.ends_with(DAMAGED_SUFFIX));
+    damaged.map(|listed| (listed.name.clone(), listed.size)).collect()
 }
 
 fn look_at<F: Files>(files: &F, name: &str, size: u64, first: u64) -> Result<FoundSegment, OpenError> {

@@ -1,4 +1,5 @@
-//! The file of a segment that nobody needs any more, kept to become the next one.
+//! What is kept beside the segments while there is room: the file of one that nobody needs any more, to become the next one, and
+//! those in which damage was found.
 //!
 //! Writing to a file that has its blocks, and its pages in memory, costs half of what a new one costs, and a sync of it need
 //! not write down its size. What still stands in it is older than the segment that it becomes: each of its sequence numbers is
@@ -33,9 +34,10 @@ impl Spare {
 }
 
 impl<F: Files> Log<F> {
-    /// Bytes of all segments and of what is kept to become one.
+    /// Bytes of all segments and of what is kept beside them.
     pub(super) fn footprint(&self) -> u64 {
-        self.size() + self.spare.size() + self.active.as_ref().map_or(0, |active| active.ahead(&self.segments))
+        let ahead = self.active.as_ref().map_or(0, |active| active.ahead(&self.segments));
+        self.size() + self.spare.size() + ahead + self.aside.values().sum::<u64>()
     }
 
     /// Takes away a segment that nobody needs: under its name there is nothing any more.
@@ -89,18 +91,33 @@ impl<F: Files> Log<F> {
         matches!(self.spare, Spare::Leftover(_))
     }
 
-    /// Gives the space of the file that is kept back, where it is needed or of no use. An error is one of the disk, which those
-    /// that need it will meet.
+    /// Gives the space of what is kept back where so many bytes more need it, or it is of no use; damaged files go last. An error
+    /// is one of the disk, which those that need the space will meet.
     pub(super) fn trim(&mut self, more: u64) -> io::Result<()> {
+        let needed = |log: &Self| log.footprint().saturating_add(more) > log.options.max_size;
         let is_to_go = match self.spare {
             Spare::None => false,
             Spare::Leftover(_) => true,
-            Spare::Kept(size) => {
-                size > self.options.segment_size.saturating_add(SEAL as u64)
-                    || self.footprint().saturating_add(more) > self.options.max_size
-            }
+            Spare::Kept(size) => size > self.options.segment_size.saturating_add(SEAL as u64) || needed(self),
         };
-        if is_to_go { self.remove_spare() } else { Ok(()) }
+        if is_to_go {
+            self.remove_spare()?;
+        }
+        while !self.aside.is_empty() && needed(self) {
+            self.remove_aside()?;
+        }
+        Ok(())
+    }
+
+    /// Takes the oldest of the damaged files away.
+    pub(super) fn remove_aside(&mut self) -> io::Result<()> {
+        let Some(name) = self.aside.keys().next().cloned() else { return Ok(()) };
+        match self.files.remove(&name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        self.aside.remove(&name);
+        Ok(())
     }
 
     pub(super) fn remove_spare(&mut self) -> io::Result<()> {

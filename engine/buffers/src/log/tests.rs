@@ -229,3 +229,20 @@ fn a_file_is_used_again() {
     assert!(!names(scratch.path()).contains(&SPARE.to_owned()), "its room is needed");
     assert_eq!(numbers(&log.read(usize::MAX, at(9)).unwrap()), [80, 81, 82, 83, 84]);
 }
+
+/// Damaged files are kept as long as there is room beside what the buffer holds, and the oldest goes first.
+#[test]
+fn damaged_files_make_room() {
+    let scratch = tempfile::tempdir().unwrap();
+    let damaged = ["00000000000000000003.damaged", "00000000000000000007.damaged"];
+    damaged.iter().for_each(|name| std::fs::write(scratch.path().join(name), [0; 3000]).unwrap());
+    let kept = || names(scratch.path()).into_iter().filter(|name| name.ends_with(".damaged")).collect::<Vec<_>>();
+    let mut log = open(scratch.path(), Options { max_size: 10_000, ..OPTIONS }, at(0));
+    assert!(log.append(&frames(0..3, 1000), at(1)).error.is_none());
+    assert_eq!(kept(), damaged, "there is room for both");
+    assert!(log.append(&frames(3..5, 1000), at(2)).error.is_none());
+    assert_eq!(kept(), damaged[1..]);
+    assert!(log.append(&frames(5..8, 1000), at(3)).error.is_none());
+    assert_eq!(kept(), [""; 0]);
+    assert_eq!(numbers(&log.read(usize::MAX, at(4)).unwrap()), (0..8).collect::<Vec<_>>());
+}
