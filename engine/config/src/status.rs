@@ -265,7 +265,8 @@ pub struct Sink {
     pub buffer: Buffer,
 }
 
-/// A sink's ledger in records: `recovered + accepted + created = delivered + dropped + returned + merged + held`.
+/// A sink's ledger in records:
+/// `recovered + accepted + created = delivered + dropped + returned + merged + left_on_disk + held`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Ledger {
@@ -283,6 +284,9 @@ pub struct Ledger {
     pub returned: u64,
     /// Replaced by fewer records, by the component that did it.
     pub merged: BTreeMap<String, u64>,
+    /// Left on disk by a sink that is gone or has another buffer by now: they stand with the orphans, or are recovered by
+    /// whoever got that buffer.
+    pub left_on_disk: u64,
     /// Held now.
     pub held: Held,
     /// Turned away at the entrance and never accepted; not part of the sum.

@@ -1,6 +1,6 @@
 //! The ledger of a sink: every record it took is somewhere, and the sum says so.
 //!
-//! `recovered + accepted + created = delivered + dropped + returned + merged + held`, in records. What is held is
+//! `recovered + accepted + created = delivered + dropped + returned + merged + left_on_disk + held`, in records. What is held is
 //! never computed from the other terms: queues and in-flight tables report what they hold, and the check compares.
 //! Not here: who counts (`sink`) and who shows it.
 
@@ -25,6 +25,8 @@ pub struct Counts {
     pub returned: u64,
     /// Replaced by fewer records, by the component that did it.
     pub merged: BTreeMap<String, u64>,
+    /// Left on disk by sinks of the component that are gone, while the process goes on. Whoever gets that buffer recovers them.
+    pub left_on_disk: u64,
 }
 
 /// What is held now, as each holder reports it.
@@ -56,7 +58,7 @@ pub struct Line {
 pub struct Imbalance {
     /// recovered + accepted + created.
     pub entered: u64,
-    /// delivered + dropped + returned + merged + held.
+    /// delivered + dropped + returned + merged + left_on_disk + held.
     pub accounted: u64,
 }
 
@@ -72,7 +74,7 @@ impl Line {
     pub fn check(&self) -> Result<(), Imbalance> {
         let counts = &self.counts;
         let entered = counts.recovered + counts.accepted + counts.created.values().sum::<u64>();
-        let left = counts.delivered + counts.dropped.values().sum::<u64>() + counts.returned;
+        let left = counts.delivered + counts.dropped.values().sum::<u64>() + counts.returned + counts.left_on_disk;
         let accounted = left + counts.merged.values().sum::<u64>() + self.held.total();
         if entered == accounted { Ok(()) } else { Err(Imbalance { entered, accounted }) }
     }
@@ -84,6 +86,7 @@ impl Line {
         ours.accepted += theirs.accepted;
         ours.delivered += theirs.delivered;
         ours.returned += theirs.returned;
+        ours.left_on_disk += theirs.left_on_disk;
         add_each(&mut ours.created, &theirs.created);
         add_each(&mut ours.dropped, &theirs.dropped);
         add_each(&mut ours.merged, &theirs.merged);

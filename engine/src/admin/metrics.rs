@@ -127,6 +127,11 @@ const METRICS: &[(&str, &str, &str)] = &[
     ("telemetry_engine_sink_dropped_records_total", "{record}", "Records lost after they were accepted."),
     ("telemetry_engine_sink_returned_records_total", "{record}", "Accepted records given back to be sent again."),
     ("telemetry_engine_sink_merged_records_total", "{record}", "Records replaced by fewer."),
+    (
+        "telemetry_engine_sink_left_on_disk_records_total",
+        "{record}",
+        "Records left on disk by a sink that is gone or has another buffer by now.",
+    ),
     ("telemetry_engine_sink_refused_records_total", "{record}", "Records turned away at the entrance, never accepted."),
     ("telemetry_engine_sink_held_records", "{record}", "Records held now."),
     ("telemetry_engine_sink_ledger_balanced", "", "Whether every accepted record is accounted for."),
@@ -289,6 +294,7 @@ impl Reading {
         self.counter("telemetry_engine_sink_accepted_records_total", own, ledger.accepted);
         self.counter("telemetry_engine_sink_delivered_records_total", own, ledger.delivered);
         self.counter("telemetry_engine_sink_returned_records_total", own, ledger.returned);
+        self.counter("telemetry_engine_sink_left_on_disk_records_total", own, ledger.left_on_disk);
         self.counter("telemetry_engine_sink_refused_records_total", own, ledger.refused);
         for (reason, records) in &ledger.dropped {
             let labels = with(own, [("reason", reason)]);

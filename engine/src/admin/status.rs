@@ -105,6 +105,7 @@ fn ledger(line: Line) -> Ledger {
         dropped: owned(counts.dropped),
         returned: counts.returned,
         merged: counts.merged,
+        left_on_disk: counts.left_on_disk,
         held: Held {
             queued: held.queued,
             in_flight: held.in_flight,

@@ -277,7 +277,13 @@ async fn end_of_sink(mut instance: Instance, grace: Duration, estate: Estate, hu
             }
             handle.hand_over(successor, deadline, &hurry).await
         }
-        None => handle.drain(deadline).await,
+        None => {
+            let drained = handle.drain(deadline).await;
+            if !hurry.is_cancelled() {
+                handle.leave_on_disk();
+            }
+            drained
+        }
     };
     let Drained { dropped, kept, finished } = drained;
     instance.stop.cancel();

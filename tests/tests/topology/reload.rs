@@ -290,6 +290,41 @@ async fn a_sink_that_comes_again_gets_what_is_left() {
     }
 }
 
+/// What a sink with another identity leaves on disk is held by nobody: its ledger, which goes on, says that it was left there, and
+/// the sink that gets the identity later recovers as much. With the end of the process it is held for the next one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_left_on_disk_is_held_by_nobody() {
+    let scratch = tempfile::tempdir().unwrap();
+    let board = Board::named("left");
+    board.answer(false);
+    let text = |identity: &str| {
+        let out = format!(
+            "board = \"left\"\nbuffer = {{ type = \"disk\", identity = \"{identity}\", drain_timeout = \"0s\" }}\n\
+             [state]\ndirectory = \"{}\"",
+            scratch.path().display()
+        );
+        pair("left", &out)
+    };
+    let mut running = run(&text("shop"));
+    assert_eq!(within("it is taken", board.push(logs(&[], 0..3))).await, Outcome::Delivered);
+    reload(&mut running, &text("pay")).await;
+    all_retired(&mut running, 1).await;
+    let line = sink(&running, "out").line();
+    line.check().unwrap();
+    assert_eq!((line.counts.accepted, line.counts.left_on_disk, line.held.total()), (3, 3, 0), "{line:?}");
+    assert_eq!(within("it is taken", board.push(logs(&[], 3..5))).await, Outcome::Delivered);
+    reload(&mut running, &text("shop")).await;
+    all_retired(&mut running, 1).await;
+    let out = sink(&running, "out");
+    let line = out.line();
+    line.check().unwrap();
+    assert_eq!((line.counts.recovered, line.counts.left_on_disk, line.held.total()), (3, 5, 3), "{line:?}");
+    within("the graph drains", running.drain()).await;
+    let line = out.line();
+    line.check().unwrap();
+    assert_eq!((line.counts.left_on_disk, line.held.stored), (5, 3), "{line:?}");
+}
+
 /// A sink on disk that comes again at any moment of its end, also while it lets go of its buffer, is not refused and loses
 /// nothing: what was taken is delivered once, by whichever instance.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

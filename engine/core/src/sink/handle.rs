@@ -168,6 +168,12 @@ impl SinkHandle {
         Drained { dropped: line.counts.dropped.get(SHUTDOWN).copied().unwrap_or(0), kept, finished }
     }
 
+    /// Holds nothing from now on: what a [`drain`](Self::drain) has kept on disk is counted as left there. For a sink that
+    /// is gone while the process goes on; at the end of the process it is held for the next one.
+    pub fn leave_on_disk(&self) {
+        self.driver.has_left.store(true, Ordering::Release);
+    }
+
     /// Gives everything that is held, in memory and on disk, to the sink that goes on in its place: another configuration of
     /// the same buffer. What the backend is being asked to take is waited for until the deadline, but not tried again.
     /// When the process ends, `hurry`, nothing is waited for.

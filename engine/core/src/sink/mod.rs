@@ -125,6 +125,8 @@ struct Driver {
     closed: AtomicBool,
     /// Nobody is to wait for room here any more.
     leaving: AtomicBool,
+    /// It has ended, and what it has on disk belongs to whoever has the buffer next.
+    has_left: AtomicBool,
     /// Cancelled when the last route to this sink is gone.
     left: CancellationToken,
     max_buffer: AtomicUsize,
@@ -172,6 +174,7 @@ pub fn start_after(
         max_buffer: AtomicUsize::new(settings.max_buffer),
         when_full: AtomicU8::new(settings.when_full as u8),
         leaving: AtomicBool::new(false),
+        has_left: AtomicBool::new(false),
         left: CancellationToken::new(),
         after: succession.after,
         durable: succession.store.map(|store| Durable::new(store, accounted)),
@@ -249,6 +252,10 @@ impl Driver {
     fn line(&self) -> Line {
         let mut line = Line::default();
         self.parts.iter().for_each(|part| line.add(&part.line()));
+        if self.has_left.load(Ordering::Acquire) {
+            // Nothing is sent from it any more, so it is held by nobody.
+            line.counts.left_on_disk += u64::try_from(std::mem::take(&mut line.held.stored)).unwrap_or_default();
+        }
         line
     }
 

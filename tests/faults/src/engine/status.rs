@@ -75,6 +75,8 @@ pub struct Ledger {
     pub returned: u64,
     /// Replaced by fewer.
     pub merged: BTreeMap<String, u64>,
+    /// Left on disk by a sink that is gone.
+    pub left_on_disk: u64,
     /// Held now.
     pub held: Held,
     /// What the engine says of the sum.
@@ -107,7 +109,7 @@ impl Ledger {
     /// Whether the two sides are equal and the engine says so.
     pub fn balances(&self) -> bool {
         let taken = self.recovered + self.accepted + self.created.values().sum::<u64>();
-        let gone = self.delivered + self.lost() + self.returned + self.merged.values().sum::<u64>();
+        let gone = self.delivered + self.lost() + self.returned + self.merged.values().sum::<u64>() + self.left_on_disk;
         self.balanced && taken == gone + self.held()
     }
 }
