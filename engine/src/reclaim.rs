@@ -123,6 +123,9 @@ struct Calm {
 
 impl Calm {
     fn is_over(&mut self, now: Instant, resident: u64, is_working: bool) -> bool {
+        if !is_working {
+            self.after = self.after.min(resident);
+        }
         if is_working || resident <= self.after + SLACK {
             self.since = None;
             return false;

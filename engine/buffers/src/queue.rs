@@ -28,7 +28,9 @@ const SEGMENTS: u64 = 16;
 /// The limits of a segment's size.
 const LEAST_SEGMENT: u64 = 256 * 1024;
 const MOST_SEGMENT: u64 = 16 * 1024 * 1024;
-/// Completions that a kill may lose.
+/// Beyond so many segments they become larger.
+const MOST_SEGMENTS: u64 = 2048;
+/// Completions that the thread hears of at once, and that it writes at once: a kill may lose twice as many.
 const COMPLETIONS: u32 = 8;
 /// Bytes of a buffer that are not for segments: what is completed stands there.
 const BESIDE_SEGMENTS: u64 = 512 * 1024;
@@ -98,7 +100,29 @@ pub(crate) struct Shared {
     pub(crate) problem: Mutex<Option<String>>,
     pub(crate) owner: Mutex<Option<Arc<dyn StoreOwner>>>,
     /// Frames that are not needed any more, and that the thread has not heard of: it is not woken for each.
-    pub(crate) completed: Mutex<Vec<FrameId>>,
+    pub(crate) completed: Mutex<Unheard>,
+}
+
+/// Frames that the thread has not heard of.
+#[derive(Debug, Default)]
+pub(crate) struct Unheard {
+    pub(crate) frames: Vec<FrameId>,
+    /// The thread sleeps without end, so that the next one has to wake it.
+    wakes_first: bool,
+}
+
+impl Unheard {
+    /// Has the next one wake the thread; not where there is one already.
+    pub(crate) fn wake_for_first(&mut self) -> bool {
+        self.wakes_first = self.frames.is_empty();
+        self.wakes_first
+    }
+
+    /// Adds one, and says whether the thread is to be woken.
+    fn add(&mut self, frame: FrameId) -> bool {
+        self.frames.push(frame);
+        std::mem::take(&mut self.wakes_first) || self.frames.len().is_multiple_of(COMPLETIONS as usize)
+    }
 }
 
 /// What the thread is asked to do.
@@ -150,7 +174,7 @@ impl DiskQueue {
             is_failing: AtomicBool::new(false),
             problem: Mutex::new(None),
             owner: Mutex::new(None),
-            completed: Mutex::new(Vec::new()),
+            completed: Mutex::default(),
         };
         shared.limit(limits);
         let shared = Arc::new(shared);
@@ -192,15 +216,16 @@ fn next(asked: &Receiver<Command>, within: Option<Duration>) -> Result<Option<Co
 /// The thread: until it is closed, or nobody can ask any more.
 fn serve(mut worker: Worker, asked: &Receiver<Command>) {
     let mut keeps_memory = true;
+    let mut asked_at = Instant::now();
     loop {
         let pause = worker.pause().or(keeps_memory.then_some(QUIET));
         let Ok(first) = next(asked, pause) else { return worker.close() };
-        if first.is_none() && worker.pause().is_none() {
+        if first.is_some() {
+            (keeps_memory, asked_at) = (true, Instant::now());
+        } else if keeps_memory && asked_at.elapsed() >= QUIET {
             memory::give_back();
             keeps_memory = false;
-            continue;
         }
-        keeps_memory = true;
         let waiting = first.into_iter().chain(std::iter::from_fn(|| asked.try_recv().ok())).take(MOST_AT_ONCE);
         if let Some(closed) = worker.work(waiting) {
             // Whoever still asks is told so by the end of the channel.
@@ -269,10 +294,7 @@ impl Store for DiskQueue {
     }
 
     fn complete(&self, frame: FrameId) {
-        let mut completed = self.shared.completed.lock();
-        completed.push(frame);
-        let is_time = completed.len().is_multiple_of(COMPLETIONS as usize);
-        drop(completed);
+        let is_time = self.shared.completed.lock().add(frame);
         if is_time {
             // Once it is closed the frame comes again with the next process.
             drop(self.ask(Command::Complete));
@@ -378,7 +400,8 @@ impl std::fmt::Debug for Shared {
 /// How a buffer of this size divides its files.
 pub(crate) fn options(limits: StoreLimits) -> Options {
     Options {
-        segment_size: (limits.max_size / SEGMENTS).clamp(LEAST_SEGMENT, MOST_SEGMENT),
+        segment_size: (limits.max_size / SEGMENTS)
+            .clamp(LEAST_SEGMENT, MOST_SEGMENT.max(limits.max_size / MOST_SEGMENTS)),
         max_size: for_segments(limits),
         completions: COMPLETIONS,
         max_age: limits.max_age,

@@ -40,6 +40,8 @@ pub(crate) struct Worker {
     maintained_at: Duration,
     /// It belongs to somebody.
     has_begun: bool,
+    /// Nothing was asked for the last time.
+    is_quiet: bool,
 }
 
 /// Writing has failed, and is tried again at a moment after the beginning.
@@ -66,6 +68,7 @@ impl Worker {
             unreadable: 0,
             maintained_at: Duration::ZERO,
             has_begun: false,
+            is_quiet: false,
         }
     }
 
@@ -76,14 +79,11 @@ impl Worker {
             Some(trouble) => {
                 Some(trouble.again_at.saturating_sub(self.shared.now().elapsed).max(Duration::from_millis(1)))
             }
-            None if self.log.has_unwritten_completions()
-                || self.log.needs_maintenance()
-                || self.log.has_handed_out() =>
-            {
-                Some(FLUSH)
-            }
+            None if self.log.has_unwritten_completions() || self.log.needs_maintenance() => Some(FLUSH),
+            // While data passes nobody wakes the thread for what is delivered, in a quiet time the first one does.
+            None if !self.is_quiet && self.log.has_handed_out() => Some(FLUSH),
             None if self.log.has_max_age() && self.log.has_unread() => Some(AGES),
-            None => None,
+            None => (!self.shared.completed.lock().wake_for_first()).then_some(FLUSH),
         }
     }
 
@@ -122,16 +122,21 @@ impl Worker {
                 }
                 Command::Resettle(limits) => {
                     self.log.resettle(options(limits));
+                    if self.has_begun {
+                        self.maintain();
+                    }
                     self.make_room(0);
                 }
                 Command::MakeRoom(bytes) => self.make_room(bytes),
                 Command::Close(sender) => closed = Some(sender),
             }
         }
+        self.is_quiet = !worked;
         self.shared.work_begins();
         self.append(group);
         self.complete();
-        let is_time = self.shared.now().elapsed.saturating_sub(self.maintained_at) > AGES;
+        let most = if self.log.has_unwritten_completions() { FLUSH } else { AGES };
+        let is_time = self.shared.now().elapsed.saturating_sub(self.maintained_at) > most;
         // A quiet moment is used to write down what was completed meanwhile.
         if self.has_begun && (self.log.needs_maintenance() || !worked || is_time) {
             self.maintain();
@@ -214,7 +219,7 @@ impl Worker {
 
     /// Hears of frames that are not needed any more.
     fn complete(&mut self) {
-        let completed = std::mem::take(&mut *self.shared.completed.lock());
+        let completed = std::mem::take(&mut self.shared.completed.lock().frames);
         for frame in completed {
             self.log.complete(Frame::at(frame.sequence, frame.records, frame.place));
         }
@@ -222,6 +227,12 @@ impl Worker {
 
     /// Has the oldest make room for so many bytes, where they do.
     fn make_room(&mut self, bytes: u64) {
+        // What is delivered goes before anything is lost.
+        self.complete();
+        if self.has_begun && self.shared.wants_room(bytes) && self.log.needs_maintenance() {
+            self.maintain();
+            self.measure();
+        }
         while self.has_begun && self.shared.wants_room(bytes) {
             let before = self.log.size();
             if !self.log.drop_oldest() {

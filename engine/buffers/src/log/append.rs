@@ -190,6 +190,7 @@ impl<F: Files> Log<F> {
             end: first,
             length: HEADER as u64,
             size: HEADER as u64,
+            behind: 0,
             records: 0,
             unread_frames: 0,
             unread_records: 0,

@@ -48,11 +48,18 @@ impl<F: Files> Log<F> {
     /// What stands in the way; nothing is lost by that, and it is tried again the next time.
     pub fn maintain(&mut self, now: Now) -> io::Result<()> {
         self.expire(now);
-        self.put_aside_foreign()?;
-        self.trim(0)?;
-        if self.completions.pending() == 0 && self.removable.is_empty() {
-            return Ok(());
+        if let Err(error) = self.trim(0) {
+            // It is only beside what the log needs.
+            tracing::debug!(%error, "a file that is not needed cannot be removed");
         }
+        if self.completions.pending() > 0 || !self.removable.is_empty() {
+            self.settle()?;
+        }
+        self.put_aside_foreign()
+    }
+
+    /// Writes what is completed, and removes what is needed no more.
+    fn settle(&mut self) -> io::Result<()> {
         self.completions.prepare(&self.files)?;
         // A segment goes only when the disk knows that it is completed: else it would seem to be missing.
         let durability = if self.removable.is_empty() { Durability::Kill } else { Durability::PowerLoss };

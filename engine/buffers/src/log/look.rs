@@ -36,7 +36,7 @@ impl<F: Files> Log<F> {
             done_frames: segment.done_frames,
             done_records: segment.done_records,
             length: segment.length,
-            size: segment.size,
+            size: segment.size + segment.behind,
             is_damaged: segment.is_damaged,
             oldest: millis(segment.oldest),
             newest: millis(segment.newest),

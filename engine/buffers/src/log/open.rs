@@ -153,13 +153,13 @@ impl<F: Files> Log<F> {
                 _ if done_frames == end.sequence - first => end.records.saturating_sub(begin),
                 // Without a header the segment begins with its first frame that is left: what was completed before is not of it.
                 _ if scanned.is_headless && continued.is_none() => {
-                    self.done_records(&file, scanned.length).map_err(|error| (segment_name(first), error))?
+                    self.done_records(&file, first, scanned.length).map_err(|error| (segment_name(first), error))?
                 }
                 // Both come from one file, so they belong together.
                 Some((frames, records)) if *frames == done_frames => *records,
                 None if done_frames == 0 => 0,
                 // It has come back after it was removed, with frames that were given up.
-                _ => self.done_records(&file, scanned.length).map_err(|error| (segment_name(first), error))?,
+                _ => self.done_records(&file, first, scanned.length).map_err(|error| (segment_name(first), error))?,
             };
             self.add(first, begin, end, &scanned, segment.size, (done_frames, done_records), now);
         }
@@ -183,16 +183,18 @@ impl<F: Files> Log<F> {
         begin: u64,
         end: Count,
         scanned: &Scanned,
-        size: u64,
+        file_size: u64,
         (done_frames, done_records): (u64, u64),
         now: Now,
     ) {
         let frames = end.sequence - first;
         let records = end.records.saturating_sub(begin);
+        let behind = if scanned.is_sealed { 0 } else { file_size.saturating_sub(scanned.length) };
         let segment = Segment {
             end: end.sequence,
             length: scanned.length,
-            size,
+            size: file_size - behind,
+            behind,
             records,
             unread_frames: frames - done_frames,
             unread_records: records.saturating_sub(done_records),
@@ -211,11 +213,13 @@ impl<F: Files> Log<F> {
     }
 
     /// Records of the frames of a segment that are completed, by their marks.
-    fn done_records(&self, file: &F::File, end: u64) -> io::Result<u64> {
+    fn done_records(&self, file: &F::File, first: u64, end: u64) -> io::Result<u64> {
         let mut records = 0;
         let mut from = HEADER as u64;
         loop {
-            let Some(Found { start, mark }) = frame_from(file, from, end, |_| true)? else { return Ok(records) };
+            let Some(Found { start, mark }) = frame_from(file, from, end, |found| found.mark.sequence >= first)? else {
+                return Ok(records);
+            };
             if self.done.contains(mark.sequence) {
                 records += u64::from(mark.records);
             }
@@ -290,6 +294,7 @@ struct Scanned {
     oldest_at: u64,
     newest_at: u64,
     is_headless: bool,
+    is_sealed: bool,
 }
 
 /// Looks for the end of a segment: its seal says it, else the frames are followed by their marks. What is torn at the end
@@ -307,6 +312,7 @@ fn scan(file: &impl OpenFile, first: u64, segment: &FoundSegment, limit: Option<
             oldest_at: header.made_at,
             newest_at: seal.newest_at,
             is_headless: false,
+            is_sealed: true,
         });
     }
     let begin = segment.header.map(|header| header.records_before);
@@ -317,6 +323,7 @@ fn scan(file: &impl OpenFile, first: u64, segment: &FoundSegment, limit: Option<
         oldest_at: segment.header.map_or(u64::MAX, |header| header.made_at),
         newest_at: segment.header.map_or(0, |header| header.made_at),
         is_headless: segment.header.is_none(),
+        is_sealed: false,
     };
     let mut has_begun = begin.is_some();
     // What is of another file or was given up does not count, nor what only looks like a frame.

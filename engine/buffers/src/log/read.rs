@@ -89,7 +89,8 @@ impl<F: Files> Log<F> {
             let segment_end = self.segments[&at.segment].end;
             let mark = Mark::decode(&rest, BEFORE).filter(|mark| {
                 let fits = at.offset.checked_add(mark.frame()).is_some_and(|behind| behind <= end);
-                fits && mark.sequence < segment_end
+                // What stood in the file before is no frame of it.
+                fits && (at.segment..segment_end).contains(&mark.sequence)
             });
             let Some(mark) = mark else {
                 // At the end of a chunk a mark is cut; and what was taken so far is not taken again after an error.

@@ -9,8 +9,10 @@ pub(super) struct Segment<O> {
     pub(super) end: u64,
     /// Where its frames end in the file.
     pub(super) length: u64,
-    /// Bytes of the file.
+    /// Bytes of it in the file, its seal included.
     pub(super) size: u64,
+    /// Bytes of the file behind that: what was left there by a process that was killed.
+    pub(super) behind: u64,
     /// Records of all its frames.
     pub(super) records: u64,
     pub(super) unread_frames: u64,

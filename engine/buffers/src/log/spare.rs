@@ -37,7 +37,8 @@ impl<F: Files> Log<F> {
     /// Bytes of all segments and of what is kept beside them.
     pub(super) fn footprint(&self) -> u64 {
         let ahead = self.active.as_ref().map_or(0, |active| active.ahead(&self.segments));
-        self.size() + self.spare.size() + ahead + self.aside.values().sum::<u64>()
+        let behind = self.segments.values().map(|segment| segment.behind).sum::<u64>();
+        self.size() + behind + self.spare.size() + ahead + self.aside.values().sum::<u64>()
     }
 
     /// Takes away a segment that nobody needs: under its name there is nothing any more.
