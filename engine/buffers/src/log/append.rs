@@ -173,6 +173,7 @@ impl<F: Files> Log<F> {
 
     fn begin(&mut self, now: Now) -> io::Result<()> {
         self.completions.prepare(&self.files)?;
+        self.cut_tails()?;
         let first = self.next;
         let name = segment_name(first);
         // What was given up before a frame of it was acknowledged, or is left of an attempt to begin.

@@ -34,7 +34,10 @@ impl<F: Files> Log<F> {
 
     /// Whether [`maintain`](Self::maintain) has something to do that should not wait.
     pub fn needs_maintenance(&self) -> bool {
-        self.completions.pending() >= self.options.completions || !self.removable.is_empty() || self.has_leftover()
+        self.completions.pending() >= self.options.completions
+            || !self.removable.is_empty()
+            || !self.tails.is_empty()
+            || self.has_leftover()
     }
 
     /// Whether anything was completed that is not written yet.
@@ -47,6 +50,7 @@ impl<F: Files> Log<F> {
     /// # Errors
     /// What stands in the way; nothing is lost by that, and it is tried again the next time.
     pub fn maintain(&mut self, now: Now) -> io::Result<()> {
+        self.cut_tails()?;
         self.expire(now);
         if let Err(error) = self.trim(0) {
             // It is only beside what the log needs.
@@ -56,6 +60,23 @@ impl<F: Files> Log<F> {
             self.settle()?;
         }
         self.put_aside_foreign()
+    }
+
+    /// Cuts off what an earlier process left behind the frames of its segments. A segment behind tells that it is none of theirs, and
+    /// that may go first.
+    pub(super) fn cut_tails(&mut self) -> io::Result<()> {
+        while let Some(first) = self.tails.last().copied() {
+            if let Some(segment) = self.segments.get_mut(&first).filter(|segment| !segment.is_damaged) {
+                match self.files.open(&segment_name(first)) {
+                    Ok(mut file) => file.set_size(segment.length).and_then(|()| file.sync())?,
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    Err(_) => {}
+                }
+                segment.behind = 0;
+            }
+            self.tails.pop();
+        }
+        Ok(())
     }
 
     /// Writes what is completed, and removes what is needed no more.

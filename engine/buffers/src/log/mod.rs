@@ -148,6 +148,8 @@ pub struct Log<F: Files> {
     removable: Vec<u64>,
     /// Files in which damage was found, for whoever wants to know; in the order of their names.
     aside: BTreeMap<String, u64>,
+    /// Segments of an earlier process behind whose frames something stands that was never acknowledged, or is older than they are.
+    tails: Vec<u64>,
     /// Files that are called segments and are none.
     foreign: Vec<String>,
     /// Bytes of files that were removed since the last time somebody asked.

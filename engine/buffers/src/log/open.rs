@@ -96,6 +96,7 @@ impl<F: Files> Log<F> {
             cursor: None,
             losses: Vec::new(),
             removable: Vec::new(),
+            tails: Vec::new(),
             foreign,
             freed: 0,
         };
@@ -208,6 +209,10 @@ impl<F: Files> Log<F> {
         };
         if segment.is_done(first) {
             self.removable.push(first);
+        }
+        // What is damaged is left for whoever wants to know.
+        if behind > 0 && !scanned.is_headless && scanned.end == end {
+            self.tails.push(first);
         }
         self.segments.insert(first, segment);
     }
