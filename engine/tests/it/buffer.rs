@@ -129,7 +129,9 @@ fn what_an_engine_left_can_be_looked_at() {
     assert_eq!(buffer["bytes"], size);
     let segment = &buffer["segments"][0];
     assert_eq!((&segment["sealed"], &segment["frames"]), (&true.into(), &4.into()));
-    assert!(segment["oldest"].as_str().unwrap() <= segment["newest"].as_str().unwrap(), "{segment}");
+    // Fractions have no zeros at their ends, so the letter behind them would be compared with digits.
+    let moment = |key: &str| segment[key].as_str().unwrap().trim_end_matches('Z').to_owned();
+    assert!(moment("oldest") <= moment("newest"), "{segment}");
 
     let said = command(&["buffer", "verify", &place.state()], &[]);
     assert_eq!((said.code, said.stdout.as_str()), (0, "shop: all is well: 4 frames, 4 records (logs 3, traces 1)\n"));
