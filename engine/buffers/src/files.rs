@@ -257,6 +257,14 @@ impl OpenFile for File {
     }
 }
 
+/// Takes it for done where what was to go is not there.
+pub(crate) fn unless_absent(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
 /// Makes a file as long by zeros that are written.
 fn fill(file: &mut impl OpenFile, size: u64) -> io::Result<()> {
     const ZEROS: [u8; 16 * 1024] = [0; 16 * 1024];

@@ -178,7 +178,6 @@ impl Worker {
             return;
         }
         self.make_room(group.iter().map(|pending| pending.frame.size()).sum());
-        self.complete();
         if self.log.has_unwritten_completions() {
             // So a kill repeats what was sent meanwhile at most.
             self.maintain();

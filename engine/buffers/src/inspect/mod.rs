@@ -14,9 +14,7 @@ use std::path::Path;
 use otlp::{AdmitError, Wire};
 
 use crate::files::{Directory, Files, HoldError, Listed, OpenFile};
-use crate::format::{
-    COMPLETED, Completed, DAMAGED_SUFFIX, HEADER, Read, SEAL, SPARE, Seal, VERSION, segment_name, segment_of,
-};
+use crate::format::{COMPLETED, Completed, DAMAGED_SUFFIX, HEADER, Read, SPARE, VERSION, segment_name, segment_of};
 use crate::log::{Log, Loss, Now, OpenError, Options, Place, Stored};
 
 pub use locate::{buffers_at, bytes_in};
@@ -337,8 +335,6 @@ fn contents<F: Files>(log: &Log<F>, listed: &[Listed]) -> Result<Contents, OpenE
     let mut segments = Vec::new();
     for known in log.known_segments(END_OF_TIME) {
         let file = segment_name(known.first);
-        let is_sealed = is_sealed(log.files(), &file, known.first, known.size).map_err(failed(&file))?;
-        let seal = if is_sealed { SEAL as u64 } else { 0 };
         // Of a segment that has lost its header and has no frame there is no moment.
         let moment = |before: u64| Some(u64::MAX - before).filter(|millis| *millis != 0 && *millis != u64::MAX);
         segments.push(SegmentContents {
@@ -348,8 +344,8 @@ fn contents<F: Files>(log: &Log<F>, listed: &[Listed]) -> Result<Contents, OpenE
             completed_frames: known.done_frames,
             completed_records: known.done_records,
             bytes: known.size,
-            cut_off_bytes: known.size.saturating_sub(known.length + seal),
-            is_sealed,
+            cut_off_bytes: known.behind,
+            is_sealed: known.is_sealed,
             oldest_unix_millis: moment(known.oldest),
             newest_unix_millis: moment(known.newest),
             file,
@@ -369,13 +365,6 @@ fn contents<F: Files>(log: &Log<F>, listed: &[Listed]) -> Result<Contents, OpenE
         kept_aside,
         bytes: listed.iter().map(|listed| listed.size).sum(),
     })
-}
-
-fn is_sealed<F: Files>(files: &F, name: &str, first: u64, size: u64) -> io::Result<bool> {
-    let Some(place) = size.checked_sub(SEAL as u64).filter(|place| *place >= HEADER as u64) else { return Ok(false) };
-    let mut bytes = [0; SEAL];
-    let read = files.open_to_read(name)?.read_at(place, &mut bytes)?;
-    Ok(Seal::decode(&bytes[..read]).is_some_and(|seal| seal.ends(first, place)))
 }
 
 /// What is damaged beside frames.

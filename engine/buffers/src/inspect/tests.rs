@@ -11,6 +11,7 @@ use bytes::Bytes;
 use otlp::{Rope, Signal};
 
 use super::*;
+use crate::format::SEAL;
 use crate::log::NewFrame;
 
 /// An `ExportLogsServiceRequest` with so many empty records, and a scope name that makes it longer.

@@ -1,6 +1,5 @@
 //! Appending frames in groups: written, synced, and acknowledged then.
 
-use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 
 use otlp::{Rope, Signal};
@@ -8,8 +7,8 @@ use otlp::{Rope, Signal};
 use super::read::Cursor;
 use super::segment::{Age, Segment};
 use super::{Frame, Log, Now};
-use crate::files::{Files, OpenFile};
-use crate::format::{BEFORE, BEHIND, FRAME_OVERHEAD, HEADER, Header, MARK, Mark, Seal, checksum, segment_name};
+use crate::files::{Files, OpenFile, unless_absent};
+use crate::format::{BEFORE, BEHIND, FRAME_OVERHEAD, HEADER, Header, MARK, Mark, SEAL, Seal, checksum, segment_name};
 
 /// A payload that is to become a frame.
 #[derive(Clone, Debug)]
@@ -36,16 +35,7 @@ pub struct Appended {
 pub(super) struct Active<O> {
     pub(super) first: u64,
     file: O,
-    /// Bytes of the file: one that is used again has more than the segment at first.
-    file_size: u64,
     newest_at: u64,
-}
-
-impl<O> Active<O> {
-    /// Bytes of the file behind the segment.
-    pub(super) fn ahead(&self, segments: &BTreeMap<u64, Segment<O>>) -> u64 {
-        self.file_size.saturating_sub(segments[&self.first].length)
-    }
 }
 
 impl NewFrame {
@@ -141,6 +131,7 @@ impl<F: Files> Log<F> {
         let offset = segment.length;
         let records = records_before - self.records_before;
         let count = new.len();
+        segment.behind = segment.behind.saturating_sub(length - segment.length);
         segment.length = length;
         segment.size = length;
         segment.end = sequence;
@@ -149,7 +140,6 @@ impl<F: Files> Log<F> {
         segment.unread_records += records;
         segment.newest = Age::At(now.elapsed);
         active.newest_at = now.unix_millis;
-        active.file_size = active.file_size.max(length);
         if self.cursor.is_none() {
             self.cursor = Some(Cursor { segment: active.first, offset, sequence: self.next });
         }
@@ -183,7 +173,7 @@ impl<F: Files> Log<F> {
         }
         self.foreign.retain(|other| *other != name);
         let header = Header { first, records_before: self.records_before, made_at: now.unix_millis }.encode();
-        let (file, file_size) = match self.reuse(&name, &header) {
+        let (file, size) = match self.reuse(&name, &header) {
             Some(reused) => reused,
             None => (self.create(&name, &header)?, HEADER as u64),
         };
@@ -191,7 +181,7 @@ impl<F: Files> Log<F> {
             end: first,
             length: HEADER as u64,
             size: HEADER as u64,
-            behind: 0,
+            behind: size - HEADER as u64,
             records: 0,
             unread_frames: 0,
             unread_records: 0,
@@ -204,16 +194,13 @@ impl<F: Files> Log<F> {
             reader: None,
         };
         self.segments.insert(first, segment);
-        self.active = Some(Active { first, file, file_size, newest_at: now.unix_millis });
+        self.active = Some(Active { first, file, newest_at: now.unix_millis });
         Ok(())
     }
 
     fn create(&self, name: &str, header: &[u8]) -> io::Result<F::File> {
         // What was renamed to it, and nobody knows whether that lasts.
-        match self.files.remove(name) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
+        unless_absent(self.files.remove(name))?;
         let mut file = self.files.create(name)?;
         file.write_pieces_at(0, &[IoSlice::new(header)])?;
         file.sync()?;
@@ -227,16 +214,13 @@ impl<F: Files> Log<F> {
         let Some(mut active) = self.active.take() else { return };
         let segment = self.segments.get_mut(&active.first).expect("the active segment is known");
         let seal = Seal { end: self.next, records_before: self.records_before, newest_at: active.newest_at }.encode();
-        let end = segment.length + seal.len() as u64;
+        let end = segment.length + SEAL as u64;
         let sealed = active.file.write_pieces_at(segment.length, &[IoSlice::new(&seal)]);
         // What is left of the file's last use would stand behind it.
-        let cut = sealed.and_then(|()| if active.file_size > end { active.file.set_size(end) } else { Ok(()) });
-        match cut {
-            Ok(()) => segment.size = end,
-            Err(_) => {
-                segment.is_in_order = false;
-                segment.size = active.file.size().unwrap_or(active.file_size.max(end));
-            }
+        let is_longer = segment.behind > SEAL as u64;
+        match sealed.and_then(|()| if is_longer { active.file.set_size(end) } else { Ok(()) }) {
+            Ok(()) => (segment.size, segment.behind) = (end, 0),
+            Err(_) => segment.is_in_order = false,
         }
         self.ended(active.first);
     }
@@ -248,9 +232,10 @@ impl<F: Files> Log<F> {
         let segment = self.segments.get_mut(&active.first).expect("the active segment is known");
         segment.is_in_order = false;
         // What was not acknowledged is not to be found after a restart. Where that fails, it may come twice.
-        if active.file.set_size(segment.length).is_err() {
-            segment.size = active.file.size().unwrap_or(segment.length);
-        }
+        segment.behind = match active.file.set_size(segment.length) {
+            Ok(()) => 0,
+            Err(_) => active.file.size().map_or(0, |size| size.saturating_sub(segment.length)),
+        };
         self.ended(active.first);
     }
 

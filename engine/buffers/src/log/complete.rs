@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::completions::Durability;
 use super::{Frame, Log, Now};
-use crate::files::{Files, OpenFile};
+use crate::files::{Files, OpenFile, unless_absent};
 use crate::format::{Added, Completed, DAMAGED_SUFFIX, HEADER, SEGMENT_SUFFIX, segment_name};
 
 /// Damaged segments that are kept aside.
@@ -67,11 +67,8 @@ impl<F: Files> Log<F> {
     pub(super) fn cut_tails(&mut self) -> io::Result<()> {
         while let Some(first) = self.tails.last().copied() {
             if let Some(segment) = self.segments.get_mut(&first).filter(|segment| !segment.is_damaged) {
-                match self.files.open(&segment_name(first)) {
-                    Ok(mut file) => file.set_size(segment.length).and_then(|()| file.sync())?,
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    Err(_) => {}
-                }
+                let file = self.files.open(&segment_name(first));
+                unless_absent(file.and_then(|mut file| file.set_size(segment.length).and_then(|()| file.sync())))?;
                 segment.behind = 0;
             }
             self.tails.pop();
@@ -162,10 +159,7 @@ impl<F: Files> Log<F> {
         let Some(segment) = self.segments.get(&first) else { return Ok(()) };
         let (is_damaged, size) = (segment.is_damaged, segment.size);
         let done = if is_damaged { self.put_aside(&segment_name(first), size) } else { self.retire(first, size) };
-        match done {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
+        unless_absent(done)?;
         self.freed += size;
         self.segments.remove(&first);
         Ok(())
@@ -179,10 +173,7 @@ impl<F: Files> Log<F> {
                 Ok(size) if size <= HEADER as u64 => self.files.remove(&name),
                 size => self.put_aside(&name, size.unwrap_or_default()),
             };
-            match done {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                Ok(()) | Err(_) => {}
-            }
+            unless_absent(done)?;
             self.foreign.pop();
         }
         Ok(())

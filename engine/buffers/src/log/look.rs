@@ -15,9 +15,10 @@ pub(crate) struct KnownSegment {
     pub(crate) records: u64,
     pub(crate) done_frames: u64,
     pub(crate) done_records: u64,
-    /// Where its frames end in the file, and the file.
-    pub(crate) length: u64,
+    /// Bytes of its file, and those behind its last frame and its seal.
     pub(crate) size: u64,
+    pub(crate) behind: u64,
+    pub(crate) is_sealed: bool,
     /// Something in it is known not to be as it was written.
     pub(crate) is_damaged: bool,
     /// How long before the moment of opening it was begun, and its last frame appended, in milliseconds.
@@ -35,8 +36,9 @@ impl<F: Files> Log<F> {
             records: segment.records,
             done_frames: segment.done_frames,
             done_records: segment.done_records,
-            length: segment.length,
             size: segment.size + segment.behind,
+            behind: segment.behind,
+            is_sealed: segment.size > segment.length,
             is_damaged: segment.is_damaged,
             oldest: millis(segment.oldest),
             newest: millis(segment.newest),

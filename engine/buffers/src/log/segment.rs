@@ -11,7 +11,7 @@ pub(super) struct Segment<O> {
     pub(super) length: u64,
     /// Bytes of it in the file, its seal included.
     pub(super) size: u64,
-    /// Bytes of the file behind that: what was left there by a process that was killed.
+    /// Bytes of the file behind that: of its last use, or left there by a process that was killed.
     pub(super) behind: u64,
     /// Records of all its frames.
     pub(super) records: u64,

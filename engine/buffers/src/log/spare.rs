@@ -10,7 +10,7 @@ use std::io;
 
 use super::Log;
 use super::segment::Segment;
-use crate::files::{Files, OpenFile};
+use crate::files::{Files, OpenFile, unless_absent};
 use crate::format::{SEAL, SPARE, segment_name};
 
 /// What there is of a file that can be used again.
@@ -36,9 +36,8 @@ impl Spare {
 impl<F: Files> Log<F> {
     /// Bytes of all segments and of what is kept beside them.
     pub(super) fn footprint(&self) -> u64 {
-        let ahead = self.active.as_ref().map_or(0, |active| active.ahead(&self.segments));
-        let behind = self.segments.values().map(|segment| segment.behind).sum::<u64>();
-        self.size() + behind + self.spare.size() + ahead + self.aside.values().sum::<u64>()
+        let segments: u64 = self.segments.values().map(|segment| segment.size + segment.behind).sum();
+        segments + self.spare.size() + self.aside.values().sum::<u64>()
     }
 
     /// Takes away a segment that nobody needs: under its name there is nothing any more.
@@ -54,9 +53,18 @@ impl<F: Files> Log<F> {
     }
 
     fn is_reusable(&self, segment: &Segment<F::File>) -> bool {
-        let Self { options, .. } = self;
-        let sizes = options.segment_size / 2..=options.segment_size.saturating_add(SEAL as u64);
-        segment.is_in_order && sizes.contains(&segment.size) && self.footprint() <= options.max_size
+        let is_large = segment.size >= self.options.segment_size / 2;
+        segment.is_in_order && is_large && !self.is_too_large(segment.size) && !self.lacks(0)
+    }
+
+    /// Whether a file is of no use for segments of the size that they have now.
+    fn is_too_large(&self, size: u64) -> bool {
+        size > self.options.segment_size.saturating_add(SEAL as u64)
+    }
+
+    /// Whether there is no room for so many bytes more.
+    fn lacks(&self, more: u64) -> bool {
+        self.footprint().saturating_add(more) > self.options.max_size
     }
 
     /// Makes the file that is kept a segment of this name, and says how many bytes it has. None where there is none, or where
@@ -95,16 +103,15 @@ impl<F: Files> Log<F> {
     /// Gives the space of what is kept back where so many bytes more need it, or it is of no use; damaged files go last. An error
     /// is one of the disk, which those that need the space will meet.
     pub(super) fn trim(&mut self, more: u64) -> io::Result<()> {
-        let needed = |log: &Self| log.footprint().saturating_add(more) > log.options.max_size;
         let is_to_go = match self.spare {
             Spare::None => false,
             Spare::Leftover(_) => true,
-            Spare::Kept(size) => size > self.options.segment_size.saturating_add(SEAL as u64) || needed(self),
+            Spare::Kept(size) => self.is_too_large(size) || self.lacks(more),
         };
         if is_to_go {
             self.remove_spare()?;
         }
-        while !self.aside.is_empty() && needed(self) {
+        while !self.aside.is_empty() && self.lacks(more) {
             self.remove_aside()?;
         }
         Ok(())
@@ -113,10 +120,7 @@ impl<F: Files> Log<F> {
     /// Takes the oldest of the damaged files away.
     pub(super) fn remove_aside(&mut self) -> io::Result<()> {
         let Some(name) = self.aside.keys().next().cloned() else { return Ok(()) };
-        match self.files.remove(&name) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
+        unless_absent(self.files.remove(&name))?;
         self.aside.remove(&name);
         Ok(())
     }
@@ -126,12 +130,8 @@ impl<F: Files> Log<F> {
             return Ok(());
         }
         self.spare = Spare::Leftover(self.spare.size());
-        match self.files.remove(SPARE) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            Ok(()) | Err(_) => {
-                self.spare = Spare::None;
-                Ok(())
-            }
-        }
+        unless_absent(self.files.remove(SPARE))?;
+        self.spare = Spare::None;
+        Ok(())
     }
 }

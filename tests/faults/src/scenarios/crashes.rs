@@ -14,7 +14,7 @@ use rand::seq::IndexedRandom as _;
 use tokio::time::{Instant, sleep};
 
 use super::Scenario;
-use super::disk::{CLIENTS, WINDOW, on_disk};
+use super::disk::{CLIENTS, on_disk, require_few_twice};
 use crate::engine::POLL;
 use crate::engine::tracer::{Call, Traced};
 use crate::engine::volume::files;
@@ -109,13 +109,7 @@ async fn crashed(run: &Run) -> Result<Report> {
         slowest.as_secs_f64()
     ));
     let mut report = scene.judge().await?;
-    let (duplicates, window) = (report.findings.duplicates, WINDOW * BATCH);
-    report
-        .measured
-        .push(format!("{duplicates} records twice, {most} at most between two kills, window {window} a kill"));
-    report.require(duplicates <= kills * window, || {
-        format!("{duplicates} records came twice, at most {window} for each of {kills} kills")
-    });
+    require_few_twice(&mut report, kills, most, BATCH);
     Ok(report)
 }
 

@@ -18,7 +18,7 @@ use crate::{Report, Run};
 
 /// Requests that a kill may send twice at most. Of the clients each has one that is not answered; the sink has handed out four
 /// batches of two each; and of what was delivered up to 32 are not yet noted on the disk.
-pub(super) const WINDOW: u64 = CLIENTS as u64 + 8 + 32;
+const WINDOW: u64 = CLIENTS as u64 + 8 + 32;
 pub(super) const CLIENTS: u32 = 24;
 /// Records of a request.
 const BATCH: u64 = 20;
@@ -82,15 +82,21 @@ async fn killed(run: &Run) -> Result<Report> {
         slowest.as_secs_f64()
     ));
     let mut report = scene.judge().await?;
-    let (duplicates, window) = (report.findings.duplicates, WINDOW * BATCH);
+    require_few_twice(&mut report, rounds, most, BATCH);
+    let duplicates = report.findings.duplicates;
+    report.require_hit(duplicates > 0, "nothing came twice although requests were cut off");
+    Ok(report)
+}
+
+/// Requires that for each kill no more came twice than a window of requests, of so many records each.
+pub(super) fn require_few_twice(report: &mut Report, kills: u64, most: u64, batch: u64) {
+    let (duplicates, window) = (report.findings.duplicates, WINDOW * batch);
     report
         .measured
         .push(format!("{duplicates} records twice, {most} at most between two kills, window {window} a kill"));
-    report.require_hit(duplicates > 0, "nothing came twice although requests were cut off");
-    report.require(duplicates <= rounds * window, || {
-        format!("{duplicates} records came twice, at most {window} for each of {rounds} kills")
+    report.require(duplicates <= kills * window, || {
+        format!("{duplicates} records came twice, at most {window} for each of {kills} kills")
     });
-    Ok(report)
 }
 
 pub(super) const FULL: Scenario = Scenario {
