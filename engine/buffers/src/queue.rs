@@ -380,6 +380,11 @@ impl Shared {
         was_stalled
     }
 
+    /// What comes next is tried, though the problem may not be over.
+    pub(crate) fn takes_again(&self) {
+        self.is_failing.store(false, Ordering::Relaxed);
+    }
+
     /// Nothing can be written, for this reason, or it can again.
     pub(crate) fn set_problem(&self, problem: Option<String>) {
         self.is_failing.store(problem.is_some(), Ordering::Relaxed);

@@ -21,6 +21,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How often what was completed is written at the least, and what is too old looked for.
 const FLUSH: Duration = Duration::from_millis(250);
 const AGES: Duration = Duration::from_secs(1);
+/// How long a problem is told that may be over.
+const FORGOTTEN: Duration = Duration::from_secs(15);
 /// Attempts to read a part of a file, 250 ms apart, before it is given up.
 const READ_ATTEMPTS: u32 = 8;
 /// The most bytes that are written as one group, so that nobody waits for a group without end.
@@ -32,6 +34,8 @@ pub(crate) struct Worker {
     log: Log<Directory>,
     shared: Arc<Shared>,
     trouble: Option<Trouble>,
+    /// Since when writing is tried again that has failed, until something is written.
+    tried_since: Option<Duration>,
     /// The last pause between attempts, and whether the trouble was told; both until something is written again.
     pause: Duration,
     is_told: bool,
@@ -63,6 +67,7 @@ impl Worker {
             log,
             shared,
             trouble: None,
+            tried_since: None,
             pause: Duration::ZERO,
             is_told: false,
             unreadable: 0,
@@ -82,7 +87,7 @@ impl Worker {
             None if self.log.has_unwritten_completions() || self.log.needs_maintenance() => Some(FLUSH),
             // While data passes nobody wakes the thread for what is delivered, in a quiet time the first one does.
             None if !self.is_quiet && self.log.has_handed_out() => Some(FLUSH),
-            None if self.log.has_max_age() && self.log.has_unread() => Some(AGES),
+            None if self.tried_since.is_some() || (self.log.has_max_age() && self.log.has_unread()) => Some(AGES),
             None => (!self.shared.completed.lock().wake_for_first()).then_some(FLUSH),
         }
     }
@@ -140,6 +145,10 @@ impl Worker {
         // A quiet moment is used to write down what was completed meanwhile.
         if self.has_begun && (self.log.needs_maintenance() || !worked || is_time) {
             self.maintain();
+        }
+        if self.is_forgotten() {
+            self.tried_since = None;
+            self.shared.set_problem(None);
         }
         let was_stalled = self.shared.work_ended();
         self.tell();
@@ -260,6 +269,7 @@ impl Worker {
             self.is_told = true;
             tracing::error!(buffer = %self.shared.name, %problem, "the buffer cannot be written");
         }
+        self.tried_since = None;
         self.trouble = Some(Trouble { again_at: self.shared.now().elapsed + self.pause });
         self.shared.set_problem(Some(problem.to_owned()));
     }
@@ -267,18 +277,28 @@ impl Worker {
     /// Something has been written: the trouble is over.
     fn written(&mut self) {
         self.try_again();
+        if self.tried_since.take().is_some() {
+            self.shared.set_problem(None);
+        }
         self.pause = Duration::ZERO;
         if std::mem::take(&mut self.is_told) {
             tracing::info!(buffer = %self.shared.name, "the buffer can be written again");
         }
     }
 
-    /// A file could be made, so that what comes next is tried. That there is room for it is not known.
+    /// A file could be made, so that what comes next is tried. That there is room for it is not known, so the problem is told
+    /// until something is written, or nobody has come for a while.
     fn try_again(&mut self) {
         if self.trouble.take().is_some() {
-            self.shared.set_problem(None);
+            self.tried_since = Some(self.shared.now().elapsed);
+            self.shared.takes_again();
             self.freed();
         }
+    }
+
+    /// Whether nobody came for a while to try what has failed.
+    fn is_forgotten(&self) -> bool {
+        self.tried_since.is_some_and(|since| self.shared.now().elapsed.saturating_sub(since) > FORGOTTEN)
     }
 
     /// Whoever waits for room may find some.

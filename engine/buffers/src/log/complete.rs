@@ -158,9 +158,11 @@ impl<F: Files> Log<F> {
     fn remove(&mut self, first: u64) -> io::Result<()> {
         let Some(segment) = self.segments.get(&first) else { return Ok(()) };
         let (is_damaged, size) = (segment.is_damaged, segment.size);
+        // What was begun on a full disk and never got a frame makes no room that was not there before.
+        let freed = if segment.end > first { size } else { 0 };
         let done = if is_damaged { self.put_aside(&segment_name(first), size) } else { self.retire(first, size) };
         unless_absent(done)?;
-        self.freed += size;
+        self.freed += freed;
         self.segments.remove(&first);
         Ok(())
     }

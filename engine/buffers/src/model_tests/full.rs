@@ -15,6 +15,14 @@ fn a_full_disk_is_emptied() {
         while world.append(&[120; 20]).len() == 20 {}
         world.set_capacity(Some(world.disk.used()));
         assert_eq!(world.append(&[120]), [], "it is full");
+        // There is room for a new file, and for nothing in it: that it goes again is no reason to try once more at once.
+        world.set_capacity(Some(world.disk.used() + 100));
+        assert_eq!(world.append(&[120]), []);
+        let now = world.now();
+        world.log().take_freed();
+        world.log().maintain(now).unwrap();
+        assert!(!world.log().has_freed());
+        world.set_capacity(Some(world.disk.used()));
         if restarts {
             world.reopen(Ending::Close);
             world.set_capacity(Some(world.disk.used()));

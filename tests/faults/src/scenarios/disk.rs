@@ -117,6 +117,11 @@ async fn full(run: &Run) -> Result<Report> {
     scene.until_told("clients are refused", |told| told.refused() > 0).await?;
     let held = scene.told().acknowledged();
     let free = free_bytes(&volume.path())?;
+    let engine = &scene.engine;
+    until("the buffer says what is wrong", async || {
+        engine.status().await.is_ok_and(|status| status.buffer("out").is_some_and(|buffer| buffer.problem.is_some()))
+    })
+    .await?;
     sleep(run.choose([2, 30, 600].map(Duration::from_secs))).await;
     let buffer = scene.engine.status().await?.buffer("out").cloned().unwrap_or_default();
     scene.proxy.set(Mode::Pass);
