@@ -18,7 +18,9 @@ use tokio::runtime::Runtime;
 use crate::admin::{self, DoorError, Doors, Facts, Graph, State};
 use crate::logging::Repeats;
 use crate::reclaim::{self, GiveBack};
-use crate::reload::{self, Asked, Candidate, Configuration, LastGoodFile, Refused, Reloads, Standing, Taking};
+use crate::reload::{
+    self, Asked, Candidate, Configuration, DiskSinksFile, LastGoodFile, Refused, Reloads, Standing, Taking,
+};
 use crate::topology::{self, BuildFailure, DrainReport, Happened, Running, RunningNode};
 
 /// Workers of the shared runtime: enough that one long poll of a source does not stop the others.
@@ -110,7 +112,9 @@ pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
     let facts = Facts::of(&plan, hash.clone());
     let doors = Doors::open(&plan.settings);
     own.identify(identity(plan.settings.role.as_deref()));
-    let built = topology::build_with(plan, Services::default().with("", own.clone()));
+    let mut disk_sinks = plan.settings.state_directory.as_deref().map(DiskSinksFile::of);
+    let leaving = disk_sinks.as_ref().map(|file| file.leaving(&plan)).unwrap_or_default();
+    let built = topology::build_with(plan, leaving, Services::default().with("", own.clone()));
     let (built, doors) = match (built, doors) {
         (Ok(built), Ok(doors)) => (built, doors),
         (built, doors) => {
@@ -132,6 +136,9 @@ pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
         let _inside = shared.enter();
         built.run()
     };
+    if let Some(file) = &mut disk_sinks {
+        reload::note(file.keep(&running.disk_sinks()));
+    }
     engine_core::memory::give_back_by(give_back);
     let waiting = Arc::downgrade(&state);
     let waits = move || waiting.upgrade().is_some_and(|state| state.services_wait());
@@ -148,7 +155,8 @@ pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
         return Err(vec![StartError::AddressFile { path: path.clone(), source }]);
     }
     let directory = running.settings().state_directory.clone();
-    let mut taking = Taking::new(Arc::clone(&configuration), Arc::clone(&state), own_listeners, address_file);
+    let mut taking =
+        Taking::new(Arc::clone(&configuration), Arc::clone(&state), disk_sinks, own_listeners, address_file);
     let mut standing = Standing::Runs(hash);
     match (instead_of, directory) {
         (Some(InsteadOf { refused, kept_unix_seconds }), _) => {
@@ -223,7 +231,7 @@ async fn live(mut running: Running, state: &State, mut taking: Taking, mut asked
                     state.draining();
                     break;
                 }
-                Happened::Retired => taking.retired(&running),
+                Happened::Retired => taking.retired(&running).await,
             },
             ask = asked.next() => taking.take(&mut running, ask).await,
         }

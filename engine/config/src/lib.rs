@@ -54,6 +54,7 @@ mod secret;
 mod settings;
 mod signal;
 mod sink;
+mod sink_record;
 pub mod sinks;
 mod size;
 pub mod sources;
@@ -94,6 +95,7 @@ pub use sink::{
     Acknowledge, BatchOptions, BatchSettings, BufferOptions, BufferSettings, BufferType, DiskSettings, RetryOptions,
     RetrySettings, SinkDefaults, SinkKeys, SinkSettings, WhenFull,
 };
+pub use sink_record::{SinkRecord, SinkRecordError};
 pub use size::{ByteSize, SizeError};
 pub use span::{Span, SpanError};
 pub use tls::{ClientTls, ServerTls};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::ComponentId;
 use crate::omit::is_default;
@@ -51,8 +51,9 @@ pub enum WhenFull {
     Block,
     /// The new data is dropped, counted, and answered as a success. With one sink behind a source that is every payload that
     /// comes while the buffer is full. With several sinks it is what the full ones would have got, while at least one other
-    /// takes it; when all of them are full, nothing is dropped anywhere and the client is told to come again later. A source
-    /// that fetches its data itself waits until one sink at least has room, instead of having its data dropped.
+    /// takes it; when all of them are full, nothing is dropped anywhere and the client is told to come again later. So it is
+    /// with what a disk does not take, with one sink too. A source that fetches its data itself waits until one sink at least
+    /// has room, instead of having its data dropped.
     DropNewest,
     /// What has waited longest and is not being sent is dropped, counted, to make room. Of a disk buffer that is a file of it
     /// at a time, a sixteenth of `max_size`. Nobody waits and nobody is refused. Not allowed with
@@ -90,7 +91,8 @@ pub struct BufferOptions {
     /// `state.directory`. Default: the id of the sink.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<ComponentId>,
-    /// How long what is held is still delivered after a reload that takes the sink away, with the configuration that it had.
+    /// How long what is held is still delivered after a reload that takes the sink away, with the configuration that it had; of
+    /// a disk over restarts, and after a start without the sink, too.
     /// What is left then stays on disk, where `telemetry-engine buffer export` reads it; of memory it is lost and counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-maximum" = "24h"))]
@@ -171,9 +173,10 @@ pub struct SinkDefaults {
 }
 
 /// Everything that the sink driver needs, all defaults filled in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkSettings {
     /// Label for ledger, metrics and status.
+    #[serde(serialize_with = "write_label", deserialize_with = "read_label")]
     pub pipeline: Option<Arc<str>>,
     /// When a source is told that its data is safe.
     pub acknowledge: Acknowledge,
@@ -194,7 +197,7 @@ pub struct SinkSettings {
 }
 
 /// A memory buffer with its reserved share, or the part of a disk buffer that is in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BufferSettings {
     /// Reserved bytes.
     pub max_size: ByteSize,
@@ -203,7 +206,7 @@ pub struct BufferSettings {
 }
 
 /// The part of a buffer that is on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskSettings {
     /// The most bytes of its files.
     pub max_size: ByteSize,
@@ -212,7 +215,7 @@ pub struct DiskSettings {
 }
 
 /// Limits of a merged payload: the first one reached sends it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchSettings {
     /// Bytes, uncompressed.
     pub max_size: ByteSize,
@@ -223,7 +226,7 @@ pub struct BatchSettings {
 }
 
 /// Backoff between attempts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetrySettings {
     /// Upper end of the first pause.
     pub initial_interval: Duration,
@@ -277,6 +280,14 @@ impl SinkSettings {
             Self { pipeline: pipeline.clone(), buffer: *buffer, disk, drain_timeout: *drain_timeout, ..self.clone() };
         *other == changed && self.disk.is_some() == other.disk.is_some()
     }
+}
+
+fn write_label<S: Serializer>(label: &Option<Arc<str>>, serializer: S) -> Result<S::Ok, S::Error> {
+    label.as_deref().serialize(serializer)
+}
+
+fn read_label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<str>>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.map(Arc::from))
 }
 
 impl RetryOptions {

@@ -3,9 +3,6 @@
 //! The text is kept as it was written: variables are not replaced and secrets are references. One file holds text and
 //! hash and is replaced atomically, so they belong together or the file is not used.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -14,7 +11,9 @@ use engine_config::status::config_hash;
 use serde::{Deserialize, Serialize};
 use toml::de::{DeTable, DeValue};
 
-/// The file in the state directory. No component id begins with a dot, so it is no component's.
+use super::document::{Document, DocumentError};
+
+/// The file in the state directory.
 const FILE: &str = ".last-good-config.json";
 
 /// The version of its layout.
@@ -22,7 +21,7 @@ const VERSION: u32 = 1;
 
 /// Where the last good configuration is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LastGoodFile(PathBuf);
+pub struct LastGoodFile(Document);
 
 /// A configuration that ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,30 +32,6 @@ pub struct Kept {
     pub hash: String,
     /// Seconds since 1970 at which they were kept.
     pub kept_unix_seconds: u64,
-}
-
-/// The last good configuration cannot be kept or used.
-#[derive(Debug, thiserror::Error)]
-pub enum LastGoodError {
-    /// The system refused.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// The refusal.
-        #[source]
-        source: io::Error,
-    },
-    /// The file does not hold what was written.
-    #[error("{} is damaged: {reason}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -76,14 +51,14 @@ struct File {
 impl LastGoodFile {
     /// In this state directory.
     pub fn of(state_directory: &Path) -> Self {
-        Self(state_directory.join(FILE))
+        Self(Document::of(state_directory, FILE))
     }
 
     /// Keeps a configuration; when this returns it survives a crash of the machine. Waits for the disk.
     ///
     /// # Errors
     /// The system's refusal. The one before is still there then.
-    pub fn keep(&self, files: &[SourceFile]) -> Result<(), LastGoodError> {
+    pub fn keep(&self, files: &[SourceFile]) -> Result<(), DocumentError> {
         let copied = files.iter().map(|SourceFile { name, text }| File { name: name.clone(), text: text.clone() });
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let content = Content {
@@ -93,32 +68,16 @@ impl LastGoodFile {
             files: copied.collect(),
         };
         let text = serde_json::to_vec_pretty(&content).expect("texts and numbers can be written as JSON");
-        let directory = self.0.parent().expect("the file is in a directory");
-        fs::create_dir_all(directory).map_err(failed("create", directory))?;
-        // Another process in the same directory writes under another name.
-        let unfinished = directory.join(format!("{FILE}.{}", std::process::id()));
-        // What is written literally may be sensitive.
-        let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished);
-        let mut file = opened.map_err(failed("create", &unfinished))?;
-        let written = file.write_all(&text).and_then(|()| file.sync_all());
-        written.map_err(failed("write", &unfinished))?;
-        fs::rename(&unfinished, &self.0).map_err(failed("replace", &self.0))?;
-        // The rename itself lasts only once the directory is synced.
-        let synced = fs::File::open(directory).and_then(|directory| directory.sync_all());
-        synced.map_err(failed("sync", directory))
+        self.0.write(&text)
     }
 
     /// The configuration that was kept last; none when there never was one. Waits for the disk.
     ///
     /// # Errors
     /// It cannot be read or is damaged.
-    pub fn load(&self) -> Result<Option<Kept>, LastGoodError> {
-        let bytes = match fs::read(&self.0) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed("read", &self.0)(error)),
-        };
-        let damaged = |reason: String| LastGoodError::Damaged { path: self.0.clone(), reason };
+    pub fn load(&self) -> Result<Option<Kept>, DocumentError> {
+        let Some(bytes) = self.0.read()? else { return Ok(None) };
+        let damaged = |reason: String| self.0.damaged(reason);
         let content: Content = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         if content.version != VERSION {
             return Err(damaged(format!("it is of version {}, and this program knows {VERSION}", content.version)));
@@ -143,14 +102,10 @@ pub fn state_directory(files: &[SourceFile]) -> Option<PathBuf> {
     })
 }
 
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LastGoodError {
-    let path = path.to_owned();
-    move |source| LastGoodError::Io { action, path, source }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -170,7 +125,7 @@ mod tests {
         file.keep(&files()).unwrap();
         let kept = file.load().unwrap().unwrap();
         assert_eq!((kept.files, kept.hash), (files(), config_hash(&files())));
-        assert_eq!(fs::metadata(&file.0).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(file.0.path()).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
     }
 
@@ -180,13 +135,13 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let file = LastGoodFile::of(root.path());
         file.keep(&files()).unwrap();
-        let text = fs::read_to_string(&file.0).unwrap();
+        let text = fs::read_to_string(file.0.path()).unwrap();
         let newer = text.replace("\"version\": 1", "\"version\": 2");
         for damaged in [text.replace("NAME", "OTHER"), text[..text.len() / 2].to_owned(), newer, String::new()] {
             assert_ne!(damaged, text);
-            fs::write(&file.0, &damaged).unwrap();
-            assert!(matches!(file.load(), Err(LastGoodError::Damaged { .. })), "{damaged}");
-            assert_eq!(fs::read_to_string(&file.0).unwrap(), damaged);
+            fs::write(file.0.path(), &damaged).unwrap();
+            assert!(matches!(file.load(), Err(DocumentError::Damaged { .. })), "{damaged}");
+            assert_eq!(fs::read_to_string(file.0.path()).unwrap(), damaged);
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Not here: what a configuration means (`engine-config`), how a running graph becomes another one (`topology`).
 
+mod disk_sinks;
+mod document;
 mod last_good;
 mod take;
 mod watch;
@@ -11,9 +13,11 @@ use std::sync::Arc;
 use engine_config::{Plan, SourceFile};
 use tokio::sync::{mpsc, oneshot};
 
+pub use disk_sinks::DiskSinksFile;
+pub use document::DocumentError;
 pub use last_good::{Kept, LastGoodFile, state_directory};
 pub use take::Taking;
-pub(crate) use take::keep;
+pub(crate) use take::{keep, note};
 pub(crate) use watch::{Standing, watch};
 
 /// Requests that may wait for their turn.

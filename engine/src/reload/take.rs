@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 use engine_config::status::{LastGood, Reload, ReloadResult};
 use engine_core::socket::Bound;
 
+use super::disk_sinks::DiskSinksFile;
+use super::document::DocumentError;
 use super::last_good::LastGoodFile;
 use super::{Ask, Attempt, Candidate, Configuration, Refused, reread};
 use crate::admin::{Facts, Graph, Series, State};
@@ -19,6 +21,8 @@ use crate::topology::{Changes, Refusal, Running};
 pub struct Taking {
     configuration: Arc<dyn Configuration>,
     state: Arc<State>,
+    /// Where sinks with a buffer on disk are kept; none without a state directory.
+    disk_sinks: Option<DiskSinksFile>,
     /// Where the administration server listens.
     admin: Vec<Bound>,
     /// Where the addresses that were bound are written.
@@ -32,10 +36,11 @@ impl Taking {
     pub fn new(
         configuration: Arc<dyn Configuration>,
         state: Arc<State>,
+        disk_sinks: Option<DiskSinksFile>,
         admin: Vec<Bound>,
         address_file: Option<PathBuf>,
     ) -> Self {
-        Self { configuration, state, admin, address_file, refused: None }
+        Self { configuration, state, disk_sinks, admin, address_file, refused: None }
     }
 
     /// The configuration of the start was refused, and the last good one runs.
@@ -46,7 +51,8 @@ impl Taking {
     }
 
     /// A component that was replaced or removed has come to its end.
-    pub fn retired(&self, running: &Running) {
+    pub async fn retired(&mut self, running: &Running) {
+        self.keep_disk_sinks(running).await;
         self.state.changed(Graph::of(running, listeners(running, &self.admin)));
         self.state.orphans().search(running.buffers());
     }
@@ -74,6 +80,17 @@ impl Taking {
         drop(ask.answer.send(attempt));
     }
 
+    /// Keeps the sinks that have a buffer on disk as they are now. That they cannot be kept stops nothing.
+    async fn keep_disk_sinks(&mut self, running: &Running) {
+        let Some(mut file) = self.disk_sinks.take() else { return };
+        let sinks = running.disk_sinks();
+        let kept = tokio::task::spawn_blocking(move || {
+            note(file.keep(&sinks));
+            file
+        });
+        self.disk_sinks = kept.await.ok();
+    }
+
     fn unchanged(&mut self, hash: String) -> Attempt {
         if self.refused.take().is_some() {
             tracing::info!(config_hash = hash, "the configuration is the one that runs");
@@ -94,6 +111,7 @@ impl Taking {
             Err(refusals) => return self.refuse(refused(&hash, &refusals), trigger),
         };
         self.refused = None;
+        self.keep_disk_sinks(running).await;
         for warning in &running.plan().warnings {
             tracing::warn!(code = warning.code.as_str(), "{warning}");
         }
@@ -151,6 +169,14 @@ pub(crate) async fn keep(file: LastGoodFile, files: Vec<engine_config::SourceFil
     let kept = tokio::task::spawn_blocking(move || file.keep(&files)).await;
     if let Ok(Err(error)) = kept {
         tracing::warn!(error = %Chain(&error), "the configuration is not kept for the next start");
+    }
+}
+
+/// Says that sinks with a buffer on disk could not be kept.
+pub(crate) fn note(kept: Result<(), DocumentError>) {
+    if let Err(error) = kept {
+        let error = Chain(&error);
+        tracing::warn!(%error, "the sinks with a buffer on disk are not kept for the next start");
     }
 }
 

@@ -15,6 +15,8 @@ use super::run::Chain;
 pub struct Built {
     pub(super) plan: Plan,
     pub(super) components: Vec<BuiltComponent>,
+    /// Sinks that the plan does not have, and that deliver what they have left behind.
+    pub(super) leaving: Vec<(PlannedNode, BuiltComponent)>,
     pub(super) services: Services,
     pub(super) sockets: Sockets,
     pub(super) lanes: LaneThreads,
@@ -105,14 +107,16 @@ pub enum BuildFailure {
 /// # Errors
 /// Every service that cannot be opened, every component that cannot be built and every address that cannot be bound.
 pub fn build(plan: Plan) -> Result<Built, Vec<BuildFailure>> {
-    build_with(plan, Services::default())
+    build_with(plan, Vec::new(), Services::default())
 }
 
-/// The same with services that are open already.
+/// The same with services that are open already, and with sinks of another configuration, which need none of their own: what
+/// they have left on disk is delivered as if a reload had taken them away now. One that cannot be built is told, and what it
+/// has left stays.
 ///
 /// # Errors
 /// Those of [`build`].
-pub fn build_with(plan: Plan, provided: Services) -> Result<Built, Vec<BuildFailure>> {
+pub fn build_with(plan: Plan, leaving: Vec<PlannedNode>, provided: Services) -> Result<Built, Vec<BuildFailure>> {
     let lanes = LaneThreads::start(plan.settings.lanes).map_err(|error| vec![BuildFailure::Lanes(error)])?;
     let mut failures = Vec::new();
     let services = open_services(provided, &plan.services, &plan.settings, &mut failures);
@@ -132,7 +136,20 @@ pub fn build_with(plan: Plan, provided: Services) -> Result<Built, Vec<BuildFail
             }
         }
     }
-    if failures.is_empty() { Ok(Built { plan, components, services, sockets, lanes }) } else { Err(failures) }
+    if !failures.is_empty() {
+        return Err(failures);
+    }
+    let mut built_leaving = Vec::new();
+    for node in leaving {
+        match component(&node, &services, &lanes.lanes(), || buffers::open(&node, &plan.settings)) {
+            Ok(built) => built_leaving.extend(built.map(|built| (node, built))),
+            Err(failure) => {
+                let problem = Chain(&failure).to_string();
+                tracing::warn!(sink = %node.id, problem, "what the sink `{}` has left on disk is not delivered", node.id);
+            }
+        }
+    }
+    Ok(Built { plan, components, leaving: built_leaving, services, sockets, lanes })
 }
 
 impl Built {

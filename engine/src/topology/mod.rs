@@ -16,6 +16,6 @@ mod wiring;
 
 pub use build::{BuildFailure, Built, build, build_with};
 pub use drain::DrainReport;
-pub use orphans::{Orphans, OwnedBuffers};
+pub use orphans::{DiskSink, Orphans, OwnedBuffers};
 pub use reload::{Changes, Refusal};
 pub use run::{Happened, Running, RunningNode};

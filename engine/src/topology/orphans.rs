@@ -4,14 +4,15 @@
 //! again finds it free. Whoever has a buffer again while it is looked into makes that look void. Not here: anything that
 //! changes them. An orphan stays until somebody takes it away or a sink has its identity.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use engine_buffers::inspect::{Inspection, bytes_in};
 use engine_config::status::OrphanedBuffer;
-use engine_config::{ComponentId, Plan};
+use engine_config::{ComponentId, Plan, PlannedNode};
 use parking_lot::Mutex;
 
 use super::buffers;
@@ -45,7 +46,47 @@ struct Found {
     problem: Option<String>,
 }
 
+/// A sink that has a buffer on disk.
+#[derive(Clone, Debug)]
+pub struct DiskSink {
+    /// As it was planned.
+    pub node: PlannedNode,
+    /// How long it still delivers what it holds, once the configuration has it no more.
+    pub drains_until: Option<SystemTime>,
+}
+
+impl OwnedBuffers {
+    /// The buffers of the sinks of a plan; none without a state directory.
+    pub fn of(plan: &Plan) -> Option<Self> {
+        let directory = buffers::directory(plan.settings.state_directory.as_deref()?);
+        let owned = plan.nodes.iter().filter_map(buffers::wanted).map(|(identity, _)| identity.clone()).collect();
+        Some(Self { directory, owned })
+    }
+
+    /// Whether this buffer has an owner.
+    pub fn has(&self, identity: &ComponentId) -> bool {
+        self.owned.contains(identity)
+    }
+
+    /// Whether there is such a buffer. Waits for the disk.
+    pub fn is_there(&self, identity: &ComponentId) -> bool {
+        self.directory.join(identity.as_str()).is_dir()
+    }
+}
+
 impl Running {
+    /// The sinks that have a buffer on disk, and those that deliver what is left in one that is nobody else's.
+    pub fn disk_sinks(&self) -> Vec<DiskSink> {
+        let current = self.instances.iter().map(|instance| (&instance.node, None));
+        let all = current.chain(self.retiring.draining().map(|(node, until)| (node, Some(until))));
+        let mut sinks: BTreeMap<&ComponentId, DiskSink> = BTreeMap::new();
+        for (node, drains_until) in all {
+            let Some((identity, _)) = buffers::wanted(node) else { continue };
+            sinks.entry(identity).or_insert_with(|| DiskSink { node: node.clone(), drains_until });
+        }
+        sinks.into_values().collect()
+    }
+
     /// The buffers of the sinks that run, and of those that still deliver what they hold; none without a state directory.
     pub fn buffers(&self) -> Option<OwnedBuffers> {
         let directory = buffers::directory(self.plan.settings.state_directory.as_deref()?);

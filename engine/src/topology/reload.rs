@@ -13,6 +13,7 @@ use std::time::Duration;
 use engine_config::{ComponentId, Plan, PlannedNode, Resource};
 use engine_core::self_telemetry::SelfTelemetry;
 use engine_core::service::Services;
+use engine_core::sink::SinkHandle;
 use engine_core::socket::{BindError, Sockets};
 use engine_core::telemetry::{ComponentTelemetry, HealthState};
 use tokio::time::Instant;
@@ -54,7 +55,7 @@ pub struct Changes {
 }
 
 /// What is new in a plan, built and bound.
-struct Prepared {
+pub(super) struct Prepared {
     /// None for what goes on.
     components: Vec<Option<BuiltComponent>>,
     services: Services,
@@ -66,6 +67,13 @@ type Claims = BTreeMap<ComponentId, Claimed>;
 
 /// A socket that a component asks for.
 type Listener = (ComponentId, String, std::net::SocketAddr);
+
+impl Prepared {
+    /// Nothing goes on.
+    pub(super) fn all(components: Vec<BuiltComponent>, services: Services) -> Self {
+        Self { components: components.into_iter().map(Some).collect(), services, claims: Claims::new() }
+    }
+}
 
 impl Running {
     /// Runs another plan from here on. Returns when the routes are exchanged; what was replaced or removed may still be
@@ -167,8 +175,40 @@ impl Running {
         self.instances.iter().any(|instance| node.is_same_instance(&instance.node))
     }
 
+    /// Starts a sink of another configuration that nobody sends to, before anything else runs.
+    pub(super) fn revive(&mut self, node: &PlannedNode, sink: BuiltComponent) {
+        let own = self.opened.get::<SelfTelemetry>("").ok();
+        let start = Start {
+            surroundings: &self.surroundings,
+            wiring: &Wiring::of(&self.plan),
+            node,
+            telemetry: telemetry_of(node, own.as_deref()),
+            inheritance: Inheritance::default(),
+        };
+        let instance = start.start(sink);
+        // Two of one id were taken away one after the other.
+        if self.instances.iter().any(|other| other.node.id == node.id) {
+            self.depart(instance, Farewell::Removed, None);
+        } else {
+            self.instances.push(instance);
+        }
+    }
+
+    /// Lets an instance come to its end.
+    fn depart(&mut self, instance: Instance, farewell: Farewell, successor: Option<Arc<SinkHandle>>) {
+        if farewell == Farewell::Removed {
+            instance.standing.set_state(HealthState::Draining);
+        }
+        if let Some(sink) = &instance.reading.sink {
+            sink.leave();
+        }
+        let grace = self.plan.settings.shutdown_grace;
+        let end = End { grace, successor, hurry: self.surroundings.draining.clone() };
+        self.retiring.add(instance, farewell, end);
+    }
+
     /// Starts what is new and turns the routes to it. Cannot fail.
-    fn exchange(&mut self, plan: Plan, prepared: Prepared) -> Changes {
+    pub(super) fn exchange(&mut self, plan: Plan, prepared: Prepared) -> Changes {
         let Prepared { components, services, mut claims } = prepared;
         let own = services.get::<SelfTelemetry>("").ok();
         let mut before: BTreeMap<ComponentId, Instance> =
@@ -255,28 +295,18 @@ impl Running {
             claimed.give_to(new.reading.sink.clone().expect("only sinks claim a buffer"));
         }
         let wanted: Vec<Listener> = plan.nodes.iter().flat_map(listeners).collect();
+        self.plan = plan;
         for (instance, farewell) in leaving {
             let given_up = listeners(&instance.node).filter(|listener| !wanted.contains(listener));
             release(&self.surroundings.sockets, given_up.collect::<Vec<_>>().iter());
-            if farewell == Farewell::Removed {
-                instance.standing.set_state(HealthState::Draining);
-            }
-            if let Some(sink) = &instance.reading.sink {
-                sink.leave();
-            }
             let successor = instances.iter_mut().find(|new| buffers::is_same(&new.node, &instance.node));
-            let end = End {
-                grace: plan.settings.shutdown_grace,
-                successor: successor.and_then(|new: &mut Instance| {
-                    new.awaits.push(instance.ended.clone());
-                    new.reading.sink.clone()
-                }),
-                hurry: self.surroundings.draining.clone(),
-            };
-            self.retiring.add(instance, farewell, end);
+            let successor = successor.and_then(|new: &mut Instance| {
+                new.awaits.push(instance.ended.clone());
+                new.reading.sink.clone()
+            });
+            self.depart(instance, farewell, successor);
         }
         self.instances = instances;
-        self.plan = plan;
         self.list_nodes();
         [&mut changes.added, &mut changes.replaced, &mut changes.removed].into_iter().for_each(|ids| ids.sort());
         changes

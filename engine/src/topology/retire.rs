@@ -6,7 +6,7 @@
 //! shutdown. Not here: the end of the process (`drain`).
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use engine_config::{ComponentId, Kind, Resource};
 use engine_core::sink::{Drained, SinkHandle};
@@ -42,6 +42,8 @@ struct Retiree {
     farewell: Farewell,
     ended: CancellationToken,
     estate: Estate,
+    /// How long a sink delivers what it holds, by the clock.
+    drains_until: SystemTime,
 }
 
 /// What a sink holds that is coming to its end, claimed for the one that has its buffer again.
@@ -92,6 +94,7 @@ impl Retiring {
         let End { grace, successor, hurry } = end;
         let deadline = Instant::now() + grace;
         let estate = Estate::of(successor);
+        let drain_timeout = instance.node.sink.as_ref().map(|settings| settings.drain_timeout).unwrap_or_default();
         self.all.push(Retiree {
             node: instance.node.clone(),
             reading: instance.reading.clone(),
@@ -99,6 +102,7 @@ impl Retiring {
             farewell,
             ended: instance.ended.clone(),
             estate: estate.clone(),
+            drains_until: SystemTime::now() + drain_timeout,
         });
         // With them go the routes that it is part of, and those that it sends by unless its tasks still do.
         instance.target = None;
@@ -164,6 +168,12 @@ impl Retiring {
     /// What they were planned as, all that have not ended.
     pub(super) fn nodes(&self) -> impl Iterator<Item = &engine_config::PlannedNode> {
         self.running().map(|retiree| &retiree.node)
+    }
+
+    /// The sinks that deliver what they hold, and until when.
+    pub(super) fn draining(&self) -> impl Iterator<Item = (&engine_config::PlannedNode, SystemTime)> {
+        let sinks = self.running().filter(|retiree| retiree.node.kind == Kind::Sink && !retiree.estate.has_heir());
+        sinks.map(|retiree| (&retiree.node, retiree.drains_until))
     }
 
     /// Whether one of them has the buffer on disk that this node is to have.

@@ -16,10 +16,10 @@ use engine_core::telemetry::{ComponentTelemetry, HealthState};
 use tokio_util::sync::CancellationToken;
 
 use super::build::Built;
-use super::instance::{Inheritance, Instance, Start, Surroundings};
+use super::instance::{Instance, Surroundings};
+use super::reload::Prepared;
 use super::retire::Retiring;
 use super::services::RunningServices;
-use super::wiring::Wiring;
 
 /// Name of the output that every source and transform has.
 const DEFAULT_OUTPUT: &str = "default";
@@ -70,9 +70,10 @@ pub enum Happened {
 }
 
 impl Built {
-    /// Starts everything. Runs on, and spawns stages and sources onto, the runtime it is called on.
+    /// Starts everything: those that leave first, as if all of the plan had taken their places since. Runs on, and spawns
+    /// stages and sources onto, the runtime it is called on.
     pub fn run(self) -> Running {
-        let Self { plan, components, services, sockets, lanes } = self;
+        let Self { plan, components, leaving, services, sockets, lanes } = self;
         let surroundings = Surroundings {
             lanes: lanes.lanes(),
             sockets,
@@ -83,40 +84,21 @@ impl Built {
             draining: CancellationToken::new(),
             stop_serving: CancellationToken::new(),
         };
-        // An engine that tells nothing of itself has none.
-        let own = services.get::<SelfTelemetry>("").ok();
-        let telemetries: Vec<_> = plan.nodes.iter().map(|node| telemetry_of(node, own.as_deref())).collect();
-        let mut running_services = RunningServices::default();
-        for planned in &plan.services {
-            running_services.start(&services, planned);
-            let users = plan.nodes.iter().zip(&telemetries).filter(|(node, _)| planned.users.contains(&node.id));
-            running_services.used_by(&planned.id, users.map(|(_, telemetry)| Arc::clone(telemetry)).collect());
-        }
-        let mut wiring = Wiring::of(&plan);
-        let mut instances = Vec::new();
-        for (place, component) in components.into_iter().enumerate().rev() {
-            let start = Start {
-                surroundings: &surroundings,
-                wiring: &wiring,
-                node: &plan.nodes[place],
-                telemetry: Arc::clone(&telemetries[place]),
-                inheritance: Inheritance::default(),
-            };
-            let instance = start.start(component);
-            wiring.set(place, instance.target.clone());
-            instances.push(instance);
-        }
-        instances.reverse();
-        Running {
-            nodes: instances.iter().map(|instance| instance.reading.clone()).collect(),
-            instances,
+        let mut running = Running {
+            nodes: Vec::new(),
+            instances: Vec::new(),
             retiring: Retiring::default(),
-            services: running_services,
-            opened: services,
+            services: RunningServices::default(),
+            opened: services.clone(),
             surroundings,
             lanes,
-            plan,
+            plan: Plan { nodes: Vec::new(), services: Vec::new(), ..plan.clone() },
+        };
+        for (node, sink) in leaving {
+            running.revive(&node, sink);
         }
+        running.exchange(plan, Prepared::all(components, services));
+        running
     }
 }
 

@@ -55,6 +55,11 @@ impl Place {
         )
     }
 
+    /// Has nobody know any more which sinks there were, as if their time to deliver were over.
+    fn forget_sinks(&self) {
+        std::fs::remove_file(self.state.path().join(".disk-sinks.json")).unwrap();
+    }
+
     /// Has an engine leave log records, one a request, and so many spans in a buffer.
     fn fill(&self, identity: &str, bodies: &[&str], spans: usize) {
         let engine = Engine::start(&self.config(&[(identity, "")]));
@@ -271,6 +276,7 @@ fn orphan(identity: &str, used: &Path, records: u64) -> OrphanedBuffer {
 fn a_buffer_without_a_sink_is_an_orphan() {
     let place = Place::new();
     place.fill("shop", &["one", "two"], 1);
+    place.forget_sinks();
     let (shop, later, strange) = (place.buffer("shop"), place.buffer("later"), place.buffer("strange"));
     std::fs::create_dir(&later).unwrap();
     let mut header = std::fs::read(shop.join(SEGMENT)).unwrap()[..40].to_vec();
@@ -328,6 +334,7 @@ fn a_buffer_without_a_sink_is_an_orphan() {
     let again = messages.iter().filter(|message| message.contains("belongs to no sink")).count();
     assert_eq!(again, 0, "what is known is not told again: {messages:?}");
 
+    place.forget_sinks();
     let mut engine = Engine::start(&place.config(&[]));
     let told = |identity: &str| {
         format!(

@@ -20,6 +20,8 @@ struct Inner {
     away: AtomicBool,
     rejected_record: Mutex<Option<u64>>,
     taken: Mutex<HashMap<u64, u64>>,
+    /// The `authorization` of the last request that was taken.
+    authorization: Mutex<Option<String>>,
 }
 
 impl Backend {
@@ -41,6 +43,11 @@ impl Backend {
     /// Requests that hold this record are refused for good.
     pub(crate) fn reject(&self, record: u64) {
         *self.0.rejected_record.lock().unwrap() = Some(record);
+    }
+
+    /// The `authorization` of the last request that was taken.
+    pub(crate) fn authorization(&self) -> Option<String> {
+        self.0.authorization.lock().unwrap().clone()
     }
 
     /// How often each record was taken.
@@ -78,6 +85,8 @@ impl LogsService for Backend {
         if self.0.away.load(Ordering::SeqCst) {
             return Err(Status::unavailable("away"));
         }
+        let authorization = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+        let authorization = authorization.map(str::to_owned);
         let entries = request.into_inner().resource_logs.into_iter();
         let records = entries.flat_map(|entry| entry.scope_logs).flat_map(|scope| scope.log_records);
         let numbers: Vec<u64> = records.map(|record| number(&record)).collect();
@@ -85,6 +94,7 @@ impl LogsService for Backend {
         if rejected.is_some_and(|record| numbers.contains(&record)) {
             return Err(Status::invalid_argument("this record is not welcome"));
         }
+        *self.0.authorization.lock().unwrap() = authorization;
         let mut taken = self.0.taken.lock().unwrap();
         for number in numbers {
             *taken.entry(number).or_default() += 1;

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use engine_config::status::OrphanedBuffer;
+
 use crate::backend::Backend;
 use crate::engine::Engine;
 use crate::eventually;
@@ -227,6 +229,136 @@ async fn what_a_removed_sink_holds_stays_its_own() {
     arrived(&backend, &accepted).await;
     assert!(other.taken().is_empty(), "nothing of it went to another identity");
     assert!(engine.ledger("again").await.recovered >= accepted.len() as u64);
+    engine.terminate();
+    assert!(engine.ended().await.status.success());
+}
+
+/// All that stands in files of this directory, and below.
+fn texts_below(directory: &Path) -> String {
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let text = |path: std::path::PathBuf| match path.is_dir() {
+        true => texts_below(&path),
+        false => String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned(),
+    };
+    entries.map(text).collect()
+}
+
+/// Where engines keep sinks that have a buffer on disk.
+fn kept(state: &Path) -> String {
+    std::fs::read_to_string(state.join(".disk-sinks.json")).unwrap_or_default()
+}
+
+async fn orphan(engine: &Engine, identity: &str) -> OrphanedBuffer {
+    eventually(&format!("{identity} is an orphan"), || async {
+        engine.status().await.orphaned_buffers.into_iter().find(|orphan| orphan.identity == identity)
+    })
+    .await
+}
+
+/// Killed while a sink that a reload took away delivers what it holds, a process leaves that to the next one, which goes on
+/// with the configuration that the sink had, in the time that is left to it; nobody else gets any of it. After that time what is
+/// left is an orphan.
+#[tokio::test]
+async fn a_removed_sink_goes_on_after_a_kill() {
+    let state = tempfile::tempdir().unwrap();
+    let (old, other) = (Backend::default(), Backend::default());
+    let (address, elsewhere) = (old.serve().await, other.serve().await);
+    old.set_away(true);
+    let engine = start(state.path(), address, "drain_timeout = \"1h\"").await;
+    let load = Load::start(engine.apps(), 4).await;
+    thousands_are_taken(&load).await;
+    let accepted = load.stop().await.accepted();
+    let next = configuration(state.path(), "next", elsewhere, "");
+    engine.reload(&next).await.unwrap();
+    engine.kill().await;
+
+    let engine = Engine::start(&next).await;
+    let ledger = engine.ledger("out").await;
+    assert!(ledger.recovered >= accepted.len() as u64, "{ledger:?} of {}", accepted.len());
+    engine.terminate();
+    assert!(engine.ended().await.status.success());
+
+    // As if it had had no time left.
+    let content = kept(state.path());
+    let mut document: serde_json::Value = serde_json::from_str(&content).unwrap();
+    let sinks = document["sinks"].as_array_mut().unwrap();
+    let out = sinks.iter_mut().find(|sink| sink["identity"] == "out").unwrap();
+    assert!(out["drains_until_unix_seconds"].is_u64(), "{out}");
+    out["drains_until_unix_seconds"] = 1.into();
+    std::fs::write(state.path().join(".disk-sinks.json"), document.to_string()).unwrap();
+    old.set_away(false);
+    let engine = Engine::start(&next).await;
+    assert!(orphan(&engine, "out").await.records >= accepted.len() as u64);
+    assert!(!engine.status().await.components.iter().any(|component| component.id.as_str() == "out"));
+    assert!(!kept(state.path()).contains("\"out\""), "it has no owner any more");
+    engine.kill().await;
+    assert!(old.taken().is_empty());
+
+    std::fs::write(state.path().join(".disk-sinks.json"), content).unwrap();
+    let engine = Engine::start(&next).await;
+    arrived(&old, &accepted).await;
+    assert_eq!(orphan(&engine, "out").await.records, 0, "it has come to its end, and holds nothing");
+    assert!(other.taken().is_empty(), "nothing of it went to another identity");
+    engine.terminate();
+    assert!(engine.ended().await.status.success());
+}
+
+/// A sink that is gone from the configuration of the next start is taken away by that start. What it sends in its headers comes
+/// from where it came before; the secret itself is nowhere in the directory.
+#[tokio::test]
+async fn a_sink_that_a_start_has_no_more_delivers_what_is_left() {
+    let (state, secrets) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let secret = secrets.path().join("token");
+    std::fs::write(&secret, "hunter2").unwrap();
+    let (old, other) = (Backend::default(), Backend::default());
+    let (address, elsewhere) = (old.serve().await, other.serve().await);
+    old.set_away(true);
+    let header = format!("headers.authorization.secret = \"file:{}\"\n", secret.display());
+    let engine = Engine::start(&(configuration(state.path(), "out", address, "") + &header)).await;
+    let load = Load::start(engine.apps(), 4).await;
+    thousands_are_taken(&load).await;
+    engine.kill().await;
+    let accepted = load.ended().await.accepted();
+    assert!(!texts_below(state.path()).contains("hunter2"));
+
+    let engine = Engine::start(&configuration(state.path(), "next", elsewhere, "")).await;
+    let ledger = engine.ledger("out").await;
+    assert!(ledger.recovered >= accepted.len() as u64, "{ledger:?} of {}", accepted.len());
+    old.set_away(false);
+    arrived(&old, &accepted).await;
+    assert_eq!(old.authorization().as_deref(), Some("hunter2"));
+    assert!(other.taken().is_empty());
+    engine.terminate();
+    assert!(engine.ended().await.status.success());
+}
+
+/// A value that may be a secret and stands in the configuration itself is not kept; such a sink does not deliver without it, and
+/// the log says why. A sink that has the identity again gets what it left.
+#[tokio::test]
+async fn a_sink_with_a_secret_in_its_configuration_is_not_kept() {
+    let state = tempfile::tempdir().unwrap();
+    let (old, backend) = (Backend::default(), Backend::default());
+    let (address, elsewhere) = (old.serve().await, backend.serve().await);
+    old.set_away(true);
+    let header = "headers.authorization = \"hunter2\"\n";
+    let engine = Engine::start(&(configuration(state.path(), "out", address, "") + header)).await;
+    let load = Load::start(engine.apps(), 4).await;
+    thousands_are_taken(&load).await;
+    engine.kill().await;
+    let accepted = load.ended().await.accepted();
+    assert!(kept(state.path()).contains("out") && !kept(state.path()).contains("hunter2"));
+
+    old.set_away(false);
+    let engine = Engine::start(&configuration(state.path(), "next", elsewhere, "")).await;
+    assert!(orphan(&engine, "out").await.records >= accepted.len() as u64);
+    let log = engine.log();
+    assert!(log.contains("its configuration was not kept") && log.contains("as a reference"), "{log}");
+    engine.terminate();
+    assert!(engine.ended().await.status.success());
+    assert!(old.taken().is_empty(), "nothing is sent without the header");
+
+    let engine = Engine::start(&configuration(state.path(), "next", elsewhere, "identity = \"out\"")).await;
+    arrived(&backend, &accepted).await;
     engine.terminate();
     assert!(engine.ended().await.status.success());
 }

@@ -140,7 +140,8 @@ impl Engine {
         Ended { status, lost: lost.sum() }
     }
 
-    fn log(&self) -> String {
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use engine_config::sinks::OtlpSink;
 use engine_config::sinks::otlp::HeaderValue;
 use engine_config::{
-    ByteSize, DiskSettings, Environment, Kind, Known, Loaded, ParseOptions, SecretRef, SignalSet, SourceFile, WhenFull,
-    load, sinks, sources,
+    ByteSize, DiskSettings, Environment, Kind, Known, Loaded, ParseOptions, SecretRef, SignalSet, SinkRecord,
+    SinkRecordError, SourceFile, WhenFull, load, sinks, sources,
 };
 use insta::assert_snapshot;
 
@@ -467,4 +467,40 @@ fn disk_buffers() {
     assert_snapshot!(refused(&memory), @"engine.toml:8:18: sinks.b: `buffer.max_age` has no effect on a memory buffer; remove it, or limit attempts by `retry.max_elapsed`");
     let twice = text(state, "[sinks.c]\ntype = \"blackhole\"\ninputs = [\"a\"]\nbuffer.identity = \"b\"");
     assert_snapshot!(refused(&twice), @"engine.toml:12:19: sinks.c: the buffer `b` belongs to the sink `b` already; give it another `buffer.identity`");
+}
+
+/// What is kept of a sink gives the same sink again, whatever its type and keys are; references to secrets are paths by then.
+/// Where a value stands that may be a secret itself, or the sink cannot run alone, nothing is kept.
+#[test]
+fn records_of_sinks() {
+    let planned = |keys: &str| {
+        let settings = "state.directory = \"/here\"\nsecrets.directory = \"/run/secrets\"";
+        accepted(&pair(settings, "otlp", keys)).plan.node("b").unwrap().clone()
+    };
+    for keys in [
+        "type = \"console\"",
+        "type = \"blackhole\"\nbuffer = { type = \"disk\", identity = \"shop\", max_age = \"1h\", drain_timeout = \"90s\" }",
+        "type = \"file\"\npath = \"/tmp/out\"\npipeline = \"shop\"",
+        "type = \"otlp\"\nendpoint = \"https://backend:4317\"\nsignals = [\"logs\"]\nbatch.timeout = \"3s\"\nconcurrency = 7\n\
+         headers.authorization = { secret = \"directory:token\" }\nretry.max_elapsed = \"1h\"",
+    ] {
+        let node = planned(keys);
+        let text = serde_json::to_string(&SinkRecord::of(&node, &CATALOG).unwrap()).unwrap();
+        let record: SinkRecord = serde_json::from_str(&text).unwrap();
+        assert_eq!((record.id(), record.identity()), (&node.id, &node.sink.as_ref().unwrap().identity));
+        let again = record.node(&CATALOG).unwrap();
+        assert!(again.is_same_instance(&node), "{text}");
+        assert_eq!((&again.sink, &again.facts, again.type_name), (&node.sink, &node.facts, node.type_name));
+    }
+    let refused = |keys: &str| SinkRecord::of(&planned(keys), &CATALOG).unwrap_err();
+    let otlp = "type = \"otlp\"\nendpoint = \"https://backend:4317\"";
+    let error = refused(&format!("{otlp}\nheaders.x-tenant = \"hunter2\""));
+    assert!(matches!(error, SinkRecordError::Sensitive), "{error}");
+    let error = refused("type = \"prometheus\"\nlisten = \"127.0.0.1:9\"");
+    assert!(matches!(error, SinkRecordError::Dependent), "{error}");
+    let text = serde_json::to_string(&SinkRecord::of(&planned(otlp), &CATALOG).unwrap()).unwrap();
+    let other: SinkRecord = serde_json::from_str(&text.replace("\"otlp\"", "\"oltp\"")).unwrap();
+    assert!(matches!(other.node(&CATALOG).unwrap_err(), SinkRecordError::UnknownType(name) if name == "oltp"));
+    let other: SinkRecord = serde_json::from_str(&text.replace("\"endpoint\"", "\"to\"")).unwrap();
+    assert!(matches!(other.node(&CATALOG).unwrap_err(), SinkRecordError::Options(_)));
 }
