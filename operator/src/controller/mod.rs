@@ -240,12 +240,17 @@ impl Manager {
 
     /// Once: sees, plans, applies, publishes. Says when it has to be done again even if nothing changes.
     async fn reconcile(&self, leader: &mut Leader) -> Result<Duration, String> {
-        let (input, unseen) = match self.see(leader).await? {
-            Seen::Everything(input, unseen) => (*input, unseen),
+        let (input, unread) = match self.see(leader).await? {
+            Seen::Everything(input, unread) => (*input, unread),
             // Whatever is missing says so when it is there.
             Seen::NotYet(wait) => return Ok(wait),
         };
         let mut desired = plan_again(&input, &mut leader.judgements);
+        // A volume keeps the class that it is made with, so the first ones are not made by what was heard some time ago.
+        let makes_volumes = desired.storage.is_some() && !input.workloads.contains_key(&Fleet::DURABLE);
+        let is_behind = makes_volumes && !self.is_newest_module(&input).await?;
+        let mut unseen = unread.clone();
+        unseen.extend(is_behind.then_some(Signal::Logs));
         leader.former.note(&desired.configs);
         desired.leave(&unseen);
         let hashes = desired.configs.iter().map(|(fleet, config)| (*fleet, config.hash.clone())).collect();
@@ -270,14 +275,14 @@ impl Manager {
             return Err("the API server does not answer".to_owned());
         };
         problems.extend(others);
-        if let Some(signals) = named(&unseen) {
+        if let Some(signals) = named(&unread) {
             problems.push(format!("a Secret cannot be read, and nothing of {signals} is changed until it can be"));
         }
         if !problems.is_empty() {
             return Err(problems.join("; "));
         }
-        if !report.is_complete() {
-            // Somebody was faster, or something is on its way out.
+        if !report.is_complete() || is_behind {
+            // Somebody was faster, something is on its way out, or what was not heard yet is on its way here.
             return Ok(FIRST_PAUSE);
         }
         let next = desired.next_change.map_or(i64::MAX, |at| at.saturating_sub(input.now));
@@ -320,6 +325,11 @@ impl Manager {
         input.former_destinations = leader.former.all();
         input.failures.clone_from(&leader.failures);
         Ok(Seen::Everything(Box::new(input), unseen))
+    }
+
+    async fn is_newest_module(&self, input: &Input) -> Result<bool, String> {
+        let asked = tokio::time::timeout(AT_MOST, observe::is_newest_module(&self.client, input)).await;
+        asked.unwrap_or_else(|_| Err("the API server does not answer".to_owned()))
     }
 
     async fn publish(&self, leader: &mut Leader, desired: &Desired) -> Vec<String> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client, Resource, ResourceExt};
 use kubernetes::Selection;
@@ -18,9 +19,10 @@ use super::engines::Engine;
 use super::publish::{PublishError, Publisher};
 use super::workloads;
 use crate::apply::{MANAGED_BY, ObjectRef};
-use crate::collect::PipelineId;
+use crate::collect::{PipelineId, TELEMETRY_NAME};
 use crate::crd::{LogPipeline, MetricPipeline, Telemetry, TracePipeline, forget_copies};
 use crate::input::{Input, Tokens};
+use crate::plan;
 use crate::render::objects::NAME_LABEL;
 use crate::role::{Fleet, Role, Signal, Workload};
 use crate::settings::Settings;
@@ -215,6 +217,17 @@ pub(super) fn key(found: &impl ResourceExt) -> (String, String) {
 pub(super) async fn namespace_uid(client: &Client, name: &str) -> Result<Option<String>, kube::Error> {
     let namespace = Api::<Namespace>::all(client.clone()).get(name).await?;
     Ok(namespace.metadata.uid)
+}
+
+/// Whether the Telemetry object that counts is the one that was seen. Watches of several kinds do not keep step: who made it before
+/// a pipeline may have been heard the other way round.
+pub(super) async fn is_newest_module(client: &Client, input: &Input) -> Result<bool, String> {
+    let all: Api<Telemetry> = Api::namespaced(client.clone(), &input.settings.namespace);
+    let newest = all.get_metadata_opt(TELEMETRY_NAME).await;
+    let newest = newest.map_err(|error| format!("cannot read Telemetry {TELEMETRY_NAME}: {error}"))?;
+    let seen = input.telemetries.iter().find(|found| plan::counts(found, input));
+    let version = |metadata: &ObjectMeta| (metadata.uid.clone(), metadata.generation);
+    Ok(newest.map(|newest| version(&newest.metadata)) == seen.map(|seen| version(&seen.metadata)))
 }
 
 fn named<K>(cache: &Cache<K>, name: &str) -> Option<Arc<K>>

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use cluster::faults::{Fault, Gate, Rule};
 use cluster::wait_until;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -28,6 +29,8 @@ use crate::{Keeping, apply, object};
 
 const GATEWAY: &str = "telemetry-log-gateway";
 const RECEIVES: &str = "telemetry.kyma-project.io/receives";
+/// The Telemetry objects, as the manager watches them.
+const TELEMETRIES: &str = "/apis/operator.kyma-project.io/v1beta1/telemetries";
 /// The class of the volumes, which is of the cluster and so has a name that nobody else's has.
 const CLASS: &str = "durable-test";
 
@@ -153,7 +156,29 @@ impl<'g> Gateway<'g> {
     }
 
     async fn until<T>(&self, what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
-        wait_until(what, LIMIT, look).await.unwrap()
+        match wait_until(what, LIMIT, look).await {
+            Ok(found) => found,
+            Err(error) => panic!("{error}\n{}", self.told().await),
+        }
+    }
+
+    /// What there is, for the one who has to find out what went wrong.
+    async fn told(&self) -> String {
+        let pipelines = crate::objects(&self.ground.client, "LogPipeline");
+        let objects = [self.telemetries().get_opt("default").await, pipelines.get_opt("shop").await];
+        let mut all: Vec<Value> = objects.into_iter().flatten().flatten().map(|object| object.data).collect();
+        for claim in self.claims.list(&ListParams::default()).await.unwrap() {
+            all.push(json!({ "claim": claim.name_any(), "spec": claim.spec, "status": claim.status }));
+        }
+        for pod in self.pods.list(&ListParams::default()).await.unwrap() {
+            let ends = pod.metadata.deletion_timestamp.is_some();
+            all.push(json!({ "pod": pod.name_any(), "labels": pod.labels(), "ends": ends, "status": pod.status }));
+        }
+        for set in self.stateful_sets.list(&ListParams::default()).await.unwrap() {
+            all.push(json!({ "stateful_set": set.name_any(), "uid": set.uid(), "status": set.status }));
+        }
+        let lines: Vec<String> = all.iter().map(Value::to_string).collect();
+        lines.join("\n")
     }
 
     async fn stateful_set(&self) -> Option<StatefulSet> {
@@ -336,5 +361,31 @@ async fn volumes_come_grow_and_are_left() {
     gateway.pods.delete_collection(&now, &ListParams::default()).await.unwrap();
     gateway.telemetries().delete("default", &DeleteParams::default()).await.unwrap();
     gateway.without_class(2).await;
+    ground.end(manager).await;
+}
+
+/// News of the module come later than those of a pipeline that was made behind it: the first volumes wait for them, because a volume
+/// keeps the class that it is made with.
+#[tokio::test]
+async fn the_first_volumes_wait_for_the_module() {
+    let Some((ground, manager)) = Ground::new().await else { return };
+    let gateway = Gateway::new(&ground);
+    let gate = Gate::closed();
+    let held = ground.proxy.add(Rule::new(Fault::Held(gate.clone())).path(TELEMETRIES).watches());
+    ground.proxy.cut_all();
+    gateway.until("no news of the module come", async || (held.count() > 0).then_some(())).await;
+    gateway.module(1).await;
+    gateway.pipeline(json!({ "type": "disk", "maxSize": "8Mi" })).await;
+    ground.asked("/telemetries/default", 2).await;
+    assert!(gateway.stateful_set().await.is_none(), "{}", gateway.told().await);
+    gate.open();
+    let classes = async || {
+        let claims = gateway.claims.list(&ListParams::default()).await.unwrap().items;
+        let classes: Vec<_> =
+            claims.into_iter().map(|claim| claim.spec.and_then(|spec| spec.storage_class_name)).collect();
+        (!classes.is_empty()).then_some(classes)
+    };
+    assert_eq!(gateway.until("there are claims", classes).await, [Some(CLASS.to_owned())]);
+    gateway.telemetries().delete("default", &DeleteParams::default()).await.unwrap();
     ground.end(manager).await;
 }
