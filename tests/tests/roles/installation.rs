@@ -3,9 +3,12 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use cluster::{Cluster, Image, ImageOptions, wait_until};
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::ListParams;
 use tokio::sync::OnceCell;
 
 use crate::LIMIT;
@@ -86,16 +89,27 @@ pub(crate) async fn images(cluster: &'static Cluster) {
     let load = || async {
         let folder = tempfile::tempdir().unwrap();
         let programs = [(ENGINE, "telemetry-engine"), (MANAGER, "telemetry-manager"), (POD, "pod"), (PEER, "peer")];
-        for (name, program) in programs {
-            let stripped = folder.path().join(program);
-            let strip = Command::new("objcopy").arg("--strip-debug").arg(binary(program)).arg(&stripped).status();
-            assert!(strip.unwrap().success(), "objcopy of {program}");
-            let options = ImageOptions { most_mebibytes: Some(DEBUG_MEBIBYTES), ..ImageOptions::new(name, &stripped) };
+        let load = async |(name, program)| {
+            let binary = binary(program);
+            let options = ImageOptions { most_mebibytes: Some(DEBUG_MEBIBYTES), ..ImageOptions::new(name, &binary) };
             let image = Image::build(&folder.path().join(format!("{program}.tar")), options).await.unwrap();
             cluster.load_image(&image.file).await.unwrap();
-        }
+        };
+        join_all(programs.map(load)).await;
     };
     LOADED.get_or_init(load).await;
+}
+
+/// Deletes namespaces, and waits until nothing runs in them; what else goes with them may take its time.
+pub(crate) async fn without(cluster: &Cluster, namespaces: &[String]) {
+    let names: Vec<&str> = namespaces.iter().map(String::as_str).collect();
+    cluster.kubectl(&[&["delete", "namespace", "--wait=false"], &names[..]].concat()).await.unwrap();
+    let client = cluster.client().await.unwrap();
+    for name in names {
+        let pods: Api<Pod> = Api::namespaced(client.clone(), name);
+        let look = async || pods.list(&ListParams::default()).await.unwrap().items.is_empty().then_some(());
+        wait_until(&format!("nothing runs in {name}"), LIMIT, look).await.unwrap();
+    }
 }
 
 /// A program of this build; cargo puts test binaries into a folder beside it.

@@ -6,7 +6,7 @@ use cluster::{Cluster, or_skip, wait_until};
 use pods::oracle::{Oracle, Run, Tally};
 use serde_json::Value;
 
-use crate::installation::{ENGINE, Installation, POD, images};
+use crate::installation::{ENGINE, Installation, POD, images, without};
 use crate::table::Row;
 use crate::{LIMIT, TURN};
 
@@ -85,7 +85,7 @@ async fn every_line_arrives_once_across_rollouts() {
         assert_eq!(run.resources.len(), 1, "a run is of one container: {:?}", run.resources);
     }
     // Pods print for as long as there are any.
-    installation.kubectl(&["delete", "namespace", &installation.namespace]).await;
+    without(cluster, std::slice::from_ref(&installation.namespace)).await;
     row.end(all.received + all.missing, all);
 }
 

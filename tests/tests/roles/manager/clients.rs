@@ -4,6 +4,9 @@
 use std::io::Read as _;
 use std::net::{IpAddr, TcpStream};
 
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::LogParams;
 use pods::oracle::{Run, Seen};
 
 use super::installed::Manager;
@@ -54,9 +57,9 @@ impl<'m> Client<'m> {
     pub(super) async fn end(self) -> Sent {
         let address = address(self.manager, &self.namespace, &self.name).await;
         TcpStream::connect((address, END)).unwrap_or_else(|error| panic!("{} at {address}: {error}", self.name));
-        let arguments = ["--namespace", &self.namespace, "logs", &self.name];
+        let pods: Api<Pod> = Api::namespaced(self.manager.client.clone(), &self.namespace);
         let look = async || {
-            let text = self.manager.kubectl(&arguments).await;
+            let text = pods.logs(&self.name, &LogParams::default()).await.unwrap();
             let line = text.lines().find_map(|line| line.strip_prefix("made "))?;
             let (records, failed) = line.split_once(" failed ").unwrap();
             let sent = Sent { records: records.parse().unwrap(), failed: failed.parse().unwrap() };
@@ -113,7 +116,7 @@ pub(super) async fn print(manager: &Manager, namespace: &str, lines: usize, rate
 /// The address of a pod, as soon as it runs.
 async fn address(manager: &Manager, namespace: &str, name: &str) -> IpAddr {
     let look = async || {
-        let pod = manager.json(&["--namespace", namespace, "get", "pod", name]).await;
+        let pod = manager.get("pod", namespace, name).await?;
         let is_ready = pod["status"]["containerStatuses"][0]["ready"] == true;
         pod["status"]["podIP"].as_str().filter(|_| is_ready).map(|text| text.parse().unwrap())
     };

@@ -2,17 +2,29 @@
 //!
 //! A record may come twice where a gateway was killed between its delivery and the note of it, and never gets lost.
 
-use std::collections::BTreeSet;
-use std::net::TcpListener;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, TcpListener};
+use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use engine_config::status::Status;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Bytes;
+use hyper::header::{AUTHORIZATION, HOST};
+use hyper_util::rt::TokioIo;
 use pods::oracle::{Oracle, Run, Tally};
 use serde_json::{Value, json};
+use telemetry_manager::render::config::STATUS_PORT;
+use telemetry_manager::settings::TOKENS_SECRET;
+use tokio::net::TcpStream;
 
 use super::clients::{Backend, Client, print};
 use super::installed::Manager;
 use super::scenario::{Scenario, output};
 
-/// Lines that each container prints, so many a second.
+/// The installation's namespace.
+const NAMESPACE: &str = "telemetry-system";
+/// Lines that each container prints, so many a second, and more where the backend is away for longer.
 const LINES: usize = 2_000;
 const RATE: u32 = 100;
 /// Records that a client sends a second.
@@ -62,28 +74,92 @@ async fn waits(manager: &Manager) {
 /// Waits until a pipeline says that so many records are in the gateway, and gives how full its buffer is.
 async fn holds(manager: &Manager, pipeline: &str, records: usize) -> Value {
     let look = async || {
-        let status = manager.json(&["get", "logpipeline", pipeline]).await["status"].clone();
+        let status = manager.get("logpipeline", "", pipeline).await?["status"].clone();
         let held = status["flow"]["held"].as_u64().unwrap_or_default();
         (held >= records as u64 && status["buffer"]["used"] != "0").then(|| status["buffer"].clone())
     };
     manager.until(&format!("{pipeline} says that {records} records wait"), look).await
 }
 
+/// Waits until the gateways themselves say that they have so many records of a pipeline, which is sooner than in its status: there
+/// counts are at most once a minute. Gives how many each pod has.
+async fn hold(manager: &Manager, pipeline: &str, records: u64) -> BTreeMap<String, u64> {
+    let tokens = manager.get("secret", NAMESPACE, TOKENS_SECRET).await.unwrap();
+    let token = base64::engine::general_purpose::STANDARD.decode(tokens["data"]["status"].as_str().unwrap()).unwrap();
+    let token = String::from_utf8(token).unwrap();
+    let look = async || {
+        let mut all = BTreeMap::new();
+        for pod in manager.list("pod", NAMESPACE, "app.kubernetes.io/name=telemetry-log-gateway").await {
+            let address = pod["status"]["podIP"].as_str()?.parse().unwrap();
+            let name = pod["metadata"]["name"].as_str().unwrap().to_owned();
+            all.insert(name, held(&status(address, &token).await?, pipeline));
+        }
+        (all.values().sum::<u64>() >= records).then_some(all)
+    };
+    manager.until(&format!("gateways have {records} records of {pipeline}"), look).await
+}
+
+/// What an engine says of itself, if it answers.
+async fn status(address: IpAddr, token: &str) -> Option<Status> {
+    let stream = TcpStream::connect((address, STATUS_PORT)).await.ok()?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+    tokio::spawn(connection);
+    let request =
+        hyper::Request::get("/status").header(HOST, "engine").header(AUTHORIZATION, format!("Bearer {token}"));
+    let response = sender.send_request(request.body(Empty::<Bytes>::new()).unwrap()).await.ok()?;
+    assert!(response.status().is_success(), "{response:?}");
+    Some(serde_json::from_slice(&response.into_body().collect().await.ok()?.to_bytes()).unwrap())
+}
+
+/// Records of a pipeline that an engine has.
+fn held(status: &Status, pipeline: &str) -> u64 {
+    let of_it = status.components.iter().filter(|found| found.pipeline.as_deref() == Some(pipeline));
+    let sinks = of_it.filter_map(|found| found.sink.as_ref());
+    sinks.map(|sink| sink.ledger.held.queued + sink.ledger.held.in_flight + sink.ledger.held.on_disk).sum()
+}
+
+/// A time without a backend.
+struct Outage {
+    began: Instant,
+    /// How long it is to be at least.
+    lasts: Duration,
+}
+
+impl Outage {
+    /// `TESTS_BACKEND_AWAY` says how many seconds it lasts; without it, it ends as soon as everything has happened.
+    fn begin() -> Self {
+        let seconds = std::env::var("TESTS_BACKEND_AWAY");
+        let seconds = seconds.map_or(0, |seconds| seconds.parse().expect("TESTS_BACKEND_AWAY is a number"));
+        Self { began: Instant::now(), lasts: Duration::from_secs(seconds) }
+    }
+
+    /// Lines that each container prints at [`RATE`], so that some come all the time.
+    fn lines(&self) -> usize {
+        LINES + usize::try_from(self.lasts.as_secs()).unwrap() * RATE as usize
+    }
+
+    /// Has one gateway after the other deleted, in good order and by force, until it has lasted long enough.
+    async fn end(self, manager: &Manager, gateways: u32) {
+        let ways = [&["--wait=false"][..], &["--grace-period=0", "--force"]];
+        let turns = ways.iter().flat_map(|how| (0..gateways).map(move |ordinal| (ordinal, *how)));
+        for (ordinal, how) in turns.cycle() {
+            if self.began.elapsed() >= self.lasts {
+                return;
+            }
+            replace(manager, ordinal, how).await;
+        }
+    }
+}
+
 /// Deletes a pod of the gateway, and waits until there is another one that runs.
 async fn replace(manager: &Manager, ordinal: u32, how: &[&str]) {
     let name = format!("telemetry-log-gateway-{ordinal}");
-    let pod =
-        async || manager.json(&["--namespace", "telemetry-system", "get", "pod", &name, "--ignore-not-found"]).await;
-    let before = pod().await["metadata"]["uid"].clone();
-    manager.kubectl(&[&["--namespace", "telemetry-system", "delete", "pod", &name][..], how].concat()).await;
+    let before = manager.get("pod", NAMESPACE, &name).await.map(|pod| pod["metadata"]["uid"].clone());
+    manager.kubectl(&[&["--namespace", NAMESPACE, "delete", "pod", &name][..], how].concat()).await;
     let look = async || {
-        let now = manager
-            .cluster
-            .kubectl(&["--namespace", "telemetry-system", "get", "pod", &name, "--output", "json"])
-            .await;
-        let now: Value = serde_json::from_str(&now.ok()?).ok()?;
+        let now = manager.get("pod", NAMESPACE, &name).await?;
         let is_ready = now["status"]["containerStatuses"][0]["ready"] == true;
-        (is_ready && now["metadata"]["uid"] != before).then_some(())
+        (is_ready && Some(&now["metadata"]["uid"]) != before.as_ref()).then_some(())
     };
     manager.until(&format!("{name} is another one"), look).await;
 }
@@ -112,12 +188,13 @@ async fn an_outage_outlives_its_gateways() {
     let backend = Backend::away(&scenario, &namespace).await;
     scenario.pipeline("LogPipeline", "shop", spec(&namespace, &backend.endpoint, on_disk("64Mi"))).await;
     runs(&scenario, "shop").await;
-    print(&scenario, &namespace, LINES, RATE).await;
-    let sent = LINES * scenario.cluster.nodes();
+    let outage = Outage::begin();
+    print(&scenario, &namespace, outage.lines(), RATE).await;
+    let sent = outage.lines() * scenario.cluster.nodes();
     waits(&scenario).await;
-    replace(&scenario, 0, &["--grace-period=0", "--force"]).await;
-    replace(&scenario, 1, &["--wait=false"]).await;
+    tokio::join!(replace(&scenario, 0, &["--grace-period=0", "--force"]), replace(&scenario, 1, &["--wait=false"]));
     replace(&scenario, 1, &["--grace-period=0", "--force"]).await;
+    outage.end(&scenario, 2).await;
     let buffer = holds(&scenario, "shop", sent).await;
     assert_eq!((&buffer["max"], &buffer["pods"]["reporting"]), (&json!("128Mi"), &json!(2)));
     waits(&scenario).await;
@@ -139,11 +216,13 @@ async fn a_full_volume_loses_nothing() {
     spec["input"]["otlp"] = json!({ "enabled": false });
     scenario.pipeline("LogPipeline", "shop", spec).await;
     runs(&scenario, "shop").await;
+    let outage = Outage::begin();
     print(&scenario, &namespace, MANY_LINES, MANY_LINES_RATE).await;
     let told = scenario.is_false("logpipeline/shop", "BufferHealthy", "BufferNotWritable").await;
     assert!(told.contains("telemetry-log-gateway-0"), "{told}");
     // What is on a full disk can be read again.
     replace(&scenario, 0, &["--grace-period=0", "--force"]).await;
+    outage.end(&scenario, 1).await;
     backend.come().await;
     let sent = MANY_LINES * scenario.cluster.nodes();
     let tally = arrived(&scenario, &backend, sent).await;
@@ -160,10 +239,12 @@ async fn a_drained_node_brings_its_volume_back() {
     let backend = Backend::away(&scenario, &namespace).await;
     scenario.pipeline("LogPipeline", "shop", spec(&namespace, &backend.endpoint, on_disk("64Mi"))).await;
     runs(&scenario, "shop").await;
-    print(&scenario, &namespace, LINES, RATE).await;
-    let sent = LINES * scenario.cluster.nodes();
-    waits(&scenario).await;
-    let pod = scenario.json(&["--namespace", "telemetry-system", "get", "pod", "telemetry-log-gateway-1"]).await;
+    let outage = Outage::begin();
+    print(&scenario, &namespace, outage.lines(), RATE).await;
+    let sent = outage.lines() * scenario.cluster.nodes();
+    let pods = hold(&scenario, "shop", 1).await;
+    let (fullest, _) = pods.iter().max_by_key(|(_, records)| **records).unwrap();
+    let pod = scenario.get("pod", NAMESPACE, fullest).await.unwrap();
     let node = pod["spec"]["nodeName"].as_str().unwrap();
     scenario
         .kubectl(&["drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=120s"])
@@ -171,7 +252,8 @@ async fn a_drained_node_brings_its_volume_back() {
     scenario.is_false("logpipeline/shop", "GatewayHealthy", "GatewayNotReady").await;
     scenario.kubectl(&["uncordon", node]).await;
     runs(&scenario, "shop").await;
-    holds(&scenario, "shop", sent).await;
+    outage.end(&scenario, 2).await;
+    hold(&scenario, "shop", sent as u64).await;
     backend.come().await;
     let tally = arrived(&scenario, &backend, sent).await;
     scenario.is_true("logpipeline/shop", &["TelemetryFlowHealthy", "BufferHealthy"]).await;
@@ -198,7 +280,7 @@ async fn a_name_inherits_nothing() {
     runs(&scenario, "shop").await;
     print(&scenario, &first, LINES, 10 * RATE).await;
     let sent = LINES * scenario.cluster.nodes();
-    holds(&scenario, "shop", sent).await;
+    hold(&scenario, "shop", sent as u64).await;
 
     scenario.kubectl(&["delete", "logpipeline", "shop"]).await;
     scenario.pipeline("LogPipeline", "shop", spec(&second, &endpoint, disk)).await;
@@ -240,7 +322,7 @@ async fn to_disk_and_back() {
     scenario.pipeline("LogPipeline", "shop", spec(&namespace, &endpoint, json!({ "type": "memory" }))).await;
     scenario.until("those without have taken over", async || gateways("deployment").await).await;
     let look = async || {
-        let module = scenario.json(&["--namespace", "telemetry-system", "get", "telemetry", "default"]).await;
+        let module = scenario.get("telemetry", NAMESPACE, "default").await?;
         let left = module["status"]["storage"]["leftOverClaims"].as_array()?.len();
         (left == 2).then_some(())
     };

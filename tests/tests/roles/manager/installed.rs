@@ -1,22 +1,32 @@
-//! An installation of the manager from `config/`, and what a user sees of it with `kubectl`.
+//! An installation of the manager from `config/`, and what a user sees of it.
 
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use cluster::{Cluster, wait_until};
-use serde_json::Value;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
 
 use crate::LIMIT;
 use crate::installation::{ENGINE, MANAGER};
 
 /// Both namespaces of an installation.
 const NAMESPACES: [&str; 2] = ["telemetry-system", "telemetry-agents"];
+/// The pods of engines.
+const ENGINES: &str = "app.kubernetes.io/managed-by=telemetry-manager";
 /// The kinds of pipelines.
 const PIPELINES: &str = "logpipelines,metricpipelines,tracepipelines";
+
+/// The manifest of what is installed, if something is.
+static INSTALLED: Mutex<Option<String>> = Mutex::new(None);
 
 /// The installation. There is one in a cluster.
 pub(super) struct Manager {
     pub(super) cluster: &'static Cluster,
+    /// What is waited for is read with it: a `kubectl` for each look takes more of two cores than what is looked at.
+    pub(super) client: Client,
     manifest: String,
 }
 
@@ -35,8 +45,11 @@ impl Manager {
             .replace("image: telemetry-manager:0.1.0", &format!("image: {MANAGER}\n        imagePullPolicy: Never"))
             .replace("- telemetry-engine:0.1.0", &format!("- {ENGINE}{arguments}"));
         assert!(manifest.contains(MANAGER) && manifest.contains(ENGINE), "the images are those of this build");
-        let this = Self { cluster, manifest };
-        this.apply(&this.manifest).await;
+        let this = Self { cluster, client: cluster.client().await.unwrap(), manifest };
+        if INSTALLED.lock().unwrap().as_ref() != Some(&this.manifest) {
+            this.apply(&this.manifest).await;
+            *INSTALLED.lock().unwrap() = Some(this.manifest.clone());
+        }
         let status =
             ["--namespace", "telemetry-system", "rollout", "status", "deployment/telemetry-manager", "--timeout=20s"];
         this.until("the manager runs", async || cluster.kubectl(&status).await.ok()).await;
@@ -48,15 +61,22 @@ impl Manager {
     /// Deletes all pipelines and what was said of the module, waits until nothing is there any more that ran for them, and deletes
     /// the claims that are left.
     pub(super) async fn without_pipelines(&self) {
-        self.kubectl(&["delete", PIPELINES, "--all"]).await;
-        self.kubectl(&["--namespace", "telemetry-system", "delete", "telemetries", "--all"]).await;
+        let kinds = format!("{PIPELINES},telemetries");
+        self.kubectl(&["--namespace", "telemetry-system", "delete", &kinds, "--all"]).await;
         let look = async || (self.workloads().await == ["deployment.apps/telemetry-manager"]).then_some(());
         self.until("nothing but the manager runs without pipelines", look).await;
-        self.kubectl(&["--namespace", "telemetry-system", "delete", "persistentvolumeclaims", "--all"]).await;
+        if !self.list("persistentvolumeclaim", "telemetry-system", "").await.is_empty() {
+            // A claim goes behind its pods, which have nothing left to deliver.
+            let delete = ["--namespace", "telemetry-system", "delete"];
+            let pods = ["pods", "--selector", ENGINES, "--grace-period=0", "--force"];
+            self.kubectl(&[&delete[..], &pods].concat()).await;
+            self.kubectl(&[&delete[..], &["persistentvolumeclaims", "--all"]].concat()).await;
+        }
     }
 
     /// Takes everything away, and asserts that nothing is left.
     pub(super) async fn uninstall(&self) {
+        *INSTALLED.lock().unwrap() = None;
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &self.manifest).unwrap();
         self.kubectl(&["delete", "--filename", file.path().to_str().unwrap(), "--timeout=120s"]).await;
@@ -74,9 +94,11 @@ impl Manager {
     pub(super) async fn workloads(&self) -> Vec<String> {
         let mut all = Vec::new();
         for namespace in NAMESPACES {
-            let kinds = "deployments,daemonsets,statefulsets";
-            let names = self.kubectl(&["--namespace", namespace, "get", kinds, "--output", "name"]).await;
-            all.extend(names.lines().map(str::to_owned));
+            for kind in ["deployment", "daemonset", "statefulset"] {
+                let found = self.list(kind, namespace, "").await;
+                let name = |object: &Value| format!("{kind}.apps/{}", object["metadata"]["name"].as_str().unwrap());
+                all.extend(found.iter().map(name));
+            }
         }
         all
     }
@@ -85,9 +107,7 @@ impl Manager {
     pub(super) async fn pods(&self) -> Vec<Value> {
         let mut all = Vec::new();
         for namespace in NAMESPACES {
-            let selector = "app.kubernetes.io/managed-by=telemetry-manager";
-            let list = self.json(&["--namespace", namespace, "get", "pods", "--selector", selector]).await;
-            all.extend(list["items"].as_array().unwrap().iter().cloned());
+            all.extend(self.list("pod", namespace, ENGINES).await);
         }
         all
     }
@@ -113,30 +133,56 @@ impl Manager {
         self.cluster.kubectl(arguments).await.unwrap_or_else(|error| panic!("{error:#}"))
     }
 
-    /// What `kubectl` says, as JSON.
-    pub(super) async fn json(&self, arguments: &[&str]) -> Value {
-        let text = self.kubectl(&[arguments, &["--output", "json"]].concat()).await;
-        serde_json::from_str(&text).unwrap()
+    /// An object of a kind, which `kubectl` knows by the same word; in no namespace where that is empty.
+    pub(super) async fn get(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
+        let found = self.objects(kind, namespace).get_opt(name).await.unwrap();
+        found.map(|object| json!(object))
+    }
+
+    /// The objects of a kind with these labels.
+    pub(super) async fn list(&self, kind: &str, namespace: &str, labels: &str) -> Vec<Value> {
+        let found = self.objects(kind, namespace).list(&ListParams::default().labels(labels)).await.unwrap();
+        found.items.iter().map(|object| json!(object)).collect()
+    }
+
+    fn objects(&self, kind: &str, namespace: &str) -> Api<DynamicObject> {
+        let (group, version) = match kind {
+            "logpipeline" | "metricpipeline" | "tracepipeline" => ("telemetry.kyma-project.io", "v1beta1"),
+            "telemetry" => ("operator.kyma-project.io", "v1beta1"),
+            "deployment" | "daemonset" | "statefulset" => ("apps", "v1"),
+            _ => ("", "v1"),
+        };
+        let plural = if kind == "telemetry" { "telemetries".to_owned() } else { format!("{kind}s") };
+        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), &plural);
+        match namespace {
+            "" => Api::all_with(self.client.clone(), &resource),
+            namespace => Api::namespaced_with(self.client.clone(), namespace, &resource),
+        }
+    }
+
+    /// A pipeline, as `KIND/NAME`.
+    async fn read(&self, object: &str) -> Option<Value> {
+        let (kind, name) = object.split_once('/').unwrap();
+        self.get(kind, "", name).await
     }
 
     /// A condition of a pipeline, if it is about the pipeline as it is now.
     pub(super) async fn condition(&self, object: &str, kind: &str) -> Option<Value> {
-        let object = self.json(&["get", object]).await;
-        let conditions = object["status"]["conditions"].as_array()?;
-        let of_kind = conditions.iter().find(|condition| condition["type"] == kind);
-        of_kind.filter(|condition| condition["observedGeneration"] == object["metadata"]["generation"]).cloned()
+        condition(&self.read(object).await?, kind)
     }
 
-    /// Waits until conditions hold, for good reasons only.
+    /// Waits until conditions hold, all at once and for good reasons only.
     pub(super) async fn is_true(&self, object: &str, kinds: &[&str]) {
-        for kind in kinds {
-            let look = async || {
-                let condition = self.condition(object, kind).await?;
+        let look = async || {
+            let found = self.read(object).await?;
+            let holds = |kind: &&str| {
+                let condition = condition(&found, kind)?;
                 let is_passing = condition["reason"] == "RolloutInProgress";
                 (condition["status"] == "True" && !is_passing).then_some(())
             };
-            self.until(&format!("{kind} of {object} is True"), look).await;
-        }
+            kinds.iter().try_for_each(|kind| holds(kind))
+        };
+        self.until(&format!("{kinds:?} of {object} are True"), look).await;
     }
 
     /// Waits until a condition is `False` for this reason, and gives its message.
@@ -187,4 +233,11 @@ impl Manager {
         }
         all
     }
+}
+
+/// A condition of an object, if it is about the object as it is now.
+fn condition(object: &Value, kind: &str) -> Option<Value> {
+    let conditions = object["status"]["conditions"].as_array()?;
+    let of_kind = conditions.iter().find(|condition| condition["type"] == kind);
+    of_kind.filter(|condition| condition["observedGeneration"] == object["metadata"]["generation"]).cloned()
 }

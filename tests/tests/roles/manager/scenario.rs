@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::MutexGuard;
 
 use super::installed::Manager;
-use crate::installation::images;
+use crate::installation::{images, without};
 use crate::table::Row;
 use crate::{LIMIT, TURN};
 
@@ -48,8 +48,7 @@ impl Scenario {
     async fn without_namespaces(&self) {
         let names = std::mem::take(&mut *NAMESPACES.lock().unwrap());
         if !names.is_empty() {
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            self.kubectl(&[&["delete", "namespace"], &names[..]].concat()).await;
+            without(self.cluster, &names).await;
         }
     }
 
@@ -88,7 +87,7 @@ impl Scenario {
 
     /// Takes away what the scenario has made, and writes its row.
     pub(super) async fn end(self, sent: usize, received: Tally) {
-        self.without_pipelines().await;
+        tokio::join!(self.without_namespaces(), self.without_pipelines());
         self.finish(sent, received).await;
     }
 
