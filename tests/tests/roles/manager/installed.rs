@@ -180,7 +180,7 @@ impl Manager {
                 let is_passing = condition["reason"] == "RolloutInProgress";
                 (condition["status"] == "True" && !is_passing).then_some(())
             };
-            kinds.iter().try_for_each(|kind| holds(kind))
+            kinds.iter().try_for_each(holds)
         };
         self.until(&format!("{kinds:?} of {object} are True"), look).await;
     }
