@@ -54,6 +54,8 @@ const TOGETHER: Duration = Duration::from_millis(50);
 /// Between two tries after the first failure; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Counts of several pipelines that have waited to be written are written together.
+const COUNTS_TOGETHER: Duration = Duration::from_secs(5);
 /// How long what follows applying may take.
 const AT_MOST: Duration = Duration::from_secs(60);
 /// How often engines are asked.
@@ -288,9 +290,11 @@ impl Manager {
         let next = desired.next_change.map_or(i64::MAX, |at| at.saturating_sub(input.now));
         // A right that was missing may have come without a word. An hour later at the latest everything is compared once more.
         let is_forbidden = input.secrets.values().any(|secret| *secret == SecretView::Forbidden);
-        let is_soon = is_forbidden || leader.former.will_change() || leader.publisher.withholds();
-        let longest = if is_soon { 60 } else { 3600 };
-        Ok(Duration::from_secs(u64::try_from(next).unwrap_or(0).clamp(60, longest)))
+        let longest = if is_forbidden || leader.former.will_change() { 60 } else { 3600 };
+        let next = Duration::from_secs(u64::try_from(next).unwrap_or(0).clamp(60, longest));
+        let withheld = leader.publisher.withholds_until();
+        let withheld = withheld.map(|until| until.saturating_duration_since(Instant::now()).max(COUNTS_TOGETHER));
+        Ok(withheld.map_or(next, |withheld| withheld.min(next)))
     }
 
     async fn see(&self, leader: &mut Leader) -> Result<Seen, String> {

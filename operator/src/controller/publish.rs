@@ -58,16 +58,16 @@ impl Publisher {
     pub(super) fn forget_others(&mut self, desired: &Desired) {
         for paced in [&mut self.counted, &mut self.measured] {
             paced.written.retain(|id, _| desired.pipelines.contains_key(id));
-            paced.withheld = false;
+            paced.withheld = None;
         }
         if self.written.len() > 2 * (desired.pipelines.len() + desired.telemetries.len()) {
             self.written.clear();
         }
     }
 
-    /// Whether numbers wait to be written, because others were written not long ago.
-    pub(super) fn withholds(&self) -> bool {
-        self.counted.withheld || self.measured.withheld
+    /// Until when numbers wait to be written, because others were written not long ago.
+    pub(super) fn withholds_until(&self) -> Option<Instant> {
+        self.counted.withheld.into_iter().chain(self.measured.withheld).min()
     }
 
     /// Writes the status of a LogPipeline.
@@ -200,8 +200,8 @@ enum News {
 #[derive(Debug, Default)]
 struct Paced {
     written: BTreeMap<PipelineId, Instant>,
-    /// Whether something new waits.
-    withheld: bool,
+    /// When the first of what is new and waits can be written.
+    withheld: Option<Instant>,
 }
 
 impl Paced {
@@ -217,11 +217,14 @@ impl Paced {
             self.written.remove(id);
             return None;
         };
-        let is_recent = self.written.get(id).is_some_and(|at| at.elapsed() < BETWEEN_COUNTS);
-        let news = before.map_or(News::Everything, |before| news(before, now));
-        if news == News::Nothing || (news == News::Amounts && is_recent) {
-            self.withheld |= news == News::Amounts;
-            return before.cloned();
+        let next = self.written.get(id).map(|at| *at + BETWEEN_COUNTS).filter(|next| *next > Instant::now());
+        match (before.map_or(News::Everything, |before| news(before, now)), next) {
+            (News::Nothing, _) => return before.cloned(),
+            (News::Amounts, Some(next)) => {
+                self.withheld = self.withheld.into_iter().chain([next]).min();
+                return before.cloned();
+            }
+            (News::Amounts, None) | (News::Everything, _) => {}
         }
         self.written.insert(id.clone(), Instant::now());
         Some(now.clone())
@@ -290,5 +293,33 @@ fn without_nulls(value: &Value) -> Value {
         }
         Value::Array(values) => values.iter().map(without_nulls).collect(),
         other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::role::Signal;
+
+    /// New amounts wait until a minute after the last ones, and not longer; what is new besides them does not wait.
+    #[tokio::test(start_paused = true)]
+    async fn amounts_are_written_once_a_minute() {
+        let id = PipelineId { signal: Signal::Logs, name: "shop".to_owned() };
+        let mut paced = Paced::default();
+        let numbers = |paced: &mut Paced, now: u32, before: Option<u32>, news| {
+            paced.withheld = None;
+            paced.numbers(&id, Some(&now), before.as_ref(), |_, _| news)
+        };
+        let began = Instant::now();
+        assert_eq!(numbers(&mut paced, 1, None, News::Nothing), Some(1));
+        tokio::time::advance(Duration::from_secs(20)).await;
+        assert_eq!(numbers(&mut paced, 1, Some(1), News::Nothing), Some(1));
+        assert_eq!(paced.withheld, None);
+        assert_eq!(numbers(&mut paced, 2, Some(1), News::Amounts), Some(1));
+        assert_eq!(paced.withheld, Some(began + BETWEEN_COUNTS));
+        tokio::time::advance(Duration::from_secs(40)).await;
+        assert_eq!(numbers(&mut paced, 3, Some(1), News::Amounts), Some(3));
+        assert_eq!(numbers(&mut paced, 4, Some(3), News::Everything), Some(4));
+        assert_eq!(paced.withheld, None);
     }
 }
