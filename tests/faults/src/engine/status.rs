@@ -33,6 +33,15 @@ pub struct Component {
 pub struct Health {
     /// The name of its state.
     pub state: String,
+    /// The last error, kept after it is over.
+    pub last_error: Option<LastError>,
+}
+
+/// An error of a component.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct LastError {
+    /// In words.
+    pub message: String,
 }
 
 /// What only sinks have.
@@ -131,6 +140,12 @@ impl Status {
     pub fn errors(&self, id: &str) -> u64 {
         let component = self.components.iter().find(|component| component.id == id);
         component.map_or(0, |component| component.errors.values().sum())
+    }
+
+    /// The last error of a component.
+    pub fn last_error(&self, id: &str) -> Option<&str> {
+        let component = self.components.iter().find(|component| component.id == id)?;
+        component.health.last_error.as_ref().map(|error| error.message.as_str())
     }
 
     /// The ledgers of all sinks.

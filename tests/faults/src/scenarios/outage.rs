@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
 use super::Scenario;
-use crate::oracle::Tally;
+use crate::backend::serve_oracle;
+use crate::engine::Engine;
+use crate::engine::figures::Stopped;
+use crate::oracle::{Oracle, Tally};
 use crate::producer::Load;
 use crate::proxy::Mode;
 use crate::scene::{HEAD, Scene, hop, ledger, sink, source, until};
@@ -25,11 +29,17 @@ pub(super) const STOPPED: Scenario = Scenario {
     run: |run| Box::pin(stopped(run)),
 };
 
+/// The backend is a process: an engine that passes on to the oracle what it takes, and answers when the oracle has. SIGSTOP
+/// stops all of it, while the kernel still takes connections for it and what fits into their windows.
 async fn stopped(run: &Run) -> Result<Report> {
+    let oracle = Oracle::default();
+    let behind = serve_oracle(&oracle).await?;
+    let mut backend = Engine::start(&run.engine, &hop(behind, "acknowledge = \"delivered\"\n")).await?;
+    let address = (*backend.target("apps").borrow()).context("the backend listens")?;
     let buffer = run.choose([1, 16, 64]);
-    let mut scene = Scene::start(run, |ways| {
+    let mut scene = Scene::start_with(run, oracle, address, vec![run.engine.clone().into()], |ways| {
         let keys = format!("buffer.max_size = \"{buffer}MiB\"\ntimeout = \"1s\"\nretry.max_interval = \"1s\"\n");
-        let [hit, other] = [sink("hit", "apps", ways.faulty, &keys), sink("other", "others", ways.good, "")];
+        let [hit, other] = [sink("hit", "apps", ways.good, &keys), sink("other", "others", behind, "")];
         [HEAD, &source("apps"), &source("others"), &hit, &other].concat()
     })
     .await?;
@@ -41,16 +51,26 @@ async fn stopped(run: &Run) -> Result<Report> {
     scene.oracle.take_latencies(is_other);
     sleep(run.choose([2, 15, 20].map(Duration::from_secs))).await;
     let before = scene.oracle.take_latencies(is_other);
-    scene.proxy.set(Mode::Hold);
-    sleep(run.choose([4, 40, 300].map(Duration::from_secs))).await;
+    let lasts = run.choose([4, 40, 300].map(Duration::from_secs));
+    let id = backend.id().context("the backend runs")?;
+    backend.signal(Signal::STOP)?;
+    until("the backend is stopped", async || Stopped::of(id).is_some()).await?;
+    let at_first = Stopped::of(id);
+    sleep(lasts).await;
+    let at_last = Stopped::of(id);
     let meanwhile = scene.oracle.take_latencies(is_other);
     let status = scene.engine.status().await?;
     let held = ledger(&scene.engine, "hit").await?.held();
-    scene.proxy.set(Mode::Pass);
+    backend.signal(Signal::CONT)?;
     scene.heal();
     let refused = scene.told().refused();
-    let attempts: u64 = status.errors("hit");
+    let (attempts, said) = (status.errors("hit"), status.last_error("hit").unwrap_or("nothing").to_owned());
+    let is_stopped = at_first.is_some() && at_first == at_last;
+    scene.report.require_hit(is_stopped, &format!("the backend was not stopped: {at_first:?}, then {at_last:?}"));
     scene.report.require_hit(refused > 0 && held > 0 && attempts > 0, "the buffer was not full, or no attempt failed");
+    scene
+        .report
+        .require(said.contains("no answer"), || format!("no attempt went without an answer: the sink says {said}"));
     scene.report.require_same_pace(&before, &meanwhile);
     // What waits for another attempt waits its time; the pace is that of what comes behind it.
     let came =
@@ -68,7 +88,15 @@ async fn stopped(run: &Run) -> Result<Report> {
         .report
         .measured
         .push(format!("{held} records held, {drained:.0} a second when it went on, {attempts} attempts failed"));
-    scene.judge().await
+    let mut report = scene.judge().await?;
+    report.require_balance(&backend.status().await?);
+    report.measured.push(format!(
+        "the process of the backend was in state T for {} s without a tick of processor time; the sink said: {said}; {} records \
+         twice, which it had not answered for",
+        lasts.as_secs(),
+        report.findings.duplicates
+    ));
+    Ok(report)
 }
 
 pub(super) const SLOW: Scenario = Scenario {
