@@ -118,6 +118,11 @@ impl Report {
     /// Notes how long records took that nothing is done to, before the fault and meanwhile, in microseconds; at most twice as
     /// long.
     pub(crate) fn require_same_pace(&mut self, before: &Histogram<u64>, meanwhile: &Histogram<u64>) {
+        // Of what does not come nobody knows how long it took.
+        let came = [before, meanwhile].map(Histogram::len);
+        self.require(!came.contains(&0), || {
+            format!("of those that nothing is done to {came:?} came before and meanwhile")
+        });
         let [before, meanwhile] = [before, meanwhile].map(|times| Duration::from_micros(times.value_at_quantile(0.99)));
         self.require_within("p99 of those that nothing is done to", meanwhile, before * 2);
         self.p99 = Some((before, meanwhile));
@@ -196,5 +201,22 @@ mod tests {
         let mut fine = Report::default();
         fine.compare(&told(40, 10), &Oracle::default(), 20);
         assert!(fine.violations.is_empty(), "{}", fine.in_words());
+    }
+
+    /// Records that do not come at all are not as fast as before.
+    #[test]
+    fn what_does_not_come_has_no_pace() {
+        let times = |micros: &[u64]| {
+            let mut times = Histogram::new_with_bounds(1, 1 << 30, 2).unwrap();
+            micros.iter().for_each(|micros| times.record(*micros).unwrap());
+            times
+        };
+        let (before, none) = (times(&[1000, 2000]), times(&[]));
+        let pace = |meanwhile| {
+            let mut report = Report::default();
+            report.require_same_pace(&before, meanwhile);
+            (report.violations.len(), report.late.len())
+        };
+        assert_eq!([pace(&times(&[3000])), pace(&times(&[9000])), pace(&none)], [(0, 0), (0, 1), (1, 0)]);
     }
 }

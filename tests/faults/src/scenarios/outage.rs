@@ -18,6 +18,8 @@ use crate::{Report, Run};
 
 /// The first client of the pipeline that nothing happens to.
 const OTHERS: u32 = 1000;
+/// Of what came in a second of another pipeline before, the share that must come meanwhile.
+const LEAST: f64 = 0.9;
 /// How soon clients must be told that nothing more is taken.
 const TOLD: Duration = Duration::from_secs(5);
 /// Memory besides the buffer that the engine may use, in MiB.
@@ -49,7 +51,8 @@ async fn stopped(run: &Run) -> Result<Report> {
     scene.load("others", &others).await?;
     let is_other = |client| others.numbers().contains(&client);
     scene.oracle.take_latencies(is_other);
-    sleep(run.choose([2, 15, 20].map(Duration::from_secs))).await;
+    let warm = run.choose([2, 15, 20].map(Duration::from_secs));
+    sleep(warm).await;
     let before = scene.oracle.take_latencies(is_other);
     let lasts = run.choose([4, 40, 300].map(Duration::from_secs));
     let id = backend.id().context("the backend runs")?;
@@ -59,6 +62,10 @@ async fn stopped(run: &Run) -> Result<Report> {
     sleep(lasts).await;
     let at_last = Stopped::of(id);
     let meanwhile = scene.oracle.take_latencies(is_other);
+    let (pace_before, pace) = (before.len() as f64 / warm.as_secs_f64(), meanwhile.len() as f64 / lasts.as_secs_f64());
+    if pace < pace_before * LEAST {
+        scene.report.late.push(format!("{pace:.0} records a second of the other pipeline, {pace_before:.0} before"));
+    }
     let status = scene.engine.status().await?;
     let held = ledger(&scene.engine, "hit").await?.held();
     backend.signal(Signal::CONT)?;
