@@ -57,12 +57,20 @@ type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>;
 /// # Errors
 /// When no socket can be bound.
 pub async fn serve_oracle(oracle: &Oracle) -> std::io::Result<SocketAddr> {
+    serve(into(oracle)).await
+}
+
+/// The same on a socket that listens already, somewhere else perhaps.
+pub fn serve_oracle_at(oracle: &Oracle, listener: TcpListener) {
+    accept(listener, into(oracle));
+}
+
+fn into(oracle: &Oracle) -> Decide {
     let oracle = oracle.clone();
-    serve(Arc::new(move |_, message| match oracle.take(message) {
+    Arc::new(move |_, message| match oracle.take(message) {
         Ok(()) => Reply::Success,
         Err(_) => Reply::Grpc(tonic::Code::InvalidArgument as i32, None),
-    }))
-    .await
+    })
 }
 
 /// Serves on a free loopback port for as long as the runtime lives.
@@ -72,6 +80,11 @@ pub async fn serve_oracle(oracle: &Oracle) -> std::io::Result<SocketAddr> {
 pub async fn serve(decide: Decide) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
+    accept(listener, decide);
+    Ok(address)
+}
+
+fn accept(listener: TcpListener, decide: Decide) {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             // A connection that is gone already ends with its first read.
@@ -85,7 +98,6 @@ pub async fn serve(decide: Decide) -> std::io::Result<SocketAddr> {
             });
         }
     });
-    Ok(address)
 }
 
 async fn answer(request: Request<Incoming>, decide: Decide) -> Result<Response<Body>, hyper::Error> {

@@ -8,6 +8,7 @@
 pub mod backend;
 pub mod engine;
 pub mod judge;
+pub mod link;
 pub mod oracle;
 pub mod producer;
 pub mod proxy;

@@ -13,7 +13,7 @@ use faults::{Length, Report, Run, Scenario, engine, find};
 #[derive(Parser)]
 #[command(name = "faults")]
 struct Arguments {
-    /// Only these faults, such as F12; all of them where none is named.
+    /// Only these faults, such as F12; all of them where none is named. F14 stands for F14b too.
     scenarios: Vec<String>,
     /// Full durations.
     #[arg(long)]
@@ -95,8 +95,11 @@ fn wanted(names: &[String]) -> Result<Vec<&'static Scenario>> {
     let known = || ALL.map(|scenario| scenario.id).join(", ");
     let unknown: Vec<_> = names.iter().filter(|name| find(name).is_none()).map(String::as_str).collect();
     ensure!(unknown.is_empty(), "no fault is called {}; there are {}", unknown.join(" or "), known());
-    let is_wanted =
-        |scenario: &&Scenario| names.is_empty() || names.iter().any(|name| name.eq_ignore_ascii_case(scenario.id));
+    let is_called = |id: &str, name: &str| {
+        name.eq_ignore_ascii_case(id)
+            || name.eq_ignore_ascii_case(id.trim_end_matches(|letter: char| letter.is_ascii_lowercase()))
+    };
+    let is_wanted = |scenario: &&Scenario| names.is_empty() || names.iter().any(|name| is_called(scenario.id, name));
     Ok(ALL.into_iter().filter(is_wanted).collect())
 }
 

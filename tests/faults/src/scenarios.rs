@@ -6,6 +6,7 @@ mod damage;
 mod disk;
 mod ends;
 mod keeper;
+mod link;
 mod memory;
 mod mix;
 mod neighbours;
@@ -40,7 +41,7 @@ impl Scenario {
 }
 
 /// All of them.
-pub const ALL: [&Scenario; 19] = [
+pub const ALL: [&Scenario; 20] = [
     &disk::KILLED,
     &disk::FULL,
     &disk::FILLED,
@@ -54,6 +55,7 @@ pub const ALL: [&Scenario; 19] = [
     &way::FLAPPING,
     &answers::WRONG,
     &way::BROKEN,
+    &link::NARROWED,
     &way::LOST_ANSWERS,
     &memory::BOUNDED,
     &ends::TERMINATED,

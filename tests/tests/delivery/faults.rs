@@ -101,6 +101,12 @@ async fn f14_a_broken_way() {
     run("F14").await;
 }
 
+/// Through a link that is too narrow something comes all the time, and clients are told to come again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f14b_a_narrow_link() {
+    run("F14b").await;
+}
+
 /// An answer that is lost behind the backend's success costs duplicates and nothing else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f15_answers_that_are_lost() {

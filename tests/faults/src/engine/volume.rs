@@ -37,6 +37,22 @@ impl Volume {
         done(Command::new("mount").args(arguments).arg(self.path()))
     }
 
+    /// Lets nobody write to it.
+    ///
+    /// # Errors
+    /// When somebody has a file open to write to.
+    pub fn forbid_writes(&self) -> Result<()> {
+        self.mount(&["-o", "remount,ro"])
+    }
+
+    /// Lets everybody write to it again.
+    ///
+    /// # Errors
+    /// When this process may not.
+    pub fn allow_writes(&self) -> Result<()> {
+        self.mount(&["-o", "remount,rw"])
+    }
+
     /// Where it is mounted.
     pub fn path(&self) -> PathBuf {
         self.folder.path().join("mounted")
@@ -80,7 +96,11 @@ impl Drop for Volume {
     }
 }
 
-fn done(command: &mut Command) -> Result<()> {
+/// Runs a command to its end, which must be a success.
+///
+/// # Errors
+/// With what it has said.
+pub(crate) fn done(command: &mut Command) -> Result<()> {
     let output = command.output().with_context(|| format!("cannot run {}", command.get_program().display()))?;
     ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(())
