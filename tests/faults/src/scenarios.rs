@@ -11,6 +11,7 @@ mod memory;
 mod mix;
 mod neighbours;
 mod outage;
+mod readonly;
 mod way;
 
 use std::pin::Pin;
@@ -41,11 +42,12 @@ impl Scenario {
 }
 
 /// All of them.
-pub const ALL: [&Scenario; 20] = [
+pub const ALL: [&Scenario; 21] = [
     &disk::KILLED,
     &disk::FULL,
     &disk::FILLED,
     &disk::FAILING,
+    &readonly::READ_ONLY,
     &damage::FLIPPED,
     &damage::DAMAGED,
     &crashes::CRASHED,

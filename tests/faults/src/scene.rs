@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::backend::serve_oracle;
 use crate::engine::figures::{Figures, Watch};
-use crate::engine::tracer::{Point, Tracer};
+use crate::engine::tracer::{Inject, Point, Tracer};
 use crate::engine::{Engine, POLL};
 use crate::judge::{self, Report};
 use crate::oracle::{Oracle, Tally};
@@ -208,7 +208,7 @@ impl Scene {
     pub async fn start_again_traced(&mut self, kill: Option<Point>) -> Result<(Duration, Tracer)> {
         let (took, found) = self.engine.start_unannounced().await?;
         let id = self.engine.id().context("the engine has just started")?;
-        let tracer = Tracer::attach(id, self.engine.folder(), kill).await?;
+        let tracer = Tracer::attach(id, self.engine.folder(), kill.map(Inject::Kill)).await?;
         self.engine.announce(found);
         self.watch();
         Ok((took, tracer))

@@ -46,6 +46,12 @@ async fn f05_a_disk_that_fails() {
     run("F5").await;
 }
 
+/// From a volume that is read-only everything is delivered, and nothing is answered OK until it can be written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f05b_a_read_only_volume() {
+    run("F5b").await;
+}
+
 /// A flipped bit costs at most the payload that it hit, and exactly that is counted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f06_flipped_bits() {

@@ -1,5 +1,6 @@
 //! The system calls of the thread that writes an engine's buffer, watched by `strace`, which kills the engine at the one that it is
-//! told to: a named point of a crash, without anything in the program that is tested.
+//! told to: a named point of a crash, without anything in the program that is tested. Or it has every call that changes a file fail, as
+//! on a file system that has become read-only.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,6 +18,10 @@ use super::POLL;
 /// Calls that change files, or their names, or make that last.
 const CALLS: &str = "openat,write,writev,pwrite64,pwritev,pwritev2,fdatasync,fsync,sync_file_range,ftruncate,fallocate,rename,renameat,\
                      renameat2,unlink,unlinkat,link,linkat";
+/// Of these, those that fail on a volume that is read-only. Without `write`, by which threads wake each other, and `openat`, which
+/// reads too.
+const CHANGES: &str =
+    "writev,pwrite64,pwritev,pwritev2,ftruncate,fallocate,rename,renameat,renameat2,unlink,unlinkat,link,linkat";
 /// The name of the thread.
 const THREAD: &str = "buffer";
 /// How long the tracer may take to begin and to end.
@@ -33,6 +38,15 @@ pub struct Point {
     pub files: BTreeSet<String>,
 }
 
+/// What a tracer does besides looking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inject {
+    /// Kills the process at this point.
+    Kill(Point),
+    /// Has no call that changes a file done, for as long as it looks: each is answered as by a volume that is read-only.
+    ReadOnly,
+}
+
 /// What is done to which kind of file. Two calls of which this is equal are the same kind of point.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Call {
@@ -42,6 +56,14 @@ pub struct Call {
     pub file: String,
     /// What else tells such calls apart.
     pub kind: &'static str,
+}
+
+/// Says whether there is a tracer.
+///
+/// # Errors
+/// When there is none.
+pub fn find() -> std::io::Result<()> {
+    std::process::Command::new("strace").arg("-V").output().map(drop)
 }
 
 /// A running tracer.
@@ -56,27 +78,35 @@ pub struct Traced {
     pub calls: Vec<Call>,
     /// The one that was not done any more, as the process was killed at it.
     pub killed_at: Option<Call>,
+    /// How many calls were answered with an error in place of being done.
+    pub failed: usize,
     /// The files of each kind of call.
     files: BTreeMap<Call, BTreeSet<String>>,
 }
 
 impl Tracer {
-    /// Watches the thread of a process, and kills the process at a point. Its log goes to a file in this folder.
+    /// Watches the thread of a process, and does something to its calls. Its log goes to a file in this folder.
     ///
     /// # Errors
     /// When there is no such thread, or no `strace`, or it may not.
-    pub async fn attach(process: u32, folder: &Path, kill: Option<Point>) -> Result<Self> {
+    pub async fn attach(process: u32, folder: &Path, inject: Option<Inject>) -> Result<Self> {
         let thread = thread_of(process)?;
         let log = folder.join("calls");
         let mut command = Command::new("strace");
         command
             .args(["-q", "-y", "-s", "16", "-p", &thread.to_string(), "-e", &format!("trace={CALLS}"), "-o"])
             .arg(&log);
-        if let Some(Point { call, number, files }) = kill {
-            for file in &files {
-                command.args(["-P", file]);
+        match inject {
+            None => {}
+            Some(Inject::Kill(Point { call, number, files })) => {
+                for file in &files {
+                    command.args(["-P", file]);
+                }
+                command.args(["-e", &format!("inject={call}:signal=KILL:when={number}")]);
             }
-            command.args(["-e", &format!("inject={call}:signal=KILL:when={number}")]);
+            Some(Inject::ReadOnly) => {
+                command.args(["-e", &format!("inject={CHANGES}:error=EROFS")]);
+            }
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
         let mut child = command.spawn().context("cannot start strace")?;
@@ -121,7 +151,8 @@ impl Traced {
             files.entry(call).or_default().insert(path.to_owned());
         }
         let calls = lines().map(|(_, (call, _))| call).collect();
-        Self { calls, killed_at: last.map(|(_, (call, _))| call), files }
+        let failed = text.lines().filter(|line| line.ends_with("(INJECTED)")).count();
+        Self { calls, killed_at: last.map(|(_, (call, _))| call), failed, files }
     }
 
     /// Where in its own sequence of calls each call of a kind was made. Segments have other names each time: a call on
@@ -233,6 +264,8 @@ unlink(\"/s/00001.segment\") = ?
         let alive = Traced::of(
             LOG.rsplit_once("+++ ").map_or("", |(all, _)| all.rsplit_once("+++ ").map_or("", |(all, _)| all)),
         );
-        assert_eq!(alive.killed_at, None);
+        assert_eq!((alive.killed_at, alive.failed), (None, 0));
+        let failing = "pwritev(7</s/00012.segment>, [{iov_base=\"T\", iov_len=1}], 1, 40) = -1 EROFS (Read-only file system) (INJECTED)";
+        assert_eq!(Traced::of(failing).failed, 1);
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use super::Scenario;
 use super::disk::{CLIENTS, on_disk, require_few_twice};
 use crate::engine::POLL;
-use crate::engine::tracer::{Call, Traced};
+use crate::engine::tracer::{self, Call, Traced};
 use crate::engine::volume::files;
 use crate::producer::Load;
 use crate::scene::Scene;
@@ -44,7 +44,7 @@ pub(super) const CRASHED: Scenario = Scenario {
 };
 
 async fn crashed(run: &Run) -> Result<Report> {
-    if let Err(error) = std::process::Command::new("strace").arg("-V").output() {
+    if let Err(error) = tracer::find() {
         return Ok(Report::lacking(run.seed, "there is no strace", error));
     }
     let mut random = StdRng::seed_from_u64(run.seed);

@@ -9,7 +9,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::{Instant, sleep};
 
 use super::Scenario;
-use crate::engine::volume::Volume;
+use crate::engine::{tracer, volume::Volume};
 use crate::oracle::Oracle;
 use crate::producer::{Load, Told};
 use crate::proxy::Mode;
@@ -23,8 +23,8 @@ pub(super) const CLIENTS: u32 = 24;
 /// Records of a request.
 const BATCH: u64 = 20;
 /// How soon a start must be ready, and how soon data is taken again once there is room.
-const READY: Duration = Duration::from_secs(5);
-const RESUMED: Duration = Duration::from_secs(5);
+pub(super) const READY: Duration = Duration::from_secs(5);
+pub(super) const RESUMED: Duration = Duration::from_secs(5);
 
 /// A sink that has few requests under way.
 const KEYS: &str = "batch.max_records = 40\nbatch.timeout = \"20ms\"\nconcurrency = 4\ntimeout = \"2s\"\nretry.max_interval = \"500ms\"\n";
@@ -36,7 +36,7 @@ pub(super) fn on_disk(endpoint: std::net::SocketAddr, state: &Path, size: &str) 
     [HEAD, &state, &source("apps"), &sink("out", "apps", endpoint, &buffer)].concat()
 }
 
-fn clients(run: &Run) -> Load {
+pub(super) fn clients(run: &Run) -> Load {
     Load { batch: BATCH, ..Load::new(run.rate).of(0, CLIENTS, "all") }
 }
 
@@ -142,7 +142,7 @@ async fn full(run: &Run) -> Result<Report> {
 }
 
 /// How long it takes until more is acknowledged than was.
-async fn resumed(scene: &Scene, before: &Told) -> Result<Duration> {
+pub(super) async fn resumed(scene: &Scene, before: &Told) -> Result<Duration> {
     let (began, least) = (Instant::now(), before.acknowledged());
     scene.until_told("clients are accepted again", |told| told.acknowledged() > least).await?;
     Ok(began.elapsed())
@@ -207,14 +207,14 @@ pub(super) const FAILING: Scenario = Scenario {
 };
 
 async fn failing(run: &Run) -> Result<Report> {
-    let inject = run.choose(["100..105", "500..515", "500..600"]);
-    let tracer = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e"];
-    let mut command: Vec<std::ffi::OsString> = tracer.map(Into::into).into();
-    command.push(format!("inject=fdatasync:error=EIO:when={inject}").into());
-    command.push(run.engine.clone().into());
-    if let Err(error) = std::process::Command::new("strace").arg("-V").output() {
+    if let Err(error) = tracer::find() {
         return Ok(Report::lacking(run.seed, "there is no strace", error));
     }
+    let inject = run.choose(["100..105", "500..515", "500..600"]);
+    let strace = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e"];
+    let mut command: Vec<std::ffi::OsString> = strace.map(Into::into).into();
+    command.push(format!("inject=fdatasync:error=EIO:when={inject}").into());
+    command.push(run.engine.clone().into());
     let oracle = Oracle::default();
     let backend = crate::backend::serve_oracle(&oracle).await?;
     let mut scene = Scene::start_with(run, oracle, backend, command, |ways| {
