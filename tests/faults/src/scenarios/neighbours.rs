@@ -1,4 +1,6 @@
 //! A pipeline that does everything wrong beside one that does not, behind the same source.
+//!
+//! Not here: a component that panics. No configuration and no data is known that makes one of a real engine panic.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
