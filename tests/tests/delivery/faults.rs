@@ -143,7 +143,7 @@ async fn f29_a_noisy_neighbour() {
     run("F29").await;
 }
 
-/// Whatever comes after whatever, nothing that was answered OK is missing.
+/// Whatever comes after whatever, nothing that was answered OK is missing, and nothing of it stays in memory, open, or on disk.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f30_all_kinds_of_faults() {
     run("F30").await;
