@@ -4,7 +4,6 @@
 //! Not here: the bytes (`otlp`) and who waits (`receipt`).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use otlp::{Payload, Signal, Wire};
 use smallvec::SmallVec;
@@ -13,7 +12,7 @@ use tokio::time::Instant;
 use crate::budget::{Charge, Exhausted};
 use crate::outcome::{Outcome, RejectionKind};
 use crate::peer::{Arrival, Peer};
-use crate::receipt::{Fate, Receipt, Share, receipt};
+use crate::receipt::{Receipt, Share, receipt};
 use crate::sink::UNENCODABLE;
 use crate::telemetry::ComponentTelemetry;
 
@@ -271,23 +270,6 @@ impl Debts {
                 _ => debt.share.answer(outcome, debt.records),
             }
         }
-    }
-
-    /// Answers that what is owed for could not be kept, and says what becomes of it once that is known: a success where another
-    /// taker has kept it. Of records that several have sent, or nobody who waits, that is known at once: they are lost here.
-    pub(crate) fn answer_unkept(
-        mut self,
-        after: Option<Duration>,
-        reason: &str,
-        fate: impl FnOnce(Fate) + Send + 'static,
-    ) {
-        if self.owed.len() == 1
-            && let Some(only) = self.owed.pop()
-        {
-            return only.share.answer_unkept(after, reason, fate);
-        }
-        fate(Fate::Lost);
-        self.owed.into_iter().for_each(|debt| debt.share.answer_unkept(after, reason, |_| {}));
     }
 
     /// Whether someone waited and nobody does any more (the client went away).

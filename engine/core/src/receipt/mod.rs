@@ -2,8 +2,7 @@
 //!
 //! A batch carries shares of one or more receipts. Each share is answered once; the worst answer of all
 //! shares is the receipt's. A share that is dropped without an answer counts as Retry, so that a panic, an
-//! aborted task or a forgotten branch can never acknowledge. A taker that could not keep its part hurts no other one; where
-//! nobody has kept anything, the answer is Retry all the same. Not here: what a source tells its client.
+//! aborted task or a forgotten branch can never acknowledge. Not here: what a source tells its client.
 
 mod state;
 #[cfg(test)]
@@ -43,8 +42,6 @@ struct Shared {
     tally: Mutex<Option<Tally>>,
     waker: AtomicWaker,
     abandoned: AtomicBool,
-    /// Somebody could not keep its part.
-    is_unkept: AtomicBool,
 }
 
 /// What the worst answers said.
@@ -53,22 +50,6 @@ struct Words {
     rejection: Option<Rejection>,
     retry: Option<(Option<Duration>, String)>,
     partial: Option<String>,
-    /// What those said who could not keep their part.
-    unkept: Option<(Option<Duration>, String)>,
-    fates: Fates,
-}
-
-/// Who is told what becomes of what it could not keep.
-#[derive(Default)]
-struct Fates(Vec<Box<dyn FnOnce(Fate) + Send>>);
-
-/// What becomes of records that a taker could not keep.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// Somebody else has them, and this taker never gets them.
-    Lost,
-    /// Nobody has them: whoever sent them is told to come again.
-    ComesAgain,
 }
 
 /// A receipt and its first share.
@@ -79,7 +60,6 @@ pub fn receipt() -> (Receipt, Share) {
         tally: Mutex::new(None),
         waker: AtomicWaker::new(),
         abandoned: AtomicBool::new(false),
-        is_unkept: AtomicBool::new(false),
     });
     (Receipt(Arc::clone(&shared)), Share(Some(shared)))
 }
@@ -105,25 +85,6 @@ impl Share {
     /// Whether nobody waits any more: the receipt was dropped (a client went away).
     pub fn is_abandoned(&self) -> bool {
         self.0.as_ref().is_some_and(|shared| shared.abandoned.load(Ordering::Relaxed))
-    }
-
-    /// Answers that its part could not be kept: a success if another taker has kept its own. `fate` is called once that is
-    /// known.
-    pub(crate) fn answer_unkept(
-        mut self,
-        after: Option<Duration>,
-        reason: &str,
-        fate: impl FnOnce(Fate) + Send + 'static,
-    ) {
-        let shared = self.0.take().expect("a share is answered once");
-        {
-            let mut words = shared.words.lock();
-            words.unkept.get_or_insert_with(|| (after, reason.to_owned()));
-            words.fates.0.push(Box::new(fate));
-        }
-        // Seen by whoever closes the last share, like what stands in words.
-        shared.is_unkept.store(true, Ordering::Relaxed);
-        shared.close(&Outcome::Delivered, 0);
     }
 
     /// Answers for `records` records.
@@ -162,22 +123,9 @@ impl Shared {
             self.words.lock().remember(outcome);
         }
         if let Some(tally) = self.state.close(severity, delivered, rejected) {
-            if self.is_unkept.load(Ordering::Relaxed) {
-                let (fates, fate) = {
-                    let mut words = self.words.lock();
-                    (std::mem::take(&mut words.fates), words.fate(tally))
-                };
-                fates.0.into_iter().for_each(|told| told(fate));
-            }
             *self.tally.lock() = Some(tally);
             self.waker.wake();
         }
-    }
-}
-
-impl std::fmt::Debug for Fates {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_tuple("Fates").field(&self.0.len()).finish()
     }
 }
 
@@ -199,20 +147,10 @@ impl Words {
         }
     }
 
-    /// What becomes of what could not be kept, if there is any.
-    fn fate(&self, tally: Tally) -> Fate {
-        let is_kept = tally.delivered > 0 || self.unkept.is_none();
-        if tally.worst == Severity::Retry || !is_kept { Fate::ComesAgain } else { Fate::Lost }
-    }
-
     fn combine(&mut self, tally: Tally) -> Outcome {
         match tally.worst {
             Severity::Retry => {
                 let (after, reason) = self.retry.take().unwrap_or((None, "abandoned".to_owned()));
-                Outcome::Retry { after, reason }
-            }
-            Severity::Rejected | Severity::Delivered if self.fate(tally) == Fate::ComesAgain => {
-                let (after, reason) = self.unkept.take().unwrap_or_default();
                 Outcome::Retry { after, reason }
             }
             Severity::Rejected if tally.delivered == 0 => Outcome::Rejected(

@@ -18,7 +18,6 @@ enum Said {
     Partial(u64, u64),
     Rejected(u64),
     Retry(Option<u64>),
-    Unkept,
     Dropped,
 }
 
@@ -28,7 +27,6 @@ fn said() -> impl Strategy<Value = Said> {
         1 => (1..50u64, 0..60u64).prop_map(|(records, rejected)| Said::Partial(records, rejected)),
         1 => (1..50u64).prop_map(Said::Rejected),
         1 => proptest::option::of(0..9u64).prop_map(Said::Retry),
-        2 => Just(Said::Unkept),
         1 => Just(Said::Dropped),
     ]
 }
@@ -41,12 +39,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     proptest::collection::vec(act, 0..40)
 }
 
-fn say(share: Share, said: Said, fates: &Told) {
+fn say(share: Share, said: Said) {
     match said {
-        Said::Unkept => {
-            let fates = Arc::clone(fates);
-            share.answer_unkept(Some(Duration::from_secs(3)), "full", move |fate| fates.lock().push(fate));
-        }
         Said::Delivered(records) => share.answer(&Outcome::Delivered, records),
         Said::Partial(records, rejected) => {
             share.answer(&Outcome::Partial { rejected, message: "part".to_owned() }, records);
@@ -59,9 +53,6 @@ fn say(share: Share, said: Said, fates: &Told) {
         Said::Dropped => drop(share),
     }
 }
-
-/// What those were told who could not keep their part.
-type Told = Arc<Mutex<Vec<Fate>>>;
 
 fn model(all: &[Said]) -> (Severity, u64, u64, Option<u64>) {
     let mut worst = Severity::Delivered;
@@ -82,7 +73,6 @@ fn model(all: &[Said]) -> (Severity, u64, u64, Option<u64>) {
                 wait = wait.max(after);
             }
             Said::Dropped => worst = Severity::Retry,
-            Said::Unkept => {}
         }
     }
     (worst, delivered, rejected, wait)
@@ -95,36 +85,28 @@ proptest! {
         let (mut waiting, first) = receipt();
         let mut open = vec![first];
         let mut answered = Vec::new();
-        let told = Told::default();
         for act in acts {
             if open.is_empty() {
                 break;
             }
             prop_assert!((&mut waiting).now_or_never().is_none());
-            prop_assert!(told.lock().is_empty(), "it is not known yet");
             match act {
                 Act::Split(index) => {
                     let other = open[index % open.len()].split();
                     open.push(other);
                 }
                 Act::Answer(index, said) => {
-                    say(open.swap_remove(index % open.len()), said, &told);
+                    say(open.swap_remove(index % open.len()), said);
                     answered.push(said);
                 }
             }
         }
         for share in open {
-            say(share, rest, &told);
+            say(share, rest);
             answered.push(rest);
         }
         let outcome = waiting.now_or_never().expect("every share was answered");
-        let (mut worst, delivered, rejected, mut wait) = model(&answered);
-        let unkept = answered.iter().filter(|said| matches!(said, Said::Unkept)).count();
-        if unkept > 0 && delivered == 0 && worst != Severity::Retry {
-            (worst, wait) = (Severity::Retry, Some(3));
-        }
-        let fate = if worst == Severity::Retry { Fate::ComesAgain } else { Fate::Lost };
-        prop_assert_eq!(&*told.lock(), &vec![fate; unkept]);
+        let (worst, delivered, rejected, wait) = model(&answered);
         match (worst, outcome) {
             (Severity::Retry, Outcome::Retry { after, .. }) => prop_assert_eq!(after, wait.map(Duration::from_secs)),
             (Severity::Rejected, Outcome::Rejected(_)) => prop_assert_eq!(delivered, 0),

@@ -19,7 +19,6 @@ use super::store::{FrameId, Keeping, ReadFrame, Recovered, Store, StoreOwner, Wr
 use super::{DAMAGED, Driver, IO_ERROR, Room};
 use crate::batch::Debts;
 use crate::outcome::Outcome;
-use crate::receipt::Fate;
 
 /// How long a payload may be on its way to the disk before whoever sent it is told to come again.
 const WRITE_LIMIT: Duration = Duration::from_secs(2);
@@ -239,27 +238,16 @@ impl Driver {
         }
     }
 
-    /// Settles what could not be written: where other sinks go on, it is lost here if one of them has it.
-    fn not_written(self: &Arc<Self>, part: usize, payload: Payload, reason: &str) {
+    /// Settles what could not be written.
+    fn not_written(&self, part: usize, payload: Payload, reason: &str) {
         let records = payload.wire.records();
         self.telemetry.error(IO_ERROR, reason);
-        let after = Some(Duration::from_secs(1));
-        if self.is_when_full(WhenFull::DropOldest) {
+        if self.is_when_full(WhenFull::DropNewest) || self.is_when_full(WhenFull::DropOldest) {
             self.parts[part].leave_store(Exit::Dropped(IO_ERROR, records));
             return payload.debts.answer(&Outcome::Delivered);
         }
-        if self.is_when_full(WhenFull::DropNewest) {
-            let driver = Arc::clone(self);
-            let settle = move |fate| {
-                driver.parts[part].leave_store(match fate {
-                    Fate::Lost => Exit::Dropped(IO_ERROR, records),
-                    Fate::ComesAgain => Exit::Returned(records),
-                });
-            };
-            return payload.debts.answer_unkept(after, reason, settle);
-        }
         self.parts[part].leave_store(Exit::Returned(records));
-        payload.debts.answer(&Outcome::Retry { after, reason: reason.to_owned() });
+        payload.debts.answer(&Outcome::Retry { after: Some(Duration::from_secs(1)), reason: reason.to_owned() });
     }
 }
 
