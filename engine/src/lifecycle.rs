@@ -112,7 +112,7 @@ pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
     let facts = Facts::of(&plan, hash.clone());
     let doors = Doors::open(&plan.settings);
     own.identify(identity(plan.settings.role.as_deref()));
-    let mut disk_sinks = plan.settings.state_directory.as_deref().map(DiskSinksFile::of);
+    let disk_sinks = plan.settings.state_directory.as_deref().map(DiskSinksFile::of);
     let leaving = disk_sinks.as_ref().map(|file| file.leaving(&plan)).unwrap_or_default();
     let built = topology::build_with(plan, leaving, Services::default().with("", own.clone()));
     let (built, doors) = match (built, doors) {
@@ -132,13 +132,14 @@ pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
     let own_listeners = doors.bound();
     let admin = admin::start(doors, Arc::clone(&state)).map_err(system("the administration server"))?;
     let shared = shared_runtime().map_err(system("the shared runtime"))?;
+    if let Some(file) = &disk_sinks {
+        file.started(built.leaving());
+        reload::note(file.ask(built.disk_sinks()).keep());
+    }
     let running = {
         let _inside = shared.enter();
         built.run()
     };
-    if let Some(file) = &mut disk_sinks {
-        reload::note(file.keep(&running.disk_sinks()));
-    }
     engine_core::memory::give_back_by(give_back);
     let waiting = Arc::downgrade(&state);
     let waits = move || waiting.upgrade().is_some_and(|state| state.services_wait());
@@ -231,7 +232,7 @@ async fn live(mut running: Running, state: &State, mut taking: Taking, mut asked
                     state.draining();
                     break;
                 }
-                Happened::Retired => taking.retired(&running).await,
+                Happened::Retired => taking.retired(&running),
             },
             ask = asked.next() => taking.take(&mut running, ask).await,
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::catalog::Catalog;
-use crate::component::{Kind, Resource};
+use crate::component::{Facts, Kind, Resource};
 use crate::id::ComponentId;
 use crate::plan::PlannedNode;
 use crate::schema;
@@ -56,10 +56,7 @@ impl SinkRecord {
     pub fn of(node: &PlannedNode, catalog: &Catalog) -> Result<Self, SinkRecordError> {
         let settings = node.sink.clone().expect("the plan settles every sink");
         let entry = catalog.get(Kind::Sink, node.type_name).expect("what is planned is in the catalog");
-        let listens = node.facts.claims.iter().any(|claim| matches!(claim.resource, Resource::Tcp(_)));
-        if listens || !node.facts.services.is_empty() {
-            return Err(SinkRecordError::Dependent);
-        }
+        runs_alone(&node.facts)?;
         let mut options = node.options.to_json();
         let mut is_sensitive = false;
         schema::visit(&mut options, entry.schema(), &mut |value, schema| {
@@ -74,18 +71,20 @@ impl SinkRecord {
     /// The sink, which nobody sends to.
     ///
     /// # Errors
-    /// [`SinkRecordError::UnknownType`] and [`SinkRecordError::Options`].
+    /// [`SinkRecordError::UnknownType`], [`SinkRecordError::Options`] and [`SinkRecordError::Dependent`].
     pub fn node(self, catalog: &Catalog) -> Result<PlannedNode, SinkRecordError> {
         let Self { id, type_name, signals, options, settings } = self;
         let Some(entry) = catalog.get(Kind::Sink, &type_name) else {
             return Err(SinkRecordError::UnknownType(type_name));
         };
         let options = entry.read(options).map_err(SinkRecordError::Options)?;
+        let facts = options.facts();
+        runs_alone(&facts)?;
         Ok(PlannedNode {
             id,
             kind: Kind::Sink,
             type_name: entry.type_name(),
-            facts: options.facts(),
+            facts,
             options,
             inputs: Vec::new(),
             signals,
@@ -103,4 +102,9 @@ impl SinkRecord {
     pub fn identity(&self) -> &ComponentId {
         &self.settings.identity
     }
+}
+
+fn runs_alone(facts: &Facts) -> Result<(), SinkRecordError> {
+    let listens = facts.claims.iter().any(|claim| matches!(claim.resource, Resource::Tcp(_)));
+    if listens || !facts.services.is_empty() { Err(SinkRecordError::Dependent) } else { Ok(()) }
 }

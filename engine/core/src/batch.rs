@@ -4,6 +4,7 @@
 //! Not here: the bytes (`otlp`) and who waits (`receipt`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use otlp::{Payload, Signal, Wire};
 use smallvec::SmallVec;
@@ -191,6 +192,13 @@ impl Batch {
         self.answer(&Outcome::Delivered);
     }
 
+    /// Loses the batch because there is no way for it here, while there may be another: counts its records under `reason`, and
+    /// answers that they could not be kept.
+    pub(crate) fn lose(self, reason: &'static str, telemetry: &ComponentTelemetry) {
+        telemetry.discarded(reason, self.records());
+        self.debts.answer_unkept(None, reason);
+    }
+
     pub(crate) fn into_parts(self) -> (Payload, Debts) {
         (self.payload, self.debts)
     }
@@ -270,6 +278,11 @@ impl Debts {
                 _ => debt.share.answer(outcome, debt.records),
             }
         }
+    }
+
+    /// Answers everything owed: it could not be kept here. A success where another taker has kept it.
+    pub(crate) fn answer_unkept(self, after: Option<Duration>, reason: &str) {
+        self.owed.into_iter().for_each(|debt| debt.share.answer_unkept(after, reason));
     }
 
     /// Whether someone waited and nobody does any more (the client went away).

@@ -1,13 +1,17 @@
 //! The sinks that have a buffer on disk, kept in the state directory: a start whose configuration has one of them no more
 //! delivers what that left behind, as a reload would, for what is left of its time.
 //!
-//! Not here: what a record holds (`engine_config::SinkRecord`), how a sink comes to its end (`topology`).
+//! They are kept before anything is sent to them, so that nothing of a sink is ever delivered as another one. Where they cannot be, none
+//! are: what a sink leaves then is an orphan. Not here: what a record holds (`engine_config::SinkRecord`), how a sink comes to
+//! its end (`topology`).
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use engine_config::{Catalog, ComponentId, Plan, PlannedNode, SinkRecord};
+use engine_config::{ByteSize, Catalog, ComponentId, Plan, PlannedNode, SinkRecord};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -21,13 +25,38 @@ const FILE: &str = ".disk-sinks.json";
 /// The version of its layout.
 const VERSION: u32 = 1;
 
-/// Where they are kept.
+/// Memory for what a sink of another configuration reads ahead: the memory of the process is shared out among those of this one.
+const MEMORY: ByteSize = ByteSize::mib(1);
+
+/// Where they are kept. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct DiskSinksFile {
+pub struct DiskSinksFile(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     document: Document,
-    catalog: Arc<Catalog>,
+    catalog: Catalog,
+    /// Counts those who are to be kept.
+    turns: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
     /// What was written last: the same is not written again.
     written: Option<Vec<u8>>,
+    /// Whose turn it was.
+    turn: u64,
+    /// Entries of sinks that could not be started: another start may.
+    carried: Vec<Entry>,
+}
+
+/// Sinks that are to be kept, in their turn.
+#[derive(Debug)]
+pub struct ToBeKept {
+    file: DiskSinksFile,
+    turn: u64,
+    sinks: Vec<DiskSink>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -36,9 +65,10 @@ struct Content {
     sinks: Vec<Entry>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Entry {
     identity: ComponentId,
+    drain_timeout_seconds: u64,
     /// Set once the configuration has it no more.
     #[serde(skip_serializing_if = "Option::is_none")]
     drains_until_unix_seconds: Option<u64>,
@@ -53,81 +83,99 @@ struct Entry {
 impl DiskSinksFile {
     /// In this state directory.
     pub fn of(state_directory: &Path) -> Self {
-        Self { document: Document::of(state_directory, FILE), catalog: Arc::new(Catalog::builtin()), written: None }
+        Self(Arc::new(Inner {
+            document: Document::of(state_directory, FILE),
+            catalog: Catalog::builtin(),
+            turns: AtomicU64::new(0),
+            state: Mutex::default(),
+        }))
     }
 
     /// The sinks whose buffers this plan has no owner for, as they were planned, each with the time that is left to it. What
     /// cannot be delivered is told. Waits for the disk.
     pub fn leaving(&self, plan: &Plan) -> Vec<PlannedNode> {
-        let entries = self.load().unwrap_or_else(|error| {
-            let error = Chain(&error);
-            tracing::warn!(%error, "what sinks that are gone have left on disk is not delivered");
-            Vec::new()
-        });
         let Some(owned) = OwnedBuffers::of(plan) else { return Vec::new() };
-        let now = SystemTime::now();
-        let absent = entries.into_iter().filter(|entry| !owned.has(&entry.identity) && owned.is_there(&entry.identity));
-        absent.filter_map(|entry| self.node(entry, now)).collect()
+        let now = unix_seconds(SystemTime::now());
+        let mut absent = self.load_or_tell();
+        absent.retain(|entry| !owned.has(&entry.identity) && owned.is_there(&entry.identity));
+        for entry in &mut absent {
+            entry.drains_until_unix_seconds.get_or_insert(now.saturating_add(entry.drain_timeout_seconds));
+        }
+        absent.retain(|entry| !entry.is_over(now));
+        let nodes = absent.iter().filter_map(|entry| self.node(entry, now)).collect();
+        self.0.state.lock().carried = absent;
+        nodes
     }
 
-    /// Keeps these. Waits for the disk.
-    ///
-    /// # Errors
-    /// The system's refusal. Those before are still there then.
-    pub fn keep(&mut self, sinks: &[DiskSink]) -> Result<(), DocumentError> {
-        if sinks.is_empty() {
-            self.written = None;
-            return self.document.remove();
+    /// These have been started, and are kept like others from here on.
+    pub fn started<'n>(&self, nodes: impl IntoIterator<Item = &'n PlannedNode>) {
+        let mut state = self.0.state.lock();
+        for node in nodes {
+            state.carried.retain(|entry| entry.identity != *identity(node));
         }
-        let sinks = sinks.iter().map(|sink| self.entry(sink)).collect();
-        let text = serde_json::to_vec_pretty(&Content { version: VERSION, sinks });
-        let text = text.expect("texts and numbers can be written as JSON");
-        if self.written.as_ref() != Some(&text) {
-            self.document.write(&text)?;
-            self.written = Some(text);
-        }
-        Ok(())
+    }
+
+    /// Has these kept in place of all before, when [`ToBeKept::keep`] is called. Whoever asks later has the last word.
+    pub fn ask(&self, sinks: Vec<DiskSink>) -> ToBeKept {
+        ToBeKept { file: self.clone(), turn: self.0.turns.fetch_add(1, Ordering::Relaxed) + 1, sinks }
+    }
+
+    fn load_or_tell(&self) -> Vec<Entry> {
+        let error = match self.load() {
+            Ok(entries) => return entries,
+            Err(error) => error,
+        };
+        let aside = match &error {
+            DocumentError::Damaged { .. } => self.0.document.put_aside().ok(),
+            DocumentError::Io { .. } => None,
+        };
+        let aside = aside.map(|path| path.display().to_string());
+        let error = Chain(&error);
+        tracing::warn!(%error, aside, "what sinks that are gone have left on disk is not delivered");
+        Vec::new()
     }
 
     fn load(&self) -> Result<Vec<Entry>, DocumentError> {
-        let Some(bytes) = self.document.read()? else { return Ok(Vec::new()) };
-        let content: Content = serde_json::from_slice(&bytes).map_err(|error| self.document.damaged(error))?;
+        let document = &self.0.document;
+        let Some(bytes) = document.read()? else { return Ok(Vec::new()) };
+        let content: Content = serde_json::from_slice(&bytes).map_err(|error| document.damaged(error))?;
         if content.version != VERSION {
             let reason = format!("it is of version {}, and this program knows {VERSION}", content.version);
-            return Err(self.document.damaged(reason));
+            return Err(document.damaged(reason));
         }
         Ok(content.sinks)
     }
 
     fn entry(&self, DiskSink { node, drains_until }: &DiskSink) -> Entry {
-        let identity = node.sink.as_ref().expect("it has a buffer").identity.clone();
-        let record = SinkRecord::of(node, &self.catalog);
-        let (sink, unfit) = match record {
+        let settings = node.sink.as_ref().expect("it has a buffer");
+        let (sink, unfit) = match SinkRecord::of(node, &self.0.catalog) {
             Ok(record) => (Some(serde_json::to_value(record).expect("a record is plain values")), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        Entry { identity, drains_until_unix_seconds: drains_until.map(unix_seconds), sink, unfit }
+        Entry {
+            identity: settings.identity.clone(),
+            drain_timeout_seconds: settings.drain_timeout.as_secs(),
+            drains_until_unix_seconds: drains_until.map(unix_seconds),
+            sink,
+            unfit,
+        }
     }
 
-    /// The sink of an entry, if it still has time.
-    fn node(&self, entry: Entry, now: SystemTime) -> Option<PlannedNode> {
-        let Entry { identity, drains_until_unix_seconds, sink, unfit } = entry;
-        let left = drains_until_unix_seconds.map(|until| until.saturating_sub(unix_seconds(now)));
-        if left == Some(0) {
-            return None;
-        }
+    /// The sink of an entry.
+    fn node(&self, entry: &Entry, now: u64) -> Option<PlannedNode> {
+        let Entry { identity, drains_until_unix_seconds, sink, unfit, .. } = entry;
         let read = match sink {
-            Some(record) => serde_json::from_value::<SinkRecord>(record)
+            Some(record) => serde_json::from_value::<SinkRecord>(record.clone())
                 .map_err(|error| error.to_string())
-                .and_then(|record| record.node(&self.catalog).map_err(|error| Chain(&error).to_string())),
-            None => Err(unfit.unwrap_or_default()),
+                .and_then(|record| record.node(&self.0.catalog).map_err(|error| Chain(&error).to_string())),
+            None => Err(unfit.clone().unwrap_or_default()),
         };
         match read {
             Ok(mut node) => {
                 let settings = node.sink.as_mut().expect("a record is of a sink");
-                if let Some(seconds) = left {
-                    settings.drain_timeout = settings.drain_timeout.min(Duration::from_secs(seconds));
-                }
+                let left = drains_until_unix_seconds.unwrap_or(now).saturating_sub(now);
+                settings.drain_timeout = settings.drain_timeout.min(Duration::from_secs(left));
+                settings.buffer.max_size = settings.buffer.max_size.min(MEMORY);
                 Some(node)
             }
             Err(problem) => {
@@ -141,6 +189,50 @@ impl DiskSinksFile {
             }
         }
     }
+}
+
+impl ToBeKept {
+    /// Keeps them. Waits for the disk.
+    ///
+    /// # Errors
+    /// The system's refusal. Then none are kept, if that can be: those before may be others by now.
+    pub fn keep(self) -> Result<(), DocumentError> {
+        let Self { file, turn, sinks } = self;
+        let Inner { document, state, .. } = &*file.0;
+        let mut state = state.lock();
+        if turn < state.turn {
+            return Ok(());
+        }
+        state.turn = turn;
+        let now = unix_seconds(SystemTime::now());
+        let is_kept = |entry: &Entry| sinks.iter().any(|sink| *identity(&sink.node) == entry.identity);
+        state.carried.retain(|entry| !entry.is_over(now) && !is_kept(entry));
+        let mut entries: Vec<Entry> = sinks.iter().map(|sink| file.entry(sink)).collect();
+        entries.extend(state.carried.iter().cloned());
+        if entries.is_empty() {
+            state.written = None;
+            return document.remove();
+        }
+        let text = serde_json::to_vec_pretty(&Content { version: VERSION, sinks: entries });
+        let text = text.expect("texts and numbers can be written as JSON");
+        if state.written.as_ref() == Some(&text) {
+            return Ok(());
+        }
+        state.written = None;
+        document.write(&text).inspect_err(|_| drop(document.remove()))?;
+        state.written = Some(text);
+        Ok(())
+    }
+}
+
+impl Entry {
+    fn is_over(&self, now: u64) -> bool {
+        self.drains_until_unix_seconds.is_some_and(|until| until <= now)
+    }
+}
+
+fn identity(node: &PlannedNode) -> &ComponentId {
+    &node.sink.as_ref().expect("it has a buffer").identity
 }
 
 fn unix_seconds(moment: SystemTime) -> u64 {
@@ -184,7 +276,7 @@ mod tests {
     fn sinks_that_a_plan_has_no_more() {
         let root = tempfile::tempdir().unwrap();
         let state = root.path();
-        let mut file = DiskSinksFile::of(state);
+        let file = DiskSinksFile::of(state);
         let one = plan(state, &["stays", "gone", "leaving", "late", "nothing"]);
         assert!(file.leaving(&one).is_empty(), "nothing was kept yet");
         for identity in ["stays", "gone", "leaving", "late"] {
@@ -198,23 +290,24 @@ mod tests {
             disk_sink(&one, "late", Some(now)),
             disk_sink(&one, "nothing", None),
         ];
-        file.keep(&sinks).unwrap();
+        file.ask(sinks.to_vec()).keep().unwrap();
         let two = plan(state, &["stays"]);
         let leaving = DiskSinksFile::of(state).leaving(&two);
         assert_eq!(ids(&leaving), ["gone", "leaving"]);
         let timeout = |node: &PlannedNode| node.sink.as_ref().unwrap().drain_timeout;
         assert_eq!(timeout(&leaving[0]), Duration::from_secs(60), "its time begins");
         assert!((1..=30).contains(&timeout(&leaving[1]).as_secs()), "its time goes on");
+        assert!(leaving.iter().all(|node| node.sink.as_ref().unwrap().buffer.max_size == MEMORY));
         assert!(file.leaving(&one).is_empty(), "all of them have owners");
 
-        let path = file.document.path().to_owned();
+        let path = file.0.document.path().to_owned();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         std::fs::remove_file(&path).unwrap();
-        file.keep(&sinks).unwrap();
+        file.ask(sinks.to_vec()).keep().unwrap();
         assert!(!path.exists(), "the same is not written again");
-        file.keep(&sinks[..1]).unwrap();
+        file.ask(sinks[..1].to_vec()).keep().unwrap();
         assert!(path.exists());
-        file.keep(&[]).unwrap();
+        file.ask(Vec::new()).keep().unwrap();
         assert!(!path.exists(), "nothing is left for nothing");
     }
 
@@ -223,13 +316,13 @@ mod tests {
     fn what_cannot_be_read() {
         let root = tempfile::tempdir().unwrap();
         let state = root.path();
-        let mut file = DiskSinksFile::of(state);
+        let file = DiskSinksFile::of(state);
         let one = plan(state, &["x", "y"]);
         for identity in ["x", "y"] {
             std::fs::create_dir_all(state.join("buffers").join(identity)).unwrap();
         }
-        file.keep(&[disk_sink(&one, "x", None), disk_sink(&one, "y", None)]).unwrap();
-        let path = file.document.path().to_owned();
+        file.ask(vec![disk_sink(&one, "x", None), disk_sink(&one, "y", None)]).keep().unwrap();
+        let path = file.0.document.path().to_owned();
         let text = std::fs::read_to_string(&path).unwrap();
         let nobody = plan(state, &[]);
         assert_eq!(ids(&file.leaving(&nobody)), ["x", "y"]);
@@ -238,9 +331,39 @@ mod tests {
             std::fs::write(&path, bad).unwrap();
             assert!(matches!(file.load(), Err(DocumentError::Damaged { .. })), "{bad}");
             assert!(file.leaving(&nobody).is_empty());
+            assert!(!path.exists(), "it is put aside");
         }
         let one_bad = text.replacen("\"blackhole\"", "\"black_hole\"", 1);
         std::fs::write(&path, one_bad).unwrap();
-        assert_eq!(ids(&file.leaving(&nobody)), ["y"]);
+        let leaving = file.leaving(&nobody);
+        assert_eq!(ids(&leaving), ["y"]);
+
+        // It is there still for a start that can read it, with the time that is left to it from now on.
+        file.started(&leaving);
+        file.ask(Vec::new()).keep().unwrap();
+        let entries = file.load().unwrap();
+        assert_eq!(entries.iter().map(|entry| entry.identity.as_str()).collect::<Vec<_>>(), ["x"]);
+        assert!(entries[0].drains_until_unix_seconds.is_some());
+        file.ask(vec![disk_sink(&one, "x", None)]).keep().unwrap();
+        file.ask(Vec::new()).keep().unwrap();
+        assert!(!path.exists(), "it had an owner since");
+    }
+
+    /// Who asked later has the last word, and where nothing can be written nothing stays that is of before.
+    #[test]
+    fn what_is_kept_is_of_now() {
+        let root = tempfile::tempdir().unwrap();
+        let state = root.path().join("state");
+        let file = DiskSinksFile::of(&state);
+        let one = plan(&state, &["x", "y"]);
+        let (earlier, later) = (file.ask(vec![disk_sink(&one, "x", None)]), file.ask(vec![disk_sink(&one, "y", None)]));
+        later.keep().unwrap();
+        earlier.keep().unwrap();
+        assert_eq!(file.load().unwrap()[0].identity.as_str(), "y");
+        // The name of what is not finished is taken by something that cannot be written to.
+        let unfinished = format!("{}.{}", file.0.document.path().display(), std::process::id());
+        std::fs::create_dir(unfinished).unwrap();
+        assert!(file.ask(vec![disk_sink(&one, "x", None)]).keep().is_err());
+        assert!(!file.0.document.path().exists());
     }
 }

@@ -58,9 +58,13 @@ impl Document {
         let unfinished = PathBuf::from(unfinished);
         let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished);
         let mut file = opened.map_err(failed("create", &unfinished))?;
-        let written = file.write_all(content).and_then(|()| file.sync_all());
-        written.map_err(failed("write", &unfinished))?;
-        fs::rename(&unfinished, &self.0).map_err(failed("replace", &self.0))?;
+        let written = file.write_all(content).and_then(|()| file.sync_all()).map_err(failed("write", &unfinished));
+        let replaced = written.and_then(|()| fs::rename(&unfinished, &self.0).map_err(failed("replace", &self.0)));
+        if let Err(error) = replaced {
+            // On a full disk even the beginning of it takes room.
+            drop(fs::remove_file(&unfinished));
+            return Err(error);
+        }
         // The rename itself lasts only once the directory is synced.
         let synced = fs::File::open(directory).and_then(|directory| directory.sync_all());
         synced.map_err(failed("sync", directory))
@@ -87,6 +91,18 @@ impl Document {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", &self.0)(error)),
             _ => Ok(()),
         }
+    }
+
+    /// Puts it aside under another name, so that it is not written over.
+    ///
+    /// # Errors
+    /// The system's refusal.
+    pub(super) fn put_aside(&self) -> Result<PathBuf, DocumentError> {
+        let mut aside = self.0.clone().into_os_string();
+        aside.push(".aside");
+        let aside = PathBuf::from(aside);
+        fs::rename(&self.0, &aside).map_err(failed("rename", &self.0))?;
+        Ok(aside)
     }
 
     pub(super) fn damaged(&self, reason: impl ToString) -> DocumentError {

@@ -16,6 +16,9 @@ use crate::lifecycle::{listeners, write_addresses};
 use crate::logging::Chain;
 use crate::topology::{Changes, Refusal, Running};
 
+/// How long a reload waits for a disk that does not answer.
+const DISK_WAIT: Duration = Duration::from_secs(5);
+
 /// Takes configurations over, and remembers what was said of them.
 #[derive(Debug)]
 pub struct Taking {
@@ -51,8 +54,12 @@ impl Taking {
     }
 
     /// A component that was replaced or removed has come to its end.
-    pub async fn retired(&mut self, running: &Running) {
-        self.keep_disk_sinks(running).await;
+    pub fn retired(&self, running: &Running) {
+        if let Some(file) = &self.disk_sinks {
+            let asked = file.ask(running.disk_sinks());
+            // Nobody waits for it: a disk that does not answer must not hold up the end.
+            drop(tokio::task::spawn_blocking(move || note(asked.keep())));
+        }
         self.state.changed(Graph::of(running, listeners(running, &self.admin)));
         self.state.orphans().search(running.buffers());
     }
@@ -80,17 +87,6 @@ impl Taking {
         drop(ask.answer.send(attempt));
     }
 
-    /// Keeps the sinks that have a buffer on disk as they are now. That they cannot be kept stops nothing.
-    async fn keep_disk_sinks(&mut self, running: &Running) {
-        let Some(mut file) = self.disk_sinks.take() else { return };
-        let sinks = running.disk_sinks();
-        let kept = tokio::task::spawn_blocking(move || {
-            note(file.keep(&sinks));
-            file
-        });
-        self.disk_sinks = kept.await.ok();
-    }
-
     fn unchanged(&mut self, hash: String) -> Attempt {
         if self.refused.take().is_some() {
             tracing::info!(config_hash = hash, "the configuration is the one that runs");
@@ -104,14 +100,24 @@ impl Taking {
         let Candidate { plan, files, hash } = candidate;
         let facts = Facts::of(&plan, hash.clone());
         self.state.orphans().claim(&plan);
-        let reloaded = running.reload(plan).await;
+        let (file, shutdown) = (self.disk_sinks.clone(), self.state.shutdown());
+        let keep_sinks = async |sinks| {
+            let Some(asked) = file.map(|file| file.ask(sinks)) else { return };
+            let kept = tokio::task::spawn_blocking(move || note(asked.keep()));
+            tokio::select! {
+                kept = tokio::time::timeout(DISK_WAIT, kept) => if kept.is_err() {
+                    tracing::warn!("the disk does not answer: the sinks with a buffer there are not kept yet");
+                },
+                () = shutdown.cancelled() => {}
+            }
+        };
+        let reloaded = running.reload_telling(plan, keep_sinks).await;
         self.state.orphans().search(running.buffers());
         let changes = match reloaded {
             Ok(changes) => changes,
             Err(refusals) => return self.refuse(refused(&hash, &refusals), trigger),
         };
         self.refused = None;
-        self.keep_disk_sinks(running).await;
         for warning in &running.plan().warnings {
             tracing::warn!(code = warning.code.as_str(), "{warning}");
         }

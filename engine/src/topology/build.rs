@@ -153,6 +153,11 @@ pub fn build_with(plan: Plan, leaving: Vec<PlannedNode>, provided: Services) -> 
 }
 
 impl Built {
+    /// The sinks that the plan does not have, and that deliver what they have left behind.
+    pub fn leaving(&self) -> impl Iterator<Item = &PlannedNode> {
+        self.leaving.iter().map(|(node, _)| node)
+    }
+
     /// The sockets that were bound, to learn the ports the operating system chose.
     pub fn sockets(&self) -> &Sockets {
         &self.sockets

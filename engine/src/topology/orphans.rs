@@ -16,6 +16,7 @@ use engine_config::{ComponentId, Plan, PlannedNode};
 use parking_lot::Mutex;
 
 use super::buffers;
+use super::build::Built;
 use super::run::{Chain, Running};
 
 /// The buffers of an engine: where they are, and which of them have owners.
@@ -77,14 +78,14 @@ impl OwnedBuffers {
 impl Running {
     /// The sinks that have a buffer on disk, and those that deliver what is left in one that is nobody else's.
     pub fn disk_sinks(&self) -> Vec<DiskSink> {
-        let current = self.instances.iter().map(|instance| (&instance.node, None));
-        let all = current.chain(self.retiring.draining().map(|(node, until)| (node, Some(until))));
-        let mut sinks: BTreeMap<&ComponentId, DiskSink> = BTreeMap::new();
-        for (node, drains_until) in all {
-            let Some((identity, _)) = buffers::wanted(node) else { continue };
-            sinks.entry(identity).or_insert_with(|| DiskSink { node: node.clone(), drains_until });
-        }
-        sinks.into_values().collect()
+        self.disk_sinks_under(&self.plan)
+    }
+
+    /// The same once this plan runs.
+    pub(super) fn disk_sinks_under(&self, plan: &Plan) -> Vec<DiskSink> {
+        let running = self.instances.iter().map(|instance| &instance.node);
+        let leaving = running.filter_map(|node| Some((node, SystemTime::now() + node.sink.as_ref()?.drain_timeout)));
+        disk_sinks(plan, leaving.chain(self.retiring.draining()))
     }
 
     /// The buffers of the sinks that run, and of those that still deliver what they hold; none without a state directory.
@@ -94,6 +95,26 @@ impl Running {
         let owned = nodes.filter_map(buffers::wanted).map(|(identity, _)| identity.clone()).collect();
         Some(OwnedBuffers { directory, owned })
     }
+}
+
+impl Built {
+    /// The sinks that have a buffer on disk, and those that deliver what is left in one that is nobody else's.
+    pub fn disk_sinks(&self) -> Vec<DiskSink> {
+        let leaving =
+            self.leaving().filter_map(|node| Some((node, SystemTime::now() + node.sink.as_ref()?.drain_timeout)));
+        disk_sinks(&self.plan, leaving)
+    }
+}
+
+/// Those of a plan, and those that have a buffer which is not in it.
+fn disk_sinks<'n>(plan: &'n Plan, leaving: impl Iterator<Item = (&'n PlannedNode, SystemTime)>) -> Vec<DiskSink> {
+    let all = plan.nodes.iter().map(|node| (node, None)).chain(leaving.map(|(node, until)| (node, Some(until))));
+    let mut sinks: BTreeMap<&ComponentId, DiskSink> = BTreeMap::new();
+    for (node, drains_until) in all {
+        let Some((identity, _)) = buffers::wanted(node) else { continue };
+        sinks.entry(identity).or_insert_with(|| DiskSink { node: node.clone(), drains_until });
+    }
+    sinks.into_values().collect()
 }
 
 impl Orphans {

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::buffers::{self, SinkBuffer};
 use super::build::{self, BuildFailure, BuiltComponent};
 use super::instance::{Inheritance, Instance, Start};
+use super::orphans::DiskSink;
 use super::retire::{Claimed, End, Farewell, must_wait};
 use super::run::{Running, RunningNode, admission_of, telemetry_of};
 use super::wiring::Wiring;
@@ -82,12 +83,26 @@ impl Running {
     /// # Errors
     /// Everything that stands in the way. Then nothing has changed.
     pub async fn reload(&mut self, plan: Plan) -> Result<Changes, Vec<Refusal>> {
+        self.reload_telling(plan, async |_| {}).await
+    }
+
+    /// The same. When nothing can fail any more, and before anything changes, `tell` is told which sinks have a buffer on disk
+    /// from here on.
+    ///
+    /// # Errors
+    /// Those of [`reload`](Self::reload).
+    pub async fn reload_telling(
+        &mut self,
+        plan: Plan,
+        tell: impl AsyncFnOnce(Vec<DiskSink>),
+    ) -> Result<Changes, Vec<Refusal>> {
         let fixed = fixed_settings(&self.plan, &plan);
         if !fixed.is_empty() {
             return Err(fixed);
         }
         let prepared = self.prepare(&plan).await;
         let prepared = prepared.map_err(|failures| failures.into_iter().map(Refusal::from).collect::<Vec<_>>())?;
+        tell(self.disk_sinks_under(&plan)).await;
         let changes = self.exchange(plan, prepared);
         self.let_go().await;
         Ok(changes)
@@ -178,12 +193,14 @@ impl Running {
     /// Starts a sink of another configuration that nobody sends to, before anything else runs.
     pub(super) fn revive(&mut self, node: &PlannedNode, sink: BuiltComponent) {
         let own = self.opened.get::<SelfTelemetry>("").ok();
+        let earlier = self.instances.iter().filter(|earlier| must_wait(node, &earlier.node));
+        let after = self.retiring.before(node).into_iter().chain(earlier.map(|earlier| earlier.ended.clone()));
         let start = Start {
             surroundings: &self.surroundings,
             wiring: &Wiring::of(&self.plan),
             node,
             telemetry: telemetry_of(node, own.as_deref()),
-            inheritance: Inheritance::default(),
+            inheritance: Inheritance { after: after.collect(), before: None },
         };
         let instance = start.start(sink);
         // Two of one id were taken away one after the other.

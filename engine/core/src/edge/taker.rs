@@ -61,7 +61,7 @@ async fn send_one(piece: Piece, when_refused: WhenRefused) {
     match reserved {
         Reserved::Room(room) => taker.commit(batches, room),
         Reserved::Closed => answer_all(batches, &closed(&taker)),
-        Reserved::Full if taker.drops() => taker.drop_for_want_of_room(batches),
+        Reserved::Full if taker.drops() => taker.drop_for_want_of_room(batches, false),
         Reserved::Full => {
             taker.refused(&batches);
             answer_all(batches, &full(&taker));
@@ -217,12 +217,13 @@ impl Taker {
         }
     }
 
-    /// Loses a piece that had no room while another taker had.
-    fn drop_for_want_of_room(&self, batches: Batches) {
+    /// Loses a piece that had no room, while another taker had or because it is to be lost then.
+    fn drop_for_want_of_room(&self, batches: Batches, others_take: bool) {
         for batch in batches {
             match self {
+                Self::Stage(inlet, _) if others_take => batch.lose(FULL, inlet.telemetry()),
                 Self::Stage(inlet, _) => batch.discard(FULL, inlet.telemetry()),
-                Self::Sink(inlet) => inlet.drop_at_entrance(batch, FULL),
+                Self::Sink(inlet) => inlet.drop_at_entrance(batch, FULL, others_take),
             }
         }
     }
@@ -263,10 +264,12 @@ async fn first_with_room(pieces: &[Piece], reservations: &[Reserved]) -> (usize,
 }
 
 fn commit_all(pieces: Vec<Piece>, reservations: Vec<Reserved>) {
+    // Whoever has room may fail to keep it still.
+    let others_take = reservations.iter().any(|reserved| matches!(reserved, Reserved::Room(_)));
     for (Piece { taker, batches }, reserved) in pieces.into_iter().zip(reservations) {
         match reserved {
             Reserved::Room(room) => taker.commit(batches, room),
-            Reserved::Full | Reserved::Closed => taker.drop_for_want_of_room(batches),
+            Reserved::Full | Reserved::Closed => taker.drop_for_want_of_room(batches, others_take),
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A batch carries shares of one or more receipts. Each share is answered once; the worst answer of all
 //! shares is the receipt's. A share that is dropped without an answer counts as Retry, so that a panic, an
-//! aborted task or a forgotten branch can never acknowledge. Not here: what a source tells its client.
+//! aborted task or a forgotten branch can never acknowledge. A taker that could not keep its part hurts no other one; where
+//! nobody has kept anything, the answer is Retry all the same. Not here: what a source tells its client.
 
 mod state;
 #[cfg(test)]
@@ -50,6 +51,8 @@ struct Words {
     rejection: Option<Rejection>,
     retry: Option<(Option<Duration>, String)>,
     partial: Option<String>,
+    /// What the first one said who could not keep its part.
+    unkept: Option<(Option<Duration>, String)>,
 }
 
 /// A receipt and its first share.
@@ -85,6 +88,13 @@ impl Share {
     /// Whether nobody waits any more: the receipt was dropped (a client went away).
     pub fn is_abandoned(&self) -> bool {
         self.0.as_ref().is_some_and(|shared| shared.abandoned.load(Ordering::Relaxed))
+    }
+
+    /// Answers that its part could not be kept, and is counted as lost there: a success if another taker has kept its own.
+    pub(crate) fn answer_unkept(mut self, after: Option<Duration>, reason: &str) {
+        let shared = self.0.take().expect("a share is answered once");
+        shared.words.lock().unkept.get_or_insert_with(|| (after, reason.to_owned()));
+        shared.close(&Outcome::Delivered, 0);
     }
 
     /// Answers for `records` records.
@@ -151,6 +161,10 @@ impl Words {
         match tally.worst {
             Severity::Retry => {
                 let (after, reason) = self.retry.take().unwrap_or((None, "abandoned".to_owned()));
+                Outcome::Retry { after, reason }
+            }
+            Severity::Rejected | Severity::Delivered if tally.delivered == 0 && self.unkept.is_some() => {
+                let (after, reason) = self.unkept.take().unwrap_or_default();
                 Outcome::Retry { after, reason }
             }
             Severity::Rejected if tally.delivered == 0 => Outcome::Rejected(

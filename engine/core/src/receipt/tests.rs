@@ -18,6 +18,7 @@ enum Said {
     Partial(u64, u64),
     Rejected(u64),
     Retry(Option<u64>),
+    Unkept,
     Dropped,
 }
 
@@ -27,6 +28,7 @@ fn said() -> impl Strategy<Value = Said> {
         1 => (1..50u64, 0..60u64).prop_map(|(records, rejected)| Said::Partial(records, rejected)),
         1 => (1..50u64).prop_map(Said::Rejected),
         1 => proptest::option::of(0..9u64).prop_map(Said::Retry),
+        2 => Just(Said::Unkept),
         1 => Just(Said::Dropped),
     ]
 }
@@ -50,6 +52,7 @@ fn say(share: Share, said: Said) {
             let after = after.map(Duration::from_secs);
             share.answer(&Outcome::Retry { after, reason: "later".to_owned() }, 7);
         }
+        Said::Unkept => share.answer_unkept(Some(Duration::from_secs(3)), "full"),
         Said::Dropped => drop(share),
     }
 }
@@ -73,7 +76,11 @@ fn model(all: &[Said]) -> (Severity, u64, u64, Option<u64>) {
                 wait = wait.max(after);
             }
             Said::Dropped => worst = Severity::Retry,
+            Said::Unkept => {}
         }
+    }
+    if delivered == 0 && worst != Severity::Retry && all.iter().any(|said| matches!(said, Said::Unkept)) {
+        (worst, wait) = (Severity::Retry, Some(3));
     }
     (worst, delivered, rejected, wait)
 }

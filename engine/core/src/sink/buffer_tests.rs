@@ -307,8 +307,8 @@ async fn offer(inlet: &SinkInlet, numbers: std::ops::Range<u64>) -> Outcome {
     receipt.await
 }
 
-/// A disk that does not answer holds nobody: who waits is told to come again after two seconds, or it is lost and counted where
-/// other sinks go on. What gets there after all is not sent.
+/// A disk that does not answer holds nobody: who waits is told to come again after two seconds; where other sinks go on it is
+/// counted as lost besides. What gets there after all is not sent.
 #[tokio::test(start_paused = true)]
 async fn a_disk_that_does_not_answer_holds_nobody() {
     for when_full in [WhenFull::Refuse, WhenFull::DropNewest] {
@@ -319,7 +319,7 @@ async fn a_disk_that_does_not_answer_holds_nobody() {
         let asked = Instant::now();
         let outcome = offer(&inlet, 0..10).await;
         assert!(asked.elapsed() >= Duration::from_secs(2), "by the paused clock");
-        assert_eq!(matches!(outcome, Outcome::Retry { .. }), when_full == WhenFull::Refuse, "{outcome:?}");
+        assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
         let line = handle.line();
         line.check().unwrap();
         let lost = if when_full == WhenFull::Refuse { 0 } else { 10 };
@@ -330,6 +330,40 @@ async fn a_disk_that_does_not_answer_holds_nobody() {
         assert_eq!(handle.buffered_bytes(), 0);
         handle.drain(Instant::now() + Duration::from_secs(30)).await;
         assert!(sink.seen().is_empty());
+    }
+}
+
+/// What one of two disks does not take is lost there, and counted, because the other one has it. What neither takes comes
+/// again, at whatever moment they fail: one of them may have had no room when the other one still had.
+#[tokio::test(start_paused = true)]
+async fn what_no_disk_takes_comes_again() {
+    for (conduct, has_room, is_kept) in
+        [(Conduct::Writes, true, true), (Conduct::Hangs, true, false), (Conduct::Writes, false, false)]
+    {
+        let threads = LaneThreads::start(1).unwrap();
+        let drive = |conduct| {
+            let store = Arc::new(TestStore { conduct, ..TestStore::default() });
+            let sink = ScriptedSink::answering(|_| Outcome::Delivered);
+            drive_over(&store, sink, settings(WhenFull::DropNewest), &threads)
+        };
+        let ((one, hanging), (two, other)) = (drive(Conduct::Hangs), drive(conduct));
+        let (batch, receipt) = Batch::new(numbered(0..10));
+        let branch = batch.branch(batch.payload().clone());
+        let room = one.reserve(branch.encoded_len()).unwrap();
+        one.commit(branch, room);
+        if has_room {
+            let room = two.reserve(batch.encoded_len()).unwrap();
+            two.commit(batch, room);
+        } else {
+            two.drop_at_entrance(batch, "full", true);
+        }
+        let outcome = receipt.await;
+        assert_eq!(outcome == Outcome::Delivered, is_kept, "{outcome:?}");
+        assert_eq!(matches!(outcome, Outcome::Retry { .. }), !is_kept, "{outcome:?}");
+        let line = hanging.line();
+        line.check().unwrap();
+        assert_eq!(line.counts.dropped.get(IO_ERROR).copied(), Some(10));
+        other.line().check().unwrap();
     }
 }
 

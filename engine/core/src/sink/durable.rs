@@ -238,16 +238,17 @@ impl Driver {
         }
     }
 
-    /// Settles what could not be written.
+    /// Settles what could not be written. Where other sinks go on it is lost here, and comes again if none of them has it.
     fn not_written(&self, part: usize, payload: Payload, reason: &str) {
         let records = payload.wire.records();
         self.telemetry.error(IO_ERROR, reason);
+        let after = Some(Duration::from_secs(1));
         if self.is_when_full(WhenFull::DropNewest) || self.is_when_full(WhenFull::DropOldest) {
             self.parts[part].leave_store(Exit::Dropped(IO_ERROR, records));
-            return payload.debts.answer(&Outcome::Delivered);
+            return payload.debts.answer_unkept(after, reason);
         }
         self.parts[part].leave_store(Exit::Returned(records));
-        payload.debts.answer(&Outcome::Retry { after: Some(Duration::from_secs(1)), reason: reason.to_owned() });
+        payload.debts.answer(&Outcome::Retry { after, reason: reason.to_owned() });
     }
 }
 

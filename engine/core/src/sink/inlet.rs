@@ -172,14 +172,18 @@ impl SinkInlet {
         self.driver.part().refused(records);
     }
 
-    /// Loses a piece at the entrance: accepted by selection, dropped for `reason`.
-    pub fn drop_at_entrance(&self, batch: Batch, reason: &'static str) {
+    /// Loses a piece at the entrance: accepted by selection, dropped for `reason`. Either `others_take`
+    /// it, or it is lost on purpose.
+    pub fn drop_at_entrance(&self, batch: Batch, reason: &'static str, others_take: bool) {
         let driver = &self.driver;
         if !driver.dropping.swap(true, Ordering::Relaxed) {
             tracing::warn!(sink = %driver.id, reason, "records are dropped, because other sinks go on without this one");
         }
         driver.part().drop_at_entrance(reason, batch.records());
-        batch.answer(&Outcome::Delivered);
+        match others_take {
+            true => batch.into_parts().1.answer_unkept(None, reason),
+            false => batch.answer(&Outcome::Delivered),
+        }
     }
 }
 

@@ -604,7 +604,7 @@ async fn the_check_sees_every_count() {
         for first in [0, 10, 20, 30] {
             driven.offer(numbered(first..first + 10)).await;
         }
-        driven.inlet.drop_at_entrance(Batch::new(numbered(40..50)).0, "full");
+        driven.inlet.drop_at_entrance(Batch::new(numbered(40..50)).0, "full", true);
         driven.handle.drain(Instant::now() + Duration::from_secs(30)).await;
         assert_eq!(driven.handle.line().check().is_ok(), omitted.is_none(), "without {omitted:?}");
     }
@@ -637,7 +637,7 @@ fn balances_under_load() {
                     let (batch, receipt) = Batch::new(numbered(0..10));
                     match inlet.reserve(batch.encoded_len()) {
                         Ok(room) => inlet.commit(batch, room),
-                        Err(_) => inlet.drop_at_entrance(batch, "full"),
+                        Err(_) => inlet.drop_at_entrance(batch, "full", false),
                     }
                     assert_eq!(receipt.await, Outcome::Delivered);
                     tokio::task::yield_now().await;
