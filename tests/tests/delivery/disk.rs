@@ -332,6 +332,31 @@ async fn a_sink_that_a_start_has_no_more_delivers_what_is_left() {
     assert!(engine.ended().await.status.success());
 }
 
+/// A sink is kept as it runs, and not as it once was: what it took in after a reload gave it another backend goes there, though the
+/// process is killed at once and the next one does not have the sink.
+#[tokio::test]
+async fn a_sink_is_kept_with_the_backend_that_it_has() {
+    let state = tempfile::tempdir().unwrap();
+    let (old, new, other) = (Backend::default(), Backend::default(), Backend::default());
+    let (before, after, elsewhere) = (old.serve().await, new.serve().await, other.serve().await);
+    old.set_away(true);
+    new.set_away(true);
+    let engine = start(state.path(), before, "").await;
+    engine.reload(&configuration(state.path(), "out", after, "")).await.unwrap();
+    let load = Load::start(engine.apps(), 4).await;
+    thousands_are_taken(&load).await;
+    engine.kill().await;
+    let accepted = load.ended().await.accepted();
+
+    old.set_away(false);
+    new.set_away(false);
+    let engine = Engine::start(&configuration(state.path(), "next", elsewhere, "")).await;
+    arrived(&new, &accepted).await;
+    assert!(old.taken().is_empty() && other.taken().is_empty());
+    engine.terminate();
+    assert!(engine.ended().await.status.success());
+}
+
 /// A value that may be a secret and stands in the configuration itself is not kept; such a sink does not deliver without it, and
 /// the log says why. A sink that has the identity again gets what it left.
 #[tokio::test]

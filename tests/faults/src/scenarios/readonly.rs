@@ -2,7 +2,7 @@
 //!
 //! The first is the kernel's own. It makes no volume read-only that a process has files open on to write to (EBUSY), as an engine has,
 //! and there is no device here that could fail until a file system does it by itself; so for the second one every call of the buffer that
-//! changes a file is answered as the kernel would.
+//! changes a file or takes one away is answered as the kernel would. Empty files can still be made.
 
 use std::time::Duration;
 
