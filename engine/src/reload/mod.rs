@@ -13,7 +13,7 @@ use std::sync::Arc;
 use engine_config::{Plan, SourceFile};
 use tokio::sync::{mpsc, oneshot};
 
-pub use disk_sinks::DiskSinksFile;
+pub use disk_sinks::{DiskSinksFile, ToBeKept};
 pub use document::DocumentError;
 pub use last_good::{Kept, LastGoodFile, state_directory};
 pub use take::Taking;
