@@ -50,8 +50,7 @@ impl<F: Files> Log<F> {
     /// # Errors
     /// What stands in the way; nothing is lost by that, and it is tried again the next time.
     pub fn maintain(&mut self, now: Now) -> io::Result<()> {
-        // A file that cannot be cut off must not keep what is in it from being noted as delivered, and from going.
-        let cut = self.cut_tails();
+        self.cut_tails()?;
         self.expire(now);
         if let Err(error) = self.trim(0) {
             // It is only beside what the log needs.
@@ -60,7 +59,6 @@ impl<F: Files> Log<F> {
         if self.completions.pending() > 0 || !self.removable.is_empty() {
             self.settle()?;
         }
-        cut?;
         self.put_aside_foreign()
     }
 
