@@ -134,7 +134,7 @@ pub fn run(start: Start) -> Result<Ending, Vec<StartError>> {
     let shared = shared_runtime().map_err(system("the shared runtime"))?;
     if let Some(file) = &disk_sinks {
         file.started(built.leaving());
-        reload::note(file.ask(built.disk_sinks()).keep());
+        reload::note(file.ask(&built.disk_sinks()).keep());
     }
     let running = {
         let _inside = shared.enter();

@@ -56,8 +56,8 @@ pub enum WhenFull {
     /// has room, instead of having its data dropped.
     DropNewest,
     /// What has waited longest and is not being sent is dropped, counted, to make room. Of a disk buffer that is a file of it
-    /// at a time, a sixteenth of `max_size`. Nobody waits and nobody is refused. Not allowed with
-    /// `acknowledge = "delivered"`, where somebody waits for what would be dropped.
+    /// at a time, a sixteenth of `max_size`. Nobody waits and nobody is refused, but for what a disk does not take. Not allowed
+    /// with `acknowledge = "delivered"`, where somebody waits for what would be dropped.
     DropOldest,
 }
 

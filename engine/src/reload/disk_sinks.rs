@@ -38,17 +38,18 @@ struct Inner {
     catalog: Catalog,
     /// Counts those who are to be kept.
     turns: AtomicU64,
+    /// Entries of sinks that could not be started: another start may. Locked for a moment only.
+    carried: Mutex<Vec<Entry>>,
+    /// Locked while the disk is written to.
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// What was written last: the same is not written again.
-    written: Option<Vec<u8>>,
+    /// What the file holds: the same is not written again.
+    known: Vec<Entry>,
     /// Whose turn it was.
     turn: u64,
-    /// Entries of sinks that could not be started: another start may.
-    carried: Vec<Entry>,
 }
 
 /// Sinks that are to be kept, in their turn.
@@ -56,7 +57,7 @@ struct State {
 pub struct ToBeKept {
     file: DiskSinksFile,
     turn: u64,
-    sinks: Vec<DiskSink>,
+    entries: Vec<Entry>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -65,7 +66,7 @@ struct Content {
     sinks: Vec<Entry>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Entry {
     identity: ComponentId,
     drain_timeout_seconds: u64,
@@ -87,6 +88,7 @@ impl DiskSinksFile {
             document: Document::of(state_directory, FILE),
             catalog: Catalog::builtin(),
             turns: AtomicU64::new(0),
+            carried: Mutex::default(),
             state: Mutex::default(),
         }))
     }
@@ -103,33 +105,37 @@ impl DiskSinksFile {
         }
         absent.retain(|entry| !entry.is_over(now));
         let nodes = absent.iter().filter_map(|entry| self.node(entry, now)).collect();
-        self.0.state.lock().carried = absent;
+        *self.0.carried.lock() = absent;
         nodes
     }
 
     /// These have been started, and are kept like others from here on.
     pub fn started<'n>(&self, nodes: impl IntoIterator<Item = &'n PlannedNode>) {
-        let mut state = self.0.state.lock();
+        let mut carried = self.0.carried.lock();
         for node in nodes {
-            state.carried.retain(|entry| entry.identity != *identity(node));
+            carried.retain(|entry| entry.identity != *identity(node));
         }
     }
 
     /// Has these kept in place of all before, when [`ToBeKept::keep`] is called. Whoever asks later has the last word.
-    pub fn ask(&self, sinks: Vec<DiskSink>) -> ToBeKept {
-        ToBeKept { file: self.clone(), turn: self.0.turns.fetch_add(1, Ordering::Relaxed) + 1, sinks }
+    pub fn ask(&self, sinks: &[DiskSink]) -> ToBeKept {
+        let now = unix_seconds(SystemTime::now());
+        let mut entries: Vec<Entry> = sinks.iter().map(|sink| self.entry(sink)).collect();
+        let mut carried = self.0.carried.lock();
+        carried.retain(|entry| !entry.is_over(now) && entry.in_place_of(&entries).is_none());
+        entries.extend(carried.iter().cloned());
+        ToBeKept { file: self.clone(), turn: self.0.turns.fetch_add(1, Ordering::Relaxed) + 1, entries }
     }
 
     fn load_or_tell(&self) -> Vec<Entry> {
         let error = match self.load() {
-            Ok(entries) => return entries,
+            Ok(entries) => {
+                self.0.state.lock().known.clone_from(&entries);
+                return entries;
+            }
             Err(error) => error,
         };
-        let aside = match &error {
-            DocumentError::Damaged { .. } => self.0.document.put_aside().ok(),
-            DocumentError::Io { .. } => None,
-        };
-        let aside = aside.map(|path| path.display().to_string());
+        let aside = self.0.document.put_aside().ok().map(|path| path.display().to_string());
         let error = Chain(&error);
         tracing::warn!(%error, aside, "what sinks that are gone have left on disk is not delivered");
         Vec::new()
@@ -195,37 +201,44 @@ impl ToBeKept {
     /// Keeps them. Waits for the disk.
     ///
     /// # Errors
-    /// The system's refusal. Then none are kept, if that can be: those before may be others by now.
+    /// The system's refusal. Then those before stay, unless one of them is another one by now: then none are kept, if that can be.
     pub fn keep(self) -> Result<(), DocumentError> {
-        let Self { file, turn, sinks } = self;
+        let Self { file, turn, entries } = self;
         let Inner { document, state, .. } = &*file.0;
         let mut state = state.lock();
         if turn < state.turn {
             return Ok(());
         }
         state.turn = turn;
-        let now = unix_seconds(SystemTime::now());
-        let is_kept = |entry: &Entry| sinks.iter().any(|sink| *identity(&sink.node) == entry.identity);
-        state.carried.retain(|entry| !entry.is_over(now) && !is_kept(entry));
-        let mut entries: Vec<Entry> = sinks.iter().map(|sink| file.entry(sink)).collect();
-        entries.extend(state.carried.iter().cloned());
-        if entries.is_empty() {
-            state.written = None;
-            return document.remove();
-        }
-        let text = serde_json::to_vec_pretty(&Content { version: VERSION, sinks: entries });
-        let text = text.expect("texts and numbers can be written as JSON");
-        if state.written.as_ref() == Some(&text) {
+        if state.known == entries {
             return Ok(());
         }
-        state.written = None;
-        document.write(&text).inspect_err(|_| drop(document.remove()))?;
-        state.written = Some(text);
+        let content = Content { version: VERSION, sinks: entries };
+        let text = serde_json::to_vec_pretty(&content).expect("texts and numbers can be written as JSON");
+        let kept = if content.sinks.is_empty() { document.remove() } else { document.write(&text) };
+        if let Err(error) = kept {
+            let is_another =
+                |before: &Entry| before.in_place_of(&content.sinks).is_some_and(|now| !now.is_same_sink(before));
+            if state.known.iter().any(is_another) && document.remove().is_ok() {
+                state.known.clear();
+            }
+            return Err(error);
+        }
+        state.known = content.sinks;
         Ok(())
     }
 }
 
 impl Entry {
+    /// The entry of the same buffer among these.
+    fn in_place_of<'e>(&self, others: &'e [Self]) -> Option<&'e Self> {
+        others.iter().find(|other| other.identity == self.identity)
+    }
+
+    fn is_same_sink(&self, other: &Self) -> bool {
+        (&self.sink, &self.unfit) == (&other.sink, &other.unfit)
+    }
+
     fn is_over(&self, now: u64) -> bool {
         self.drains_until_unix_seconds.is_some_and(|until| until <= now)
     }
@@ -250,8 +263,14 @@ mod tests {
 
     /// The plan of these sinks, each with a buffer on disk.
     fn plan(state: &Path, sinks: &[&str]) -> Plan {
-        let table =
-            |id: &&str| format!("[sinks.{id}]\ntype = \"blackhole\"\ninputs = [\"a\"]\nbuffer.type = \"disk\"\n");
+        plan_of(state, sinks, "")
+    }
+
+    /// The same with keys more of each buffer.
+    fn plan_of(state: &Path, sinks: &[&str], keys: &str) -> Plan {
+        let table = |id: &&str| {
+            format!("[sinks.{id}]\ntype = \"blackhole\"\ninputs = [\"a\"]\nbuffer = {{ type = \"disk\"{keys} }}\n")
+        };
         let tables: String = sinks.iter().map(table).collect();
         let text = format!(
             "version = 1\nstate.directory = \"{}\"\n[sources.a]\ntype = \"generate\"\n{tables}\
@@ -290,7 +309,7 @@ mod tests {
             disk_sink(&one, "late", Some(now)),
             disk_sink(&one, "nothing", None),
         ];
-        file.ask(sinks.to_vec()).keep().unwrap();
+        file.ask(&sinks).keep().unwrap();
         let two = plan(state, &["stays"]);
         let leaving = DiskSinksFile::of(state).leaving(&two);
         assert_eq!(ids(&leaving), ["gone", "leaving"]);
@@ -303,11 +322,11 @@ mod tests {
         let path = file.0.document.path().to_owned();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         std::fs::remove_file(&path).unwrap();
-        file.ask(sinks.to_vec()).keep().unwrap();
+        file.ask(&sinks).keep().unwrap();
         assert!(!path.exists(), "the same is not written again");
-        file.ask(sinks[..1].to_vec()).keep().unwrap();
+        file.ask(&sinks[..1]).keep().unwrap();
         assert!(path.exists());
-        file.ask(Vec::new()).keep().unwrap();
+        file.ask(&[]).keep().unwrap();
         assert!(!path.exists(), "nothing is left for nothing");
     }
 
@@ -321,7 +340,7 @@ mod tests {
         for identity in ["x", "y"] {
             std::fs::create_dir_all(state.join("buffers").join(identity)).unwrap();
         }
-        file.ask(vec![disk_sink(&one, "x", None), disk_sink(&one, "y", None)]).keep().unwrap();
+        file.ask(&[disk_sink(&one, "x", None), disk_sink(&one, "y", None)]).keep().unwrap();
         let path = file.0.document.path().to_owned();
         let text = std::fs::read_to_string(&path).unwrap();
         let nobody = plan(state, &[]);
@@ -340,12 +359,12 @@ mod tests {
 
         // It is there still for a start that can read it, with the time that is left to it from now on.
         file.started(&leaving);
-        file.ask(Vec::new()).keep().unwrap();
+        file.ask(&[]).keep().unwrap();
         let entries = file.load().unwrap();
         assert_eq!(entries.iter().map(|entry| entry.identity.as_str()).collect::<Vec<_>>(), ["x"]);
         assert!(entries[0].drains_until_unix_seconds.is_some());
-        file.ask(vec![disk_sink(&one, "x", None)]).keep().unwrap();
-        file.ask(Vec::new()).keep().unwrap();
+        file.ask(&[disk_sink(&one, "x", None)]).keep().unwrap();
+        file.ask(&[]).keep().unwrap();
         assert!(!path.exists(), "it had an owner since");
     }
 
@@ -356,14 +375,18 @@ mod tests {
         let state = root.path().join("state");
         let file = DiskSinksFile::of(&state);
         let one = plan(&state, &["x", "y"]);
-        let (earlier, later) = (file.ask(vec![disk_sink(&one, "x", None)]), file.ask(vec![disk_sink(&one, "y", None)]));
+        let (earlier, later) = (file.ask(&[disk_sink(&one, "x", None)]), file.ask(&[disk_sink(&one, "y", None)]));
         later.keep().unwrap();
         earlier.keep().unwrap();
         assert_eq!(file.load().unwrap()[0].identity.as_str(), "y");
         // The name of what is not finished is taken by something that cannot be written to.
         let unfinished = format!("{}.{}", file.0.document.path().display(), std::process::id());
         std::fs::create_dir(unfinished).unwrap();
-        assert!(file.ask(vec![disk_sink(&one, "x", None)]).keep().is_err());
+        let until = Some(SystemTime::now());
+        assert!(file.ask(&[disk_sink(&one, "x", None), disk_sink(&one, "y", until)]).keep().is_err());
+        assert_eq!(file.load().unwrap()[0].identity.as_str(), "y", "it is the same sink");
+        let other = plan_of(&state, &["y"], ", max_age = \"1h\"");
+        assert!(file.ask(&[disk_sink(&other, "y", None)]).keep().is_err());
         assert!(!file.0.document.path().exists());
     }
 }

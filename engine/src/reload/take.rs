@@ -14,7 +14,7 @@ use super::{Ask, Attempt, Candidate, Configuration, Refused, reread};
 use crate::admin::{Facts, Graph, Series, State};
 use crate::lifecycle::{listeners, write_addresses};
 use crate::logging::Chain;
-use crate::topology::{Changes, Refusal, Running};
+use crate::topology::{Changes, DiskSink, Refusal, Running};
 
 /// How long a reload waits for a disk that does not answer.
 const DISK_WAIT: Duration = Duration::from_secs(5);
@@ -56,7 +56,7 @@ impl Taking {
     /// A component that was replaced or removed has come to its end.
     pub fn retired(&self, running: &Running) {
         if let Some(file) = &self.disk_sinks {
-            let asked = file.ask(running.disk_sinks());
+            let asked = file.ask(&running.disk_sinks());
             // Nobody waits for it: a disk that does not answer must not hold up the end.
             drop(tokio::task::spawn_blocking(move || note(asked.keep())));
         }
@@ -101,8 +101,8 @@ impl Taking {
         let facts = Facts::of(&plan, hash.clone());
         self.state.orphans().claim(&plan);
         let (file, shutdown) = (self.disk_sinks.clone(), self.state.shutdown());
-        let keep_sinks = async |sinks| {
-            let Some(asked) = file.map(|file| file.ask(sinks)) else { return };
+        let keep_sinks = async |sinks: Vec<DiskSink>| {
+            let Some(asked) = file.map(|file| file.ask(&sinks)) else { return };
             let kept = tokio::task::spawn_blocking(move || note(asked.keep()));
             tokio::select! {
                 kept = tokio::time::timeout(DISK_WAIT, kept) => if kept.is_err() {
@@ -140,7 +140,13 @@ impl Taking {
         }
         let directory = running.settings().state_directory.clone();
         if let Some(directory) = directory {
-            keep(LastGoodFile::of(&directory), files).await;
+            // A disk that does not answer must not hold up the end.
+            let kept = tokio::spawn(keep(LastGoodFile::of(&directory), files));
+            let shutdown = self.state.shutdown();
+            tokio::select! {
+                _ = tokio::time::timeout(DISK_WAIT, kept) => {}
+                () = shutdown.cancelled() => {}
+            }
         }
         Attempt::Applied { hash }
     }
