@@ -37,18 +37,31 @@ async fn shared(run: &Run) -> Result<Report> {
     let says = second.as_ref().is_some_and(|text| text.contains("in use") || text.contains("another process"));
     scene.report.require(says, || format!("the second engine is not refused for the directory: {second:?}"));
     more(&scene).await?;
-    let renamed = configuration.replace("[sinks.out]", "[sinks.other]");
+    let named = |name: &str| configuration.replace("[sinks.out]", &format!("[sinks.{name}]"));
+    let renamed = named("third");
     let mut found = Vec::new();
-    for (what, text, is_found) in [
-        ("one lane", configuration.replacen("version = 1\n", "version = 1\nengine.lanes = 1\n", 1), true),
-        ("another name and the same identity", renamed.replace("max_size", "identity = \"out\", max_size"), true),
-        ("another name", renamed.clone(), false),
-        ("the first name", configuration.clone(), true),
+    // A sink that is gone, by its name, goes on with what it has left beside the other one, and with nothing else.
+    for (what, text, finds, has_nothing) in [
+        ("one lane", configuration.replacen("version = 1\n", "version = 1\nengine.lanes = 1\n", 1), "out", "other"),
+        (
+            "another name and the same identity",
+            named("other").replace("max_size", "identity = \"out\", max_size"),
+            "other",
+            "out",
+        ),
+        ("another name", renamed.clone(), "other", "third"),
+        ("the first name", configuration.clone(), "out", ""),
     ] {
         again(&mut scene, &text).await?;
-        let recovered: u64 = scene.engine.status().await?.ledgers().map(|(_, ledger)| ledger.recovered).sum();
-        found.push(format!("{what}: {recovered}"));
-        scene.report.require((recovered > 0) == is_found, || format!("{what}: {recovered} records were found"));
+        let status = scene.engine.status().await?;
+        let recovered = |sink: &str| {
+            let of_it = status.ledgers().filter(|(id, _)| *id == sink);
+            of_it.map(|(_, ledger)| ledger.recovered).sum::<u64>()
+        };
+        found.push(format!("{what}: {}", recovered(finds)));
+        scene.report.require(recovered(finds) > 0 && recovered(has_nothing) == 0, || {
+            format!("{what}: `{finds}` found {} records, `{has_nothing}` {}", recovered(finds), recovered(has_nothing))
+        });
         more(&scene).await?;
     }
     scene.report.measured.push(format!("records found with {}; the second engine said {second:?}", found.join(", ")));
