@@ -93,11 +93,6 @@ impl SinkRecord {
         })
     }
 
-    /// The sink.
-    pub fn id(&self) -> &ComponentId {
-        &self.id
-    }
-
     /// Whose data it holds.
     pub fn identity(&self) -> &ComponentId {
         &self.settings.identity

@@ -4,8 +4,9 @@
 //! each. A component whose facts need [`ServiceId::state`](engine_config::ServiceId::state) gets its store from the service
 //! [`StateDirectory`]. Not here: anything large, anything per record.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -73,6 +74,14 @@ pub enum StateError {
         #[source]
         source: io::Error,
     },
+    /// A file of the engine's own does not hold what was written.
+    #[error("{} is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The file is not a document, or one of a newer layout; it is left as it is.
     #[error("{} is not a state document of this version: {reason}", path.display())]
     Format {
@@ -86,13 +95,13 @@ pub enum StateError {
 impl StateDirectory {
     /// Takes a directory for this process; it is made if it is absent.
     pub fn take(root: &Path) -> Result<Self, StateError> {
-        fs::create_dir_all(root).map_err(failed("create", root))?;
+        fs::create_dir_all(root).map_err(StateError::refused("create", root))?;
         let path = root.join(LOCK);
-        let lock = File::create(&path).map_err(failed("create", &path))?;
+        let lock = File::create(&path).map_err(StateError::refused("create", &path))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { root: root.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(StateError::InUse(root.to_owned())),
-            Err(TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
+            Err(TryLockError::Error(error)) => Err(StateError::refused("lock", &path)(error)),
         }
     }
 
@@ -116,7 +125,7 @@ impl DirectoryStore {
     /// The store of one component below `root`, made if it is absent.
     pub fn open(root: &Path, component: &ComponentId) -> Result<Self, StateError> {
         let directory = root.join(component.as_str());
-        fs::create_dir_all(&directory).map_err(failed("create", &directory))?;
+        fs::create_dir_all(&directory).map_err(StateError::refused("create", &directory))?;
         Ok(Self { directory })
     }
 
@@ -135,7 +144,7 @@ impl StateStore for DirectoryStore {
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed("read", &path)(error)),
+            Err(error) => return Err(StateError::refused("read", &path)(error)),
         };
         parse(&bytes).map(Some).map_err(|reason| StateError::Format { path, reason })
     }
@@ -144,15 +153,39 @@ impl StateStore for DirectoryStore {
         let path = self.path(key)?;
         // A leading dot cannot be a key, so no document is ever named like this.
         let unfinished = self.directory.join(format!(".{key}.new"));
-        let mut file = File::create(&unfinished).map_err(failed("create", &unfinished))?;
         let head = format!("{HEADER} {} {}\n", document.version, document.content.len());
-        let written = file.write_all(head.as_bytes()).and_then(|()| file.write_all(&document.content));
-        written.and_then(|()| file.sync_all()).map_err(failed("write", &unfinished))?;
-        fs::rename(&unfinished, &path).map_err(failed("replace", &path))?;
-        // The rename itself lasts only once the directory is synced.
-        let directory = File::open(&self.directory).and_then(|directory| directory.sync_all());
-        directory.map_err(failed("sync", &self.directory))
+        replace(&path, &unfinished, &[head.as_bytes(), &document.content])
     }
+}
+
+impl StateError {
+    /// What the system refused to do.
+    pub fn refused(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+/// Replaces a file as a whole, by way of an `unfinished` one in the same directory: when this returns it survives a crash of the
+/// machine. Nobody but the owner may read it.
+///
+/// # Errors
+/// The system's refusal. The file is what it was then.
+pub fn replace(path: &Path, unfinished: &Path, parts: &[&[u8]]) -> Result<(), StateError> {
+    let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(unfinished);
+    let mut file = opened.map_err(StateError::refused("create", unfinished))?;
+    let written = parts.iter().try_for_each(|part| file.write_all(part)).and_then(|()| file.sync_all());
+    let replaced = written.map_err(StateError::refused("write", unfinished));
+    let replaced = replaced.and_then(|()| fs::rename(unfinished, path).map_err(StateError::refused("replace", path)));
+    if let Err(error) = replaced {
+        // On a full disk even the beginning of it takes room.
+        drop(fs::remove_file(unfinished));
+        return Err(error);
+    }
+    // The rename itself lasts only once the directory is synced.
+    let directory = path.parent().expect("a file is in a directory");
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(StateError::refused("sync", directory))
 }
 
 fn parse(bytes: &[u8]) -> Result<Document, String> {
@@ -167,11 +200,6 @@ fn parse(bytes: &[u8]) -> Result<Document, String> {
         return Err(format!("{length} bytes announced, {} found", content.len()));
     }
     Ok(Document { version, content })
-}
-
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError {
-    let path = path.to_owned();
-    move |source| StateError::Io { action, path, source }
 }
 
 #[cfg(test)]

@@ -11,11 +11,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use engine_config::{ByteSize, Catalog, ComponentId, Plan, PlannedNode, SinkRecord};
+use engine_core::state_store::StateError;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::document::{Document, DocumentError};
+use super::document::Document;
 use crate::logging::Chain;
 use crate::topology::{DiskSink, OwnedBuffers};
 
@@ -141,7 +142,7 @@ impl DiskSinksFile {
         Vec::new()
     }
 
-    fn load(&self) -> Result<Vec<Entry>, DocumentError> {
+    fn load(&self) -> Result<Vec<Entry>, StateError> {
         let document = &self.0.document;
         let Some(bytes) = document.read()? else { return Ok(Vec::new()) };
         let content: Content = serde_json::from_slice(&bytes).map_err(|error| document.damaged(error))?;
@@ -171,9 +172,13 @@ impl DiskSinksFile {
     fn node(&self, entry: &Entry, now: u64) -> Option<PlannedNode> {
         let Entry { identity, drains_until_unix_seconds, sink, unfit, .. } = entry;
         let read = match sink {
-            Some(record) => serde_json::from_value::<SinkRecord>(record.clone())
-                .map_err(|error| error.to_string())
-                .and_then(|record| record.node(&self.0.catalog).map_err(|error| Chain(&error).to_string())),
+            Some(record) => match serde_json::from_value::<SinkRecord>(record.clone()) {
+                Ok(record) if record.identity() == identity => {
+                    record.node(&self.0.catalog).map_err(|error| Chain(&error).to_string())
+                }
+                Ok(_) => Err("its record is of another buffer".to_owned()),
+                Err(error) => Err(error.to_string()),
+            },
             None => Err(unfit.clone().unwrap_or_default()),
         };
         match read {
@@ -202,7 +207,7 @@ impl ToBeKept {
     ///
     /// # Errors
     /// The system's refusal. Then those before stay, unless one of them is another one by now: then none are kept, if that can be.
-    pub fn keep(self) -> Result<(), DocumentError> {
+    pub fn keep(self) -> Result<(), StateError> {
         let Self { file, turn, entries } = self;
         let Inner { document, state, .. } = &*file.0;
         let mut state = state.lock();
@@ -348,7 +353,7 @@ mod tests {
         let newer = text.replacen("\"version\": 1", "\"version\": 2", 1);
         for bad in [&newer, &text[..text.len() / 2], ""] {
             std::fs::write(&path, bad).unwrap();
-            assert!(matches!(file.load(), Err(DocumentError::Damaged { .. })), "{bad}");
+            assert!(matches!(file.load(), Err(StateError::Damaged { .. })), "{bad}");
             assert!(file.leaving(&nobody).is_empty());
             assert!(!path.exists(), "it is put aside");
         }

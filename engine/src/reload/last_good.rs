@@ -8,10 +8,11 @@ use std::time::SystemTime;
 
 use engine_config::SourceFile;
 use engine_config::status::config_hash;
+use engine_core::state_store::StateError;
 use serde::{Deserialize, Serialize};
 use toml::de::{DeTable, DeValue};
 
-use super::document::{Document, DocumentError};
+use super::document::Document;
 
 /// The file in the state directory.
 const FILE: &str = ".last-good-config.json";
@@ -58,7 +59,7 @@ impl LastGoodFile {
     ///
     /// # Errors
     /// The system's refusal. The one before is still there then.
-    pub fn keep(&self, files: &[SourceFile]) -> Result<(), DocumentError> {
+    pub fn keep(&self, files: &[SourceFile]) -> Result<(), StateError> {
         let copied = files.iter().map(|SourceFile { name, text }| File { name: name.clone(), text: text.clone() });
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let content = Content {
@@ -75,7 +76,7 @@ impl LastGoodFile {
     ///
     /// # Errors
     /// It cannot be read or is damaged.
-    pub fn load(&self) -> Result<Option<Kept>, DocumentError> {
+    pub fn load(&self) -> Result<Option<Kept>, StateError> {
         let Some(bytes) = self.0.read()? else { return Ok(None) };
         let damaged = |reason: String| self.0.damaged(reason);
         let content: Content = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
@@ -140,7 +141,7 @@ mod tests {
         for damaged in [text.replace("NAME", "OTHER"), text[..text.len() / 2].to_owned(), newer, String::new()] {
             assert_ne!(damaged, text);
             fs::write(file.0.path(), &damaged).unwrap();
-            assert!(matches!(file.load(), Err(DocumentError::Damaged { .. })), "{damaged}");
+            assert!(matches!(file.load(), Err(StateError::Damaged { .. })), "{damaged}");
             assert_eq!(fs::read_to_string(file.0.path()).unwrap(), damaged);
         }
     }

@@ -14,7 +14,6 @@ use engine_config::{Plan, SourceFile};
 use tokio::sync::{mpsc, oneshot};
 
 pub use disk_sinks::{DiskSinksFile, ToBeKept};
-pub use document::DocumentError;
 pub use last_good::{Kept, LastGoodFile, state_directory};
 pub use take::Taking;
 pub(crate) use take::{keep, note};

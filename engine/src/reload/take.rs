@@ -6,9 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use engine_config::status::{LastGood, Reload, ReloadResult};
 use engine_core::socket::Bound;
+use engine_core::state_store::StateError;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::disk_sinks::DiskSinksFile;
-use super::document::DocumentError;
 use super::last_good::LastGoodFile;
 use super::{Ask, Attempt, Candidate, Configuration, Refused, reread};
 use crate::admin::{Facts, Graph, Series, State};
@@ -103,13 +105,7 @@ impl Taking {
         let (file, shutdown) = (self.disk_sinks.clone(), self.state.shutdown());
         let keep_sinks = async |sinks: Vec<DiskSink>| {
             let Some(asked) = file.map(|file| file.ask(&sinks)) else { return };
-            let kept = tokio::task::spawn_blocking(move || note(asked.keep()));
-            tokio::select! {
-                kept = tokio::time::timeout(DISK_WAIT, kept) => if kept.is_err() {
-                    tracing::warn!("the disk does not answer: the sinks with a buffer there are not kept yet");
-                },
-                () = shutdown.cancelled() => {}
-            }
+            waited_for(tokio::task::spawn_blocking(move || note(asked.keep())), &shutdown).await;
         };
         let reloaded = running.reload_telling(plan, keep_sinks).await;
         self.state.orphans().search(running.buffers());
@@ -140,13 +136,7 @@ impl Taking {
         }
         let directory = running.settings().state_directory.clone();
         if let Some(directory) = directory {
-            // A disk that does not answer must not hold up the end.
-            let kept = tokio::spawn(keep(LastGoodFile::of(&directory), files));
-            let shutdown = self.state.shutdown();
-            tokio::select! {
-                _ = tokio::time::timeout(DISK_WAIT, kept) => {}
-                () = shutdown.cancelled() => {}
-            }
+            waited_for(tokio::spawn(keep(LastGoodFile::of(&directory), files)), &self.state.shutdown()).await;
         }
         Attempt::Applied { hash }
     }
@@ -184,8 +174,18 @@ pub(crate) async fn keep(file: LastGoodFile, files: Vec<engine_config::SourceFil
     }
 }
 
+/// Waits for something to be written, but not for a disk that does not answer, which must not hold up the end.
+async fn waited_for(written: JoinHandle<()>, shutdown: &CancellationToken) {
+    tokio::select! {
+        written = tokio::time::timeout(DISK_WAIT, written) => if written.is_err() {
+            tracing::warn!("the disk does not answer: what the next start needs is not written yet");
+        },
+        () = shutdown.cancelled() => {}
+    }
+}
+
 /// Says that sinks with a buffer on disk could not be kept.
-pub(crate) fn note(kept: Result<(), DocumentError>) {
+pub(crate) fn note(kept: Result<(), StateError>) {
     if let Err(error) = kept {
         let error = Chain(&error);
         tracing::warn!(%error, "the sinks with a buffer on disk are not kept for the next start");

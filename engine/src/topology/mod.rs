@@ -14,8 +14,9 @@ mod run;
 mod services;
 mod wiring;
 
+pub use buffers::DiskSink;
 pub use build::{BuildFailure, Built, build, build_with};
 pub use drain::DrainReport;
-pub use orphans::{DiskSink, Orphans, OwnedBuffers};
+pub use orphans::{Orphans, OwnedBuffers};
 pub use reload::{Changes, Refusal};
 pub use run::{Happened, Running, RunningNode};

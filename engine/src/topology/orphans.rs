@@ -4,11 +4,10 @@
 //! again finds it free. Whoever has a buffer again while it is looked into makes that look void. Not here: anything that
 //! changes them. An orphan stays until somebody takes it away or a sink has its identity.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use engine_buffers::inspect::{Inspection, bytes_in};
 use engine_config::status::OrphanedBuffer;
@@ -16,7 +15,6 @@ use engine_config::{ComponentId, Plan, PlannedNode};
 use parking_lot::Mutex;
 
 use super::buffers;
-use super::build::Built;
 use super::run::{Chain, Running};
 
 /// The buffers of an engine: where they are, and which of them have owners.
@@ -47,21 +45,11 @@ struct Found {
     problem: Option<String>,
 }
 
-/// A sink that has a buffer on disk.
-#[derive(Clone, Debug)]
-pub struct DiskSink {
-    /// As it was planned.
-    pub node: PlannedNode,
-    /// How long it still delivers what it holds, once the configuration has it no more.
-    pub drains_until: Option<SystemTime>,
-}
-
 impl OwnedBuffers {
     /// The buffers of the sinks of a plan; none without a state directory.
     pub fn of(plan: &Plan) -> Option<Self> {
         let directory = buffers::directory(plan.settings.state_directory.as_deref()?);
-        let owned = plan.nodes.iter().filter_map(buffers::wanted).map(|(identity, _)| identity.clone()).collect();
-        Some(Self { directory, owned })
+        Some(Self { directory, owned: owned(plan.nodes.iter()) })
     }
 
     /// Whether this buffer has an owner.
@@ -76,45 +64,12 @@ impl OwnedBuffers {
 }
 
 impl Running {
-    /// The sinks that have a buffer on disk, and those that deliver what is left in one that is nobody else's.
-    pub fn disk_sinks(&self) -> Vec<DiskSink> {
-        self.disk_sinks_under(&self.plan)
-    }
-
-    /// The same once this plan runs.
-    pub(super) fn disk_sinks_under(&self, plan: &Plan) -> Vec<DiskSink> {
-        let running = self.instances.iter().map(|instance| &instance.node);
-        let leaving = running.filter_map(|node| Some((node, SystemTime::now() + node.sink.as_ref()?.drain_timeout)));
-        disk_sinks(plan, leaving.chain(self.retiring.draining()))
-    }
-
     /// The buffers of the sinks that run, and of those that still deliver what they hold; none without a state directory.
     pub fn buffers(&self) -> Option<OwnedBuffers> {
         let directory = buffers::directory(self.plan.settings.state_directory.as_deref()?);
         let nodes = self.instances.iter().map(|instance| &instance.node).chain(self.retiring.nodes());
-        let owned = nodes.filter_map(buffers::wanted).map(|(identity, _)| identity.clone()).collect();
-        Some(OwnedBuffers { directory, owned })
+        Some(OwnedBuffers { directory, owned: owned(nodes) })
     }
-}
-
-impl Built {
-    /// The sinks that have a buffer on disk, and those that deliver what is left in one that is nobody else's.
-    pub fn disk_sinks(&self) -> Vec<DiskSink> {
-        let leaving =
-            self.leaving().filter_map(|node| Some((node, SystemTime::now() + node.sink.as_ref()?.drain_timeout)));
-        disk_sinks(&self.plan, leaving)
-    }
-}
-
-/// Those of a plan, and those that have a buffer which is not in it.
-fn disk_sinks<'n>(plan: &'n Plan, leaving: impl Iterator<Item = (&'n PlannedNode, SystemTime)>) -> Vec<DiskSink> {
-    let all = plan.nodes.iter().map(|node| (node, None)).chain(leaving.map(|(node, until)| (node, Some(until))));
-    let mut sinks: BTreeMap<&ComponentId, DiskSink> = BTreeMap::new();
-    for (node, drains_until) in all {
-        let Some((identity, _)) = buffers::wanted(node) else { continue };
-        sinks.entry(identity).or_insert_with(|| DiskSink { node: node.clone(), drains_until });
-    }
-    sinks.into_values().collect()
 }
 
 impl Orphans {
@@ -140,7 +95,7 @@ impl Orphans {
     /// The buffers of this plan are about to have owners. A [`search`](Self::search) says what has come of it.
     pub fn claim(&self, plan: &Plan) {
         let mut inner = self.0.lock();
-        inner.owned.extend(plan.nodes.iter().filter_map(buffers::wanted).map(|(identity, _)| identity.clone()));
+        inner.owned.extend(owned(plan.nodes.iter()));
     }
 
     fn next(&self) -> Option<OwnedBuffers> {
@@ -214,6 +169,11 @@ impl Found {
             ),
         }
     }
+}
+
+/// The buffers of these.
+fn owned<'n>(nodes: impl Iterator<Item = &'n PlannedNode>) -> BTreeSet<ComponentId> {
+    nodes.filter_map(buffers::wanted).map(|(identity, _)| identity.clone()).collect()
 }
 
 /// Every directory beside those that have owners, by name.

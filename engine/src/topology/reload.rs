@@ -18,10 +18,9 @@ use engine_core::socket::{BindError, Sockets};
 use engine_core::telemetry::{ComponentTelemetry, HealthState};
 use tokio::time::Instant;
 
-use super::buffers::{self, SinkBuffer};
+use super::buffers::{self, DiskSink, SinkBuffer};
 use super::build::{self, BuildFailure, BuiltComponent};
 use super::instance::{Inheritance, Instance, Start};
-use super::orphans::DiskSink;
 use super::retire::{Claimed, End, Farewell, must_wait};
 use super::run::{Running, RunningNode, admission_of, telemetry_of};
 use super::wiring::Wiring;

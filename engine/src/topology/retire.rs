@@ -94,7 +94,6 @@ impl Retiring {
         let End { grace, successor, hurry } = end;
         let deadline = Instant::now() + grace;
         let estate = Estate::of(successor);
-        let drain_timeout = instance.node.sink.as_ref().map(|settings| settings.drain_timeout).unwrap_or_default();
         self.all.push(Retiree {
             node: instance.node.clone(),
             reading: instance.reading.clone(),
@@ -102,7 +101,7 @@ impl Retiring {
             farewell,
             ended: instance.ended.clone(),
             estate: estate.clone(),
-            drains_until: SystemTime::now() + drain_timeout,
+            drains_until: buffers::drains_until(&instance.node),
         });
         // With them go the routes that it is part of, and those that it sends by unless its tasks still do.
         instance.target = None;

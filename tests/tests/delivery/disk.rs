@@ -32,6 +32,14 @@ async fn thousands_are_taken(load: &Load) {
     .await;
 }
 
+/// Kills an engine under load; gives what it has answered OK.
+async fn killed_under_load(engine: Engine) -> BTreeSet<u64> {
+    let load = Load::start(engine.apps(), 4).await;
+    thousands_are_taken(&load).await;
+    engine.kill().await;
+    load.ended().await.accepted()
+}
+
 async fn arrived(backend: &Backend, accepted: &BTreeSet<u64>) {
     let all = || {
         let taken = backend.taken();
@@ -49,11 +57,7 @@ async fn what_was_answered_survives_a_kill() {
     let address = backend.serve().await;
     backend.set_away(true);
     let engine = start(state.path(), address, "max_size = \"64MiB\"").await;
-    let load = Load::start(engine.apps(), 4).await;
-    thousands_are_taken(&load).await;
-    engine.kill().await;
-    let told = load.ended().await;
-    let accepted = told.accepted();
+    let accepted = killed_under_load(engine).await;
     assert!(backend.taken().is_empty(), "it was away");
 
     let engine = start(state.path(), address, "max_size = \"64MiB\"").await;
@@ -244,8 +248,10 @@ fn texts_below(directory: &Path) -> String {
 }
 
 /// Where engines keep sinks that have a buffer on disk.
+const KEPT: &str = ".disk-sinks.json";
+
 fn kept(state: &Path) -> String {
-    std::fs::read_to_string(state.join(".disk-sinks.json")).unwrap_or_default()
+    std::fs::read_to_string(state.join(KEPT)).unwrap_or_default()
 }
 
 async fn orphan(engine: &Engine, identity: &str) -> OrphanedBuffer {
@@ -285,7 +291,7 @@ async fn a_removed_sink_goes_on_after_a_kill() {
     let out = sinks.iter_mut().find(|sink| sink["identity"] == "out").unwrap();
     assert!(out["drains_until_unix_seconds"].is_u64(), "{out}");
     out["drains_until_unix_seconds"] = 1.into();
-    std::fs::write(state.path().join(".disk-sinks.json"), document.to_string()).unwrap();
+    std::fs::write(state.path().join(KEPT), document.to_string()).unwrap();
     old.set_away(false);
     let engine = Engine::start(&next).await;
     assert!(orphan(&engine, "out").await.records >= accepted.len() as u64);
@@ -294,7 +300,7 @@ async fn a_removed_sink_goes_on_after_a_kill() {
     engine.kill().await;
     assert!(old.taken().is_empty());
 
-    std::fs::write(state.path().join(".disk-sinks.json"), content).unwrap();
+    std::fs::write(state.path().join(KEPT), content).unwrap();
     let engine = Engine::start(&next).await;
     arrived(&old, &accepted).await;
     assert_eq!(orphan(&engine, "out").await.records, 0, "it has come to its end, and holds nothing");
@@ -315,10 +321,7 @@ async fn a_sink_that_a_start_has_no_more_delivers_what_is_left() {
     old.set_away(true);
     let header = format!("headers.authorization.secret = \"file:{}\"\n", secret.display());
     let engine = Engine::start(&(configuration(state.path(), "out", address, "") + &header)).await;
-    let load = Load::start(engine.apps(), 4).await;
-    thousands_are_taken(&load).await;
-    engine.kill().await;
-    let accepted = load.ended().await.accepted();
+    let accepted = killed_under_load(engine).await;
     assert!(!texts_below(state.path()).contains("hunter2"));
 
     let engine = Engine::start(&configuration(state.path(), "next", elsewhere, "")).await;
@@ -343,10 +346,7 @@ async fn a_sink_is_kept_with_the_backend_that_it_has() {
     new.set_away(true);
     let engine = start(state.path(), before, "").await;
     engine.reload(&configuration(state.path(), "out", after, "")).await.unwrap();
-    let load = Load::start(engine.apps(), 4).await;
-    thousands_are_taken(&load).await;
-    engine.kill().await;
-    let accepted = load.ended().await.accepted();
+    let accepted = killed_under_load(engine).await;
 
     old.set_away(false);
     new.set_away(false);
@@ -367,10 +367,7 @@ async fn a_sink_with_a_secret_in_its_configuration_is_not_kept() {
     old.set_away(true);
     let header = "headers.authorization = \"hunter2\"\n";
     let engine = Engine::start(&(configuration(state.path(), "out", address, "") + header)).await;
-    let load = Load::start(engine.apps(), 4).await;
-    thousands_are_taken(&load).await;
-    engine.kill().await;
-    let accepted = load.ended().await.accepted();
+    let accepted = killed_under_load(engine).await;
     assert!(kept(state.path()).contains("out") && !kept(state.path()).contains("hunter2"));
 
     old.set_away(false);
